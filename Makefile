@@ -1,0 +1,37 @@
+# Tasks, in an environment that holds the project: make PYTHON=.venv/bin/python test
+PYTHON ?= .venv/bin/python
+BIN = $(dir $(PYTHON))
+ROUNDS ?= 100000
+
+.PHONY: help test lint format cover bench fuzz mutants ci
+
+help:      ## these tasks
+	@sed -n 's/^\([a-z]*\):  *## /\1\t/p' $(MAKEFILE_LIST)
+
+test:      ## every test
+	$(PYTHON) -m pytest -n auto
+
+lint:      ## style, types and import layers
+	$(BIN)ruff check
+	$(BIN)ruff format --check
+	$(BIN)mypy
+	$(BIN)lint-imports
+
+format:    ## lay the code out
+	$(BIN)ruff check --fix
+	$(BIN)ruff format
+
+cover:     ## branch coverage, with the lines that are missed
+	$(PYTHON) -m pytest -n auto --cov --cov-report=term-missing --cov-report=html
+
+bench:     ## speed and memory, beside other programs: make bench NAMES="lookup pool"
+	$(PYTHON) -m benchmarks $(NAMES)
+
+fuzz:      ## mutated files, ROUNDS of each format
+	$(PYTHON) -m tests.fuzz --rounds $(ROUNDS)
+
+mutants:   ## mutation testing of the fold, the scores and the readers; SAMPLE=50 of each file alone
+	OPENBLAS_NUM_THREADS=1 $(PYTHON) -m tests.mutation $(if $(SAMPLE),--sample $(SAMPLE))
+
+ci:        ## all that a change must pass, from an empty environment
+	.ci/run

@@ -1,0 +1,1 @@
+"""Speed and memory of qkv beside other programs: measured, printed, never a test."""

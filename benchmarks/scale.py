@@ -1,0 +1,113 @@
+"""Cost against size: time and memory of whole processes from 10⁴ to 10⁷ keys.
+
+python -m benchmarks scale --figure docs/images/scale.svg
+
+The slope is fitted from 10⁶ keys on to what a process costs beyond its start, on logarithmic
+scales: 1 is linear.
+"""
+
+from __future__ import annotations
+
+import math
+
+from benchmarks.support.paired import QKV, Bench, Command, Cost, medians, run
+
+SIZES = (10_000, 100_000, 1_000_000, 3_000_000, 10_000_000)
+LARGE = 1_000_000
+QUERIES, WIDTH = 16, 16
+HEATMAP_QUERIES = 4
+SLOPE, FLAT = 0.05, 30
+
+
+def lookup(bench: Bench, keys: int) -> Command:
+    """Return an approximate lookup of one name in a CSV file."""
+    path = bench.data("names.csv", keys)
+    return [QKV, "lookup", "lipten", "--data", path, "--mode", "approximate", "--neighbors", "10"]
+
+
+def pool(bench: Bench, keys: int) -> Command:
+    """Return attention pooling of 16 queries on vectors of width 16."""
+    sizes = ((keys, WIDTH, 1), (keys, WIDTH, 2), (QUERIES, WIDTH, 3))
+    k, v, q = (bench.data("vectors.npy", *size) for size in sizes)
+    return [QKV, "pool", "--keys", k, "--values", v, "--queries", q, "-o", "pooled.npy"]
+
+
+def heatmap(bench: Bench, keys: int) -> Command:
+    """Return a drawing of the weights of 4 queries on all keys."""
+    return [QKV, "heatmap", bench.data("weights.npy", HEATMAP_QUERIES, keys), "-o", "drawn.svg"]
+
+
+def main() -> None:
+    """Measure each command at each size, fit, print and plot."""
+    with Bench(__doc__, runs=5, figure="draw time and memory against size here") as bench:
+        found = {
+            name: measure(bench, name, command)
+            for name, command in (("lookup", lookup), ("pool", pool), ("heatmap", heatmap))
+            if bench.wants(name)
+        }
+        bench.foot()
+    if bench.extra["figure"]:
+        draw(found, bench.extra["figure"])
+
+
+def measure(bench: Bench, name: str, command: object) -> dict[int, Cost]:
+    """Return the costs by size; print them, the slope and the growth of memory."""
+    print(f"\n| {name}: keys | time, s | CPU, s | CPU a key, µs | peak, MiB |")
+    print("| ---: | ---: | ---: | ---: | ---: |", flush=True)
+    commands = {keys: command(bench, keys) for keys in SIZES}
+    for keys in SIZES:
+        run(commands[keys])
+    turns = [{keys: run(commands[keys])[0] for keys in SIZES} for _ in range(bench.runs)]
+    costs = {keys: medians(turn[keys] for turn in turns) for keys in SIZES}
+    start = costs[SIZES[0]]
+    for keys, cost in costs.items():
+        each = 1e6 * (cost.cpu - start.cpu) / keys if keys > SIZES[0] else math.nan
+        print(f"| {keys:,} | {cost.wall:.2f} | {cost.cpu:.2f} | {each:.3f} | {cost.mib:.0f} |")
+    large = [keys for keys in SIZES if keys >= LARGE]
+    slopes = {
+        "time": slope(large, [costs[keys].wall - start.wall for keys in large]),
+        "CPU": slope(large, [costs[keys].cpu - start.cpu for keys in large]),
+    }
+    grown = costs[large[-1]].mib - costs[large[0]].mib
+    verdicts = [
+        f"{what} slope {found:.2f} ({'held' if abs(found - 1) <= SLOPE else 'missed'})"
+        for what, found in slopes.items()
+    ]
+    flat = "held" if abs(grown) <= FLAT else "missed"
+    bench.note(f"{name}: {', '.join(verdicts)}; memory {grown:+.0f} MiB from 10⁶ to 10⁷ ({flat})")
+    return costs
+
+
+def slope(sizes: list[int], costs: list[float]) -> float:
+    """Return the least-squares slope of log cost on log size."""
+    if min(costs) <= 0:
+        return math.nan
+    x, y = [math.log(size) for size in sizes], [math.log(cost) for cost in costs]
+    mean_x, mean_y = sum(x) / len(x), sum(y) / len(y)
+    over = sum((a - mean_x) * (b - mean_y) for a, b in zip(x, y, strict=True))
+    return over / sum((a - mean_x) ** 2 for a in x)
+
+
+def draw(found: dict[str, dict[int, Cost]], path: str) -> None:
+    """Draw processor time and peak memory against the number of keys."""
+    import matplotlib as mpl
+    from matplotlib.figure import Figure
+
+    mpl.rcParams.update({"svg.hashsalt": "qkv", "svg.fonttype": "none"})
+    figure = Figure(figsize=(8, 3.2), layout="constrained")
+    time, memory = figure.subplots(1, 2)
+    for name, costs in found.items():
+        keys = list(costs)
+        time.loglog(keys, [cost.cpu for cost in costs.values()], marker="o", label=name)
+        memory.semilogx(keys, [cost.mib for cost in costs.values()], marker="o", label=name)
+    time.set(xlabel="keys", ylabel="processor time, s", title="Time of a whole process")
+    memory.set(xlabel="keys", ylabel="peak, MiB", title="Memory of a whole process", ylim=(0, None))
+    time.legend(frameon=False)
+    for axes in (time, memory):
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.grid(alpha=0.3)
+    figure.savefig(path, metadata={"Date": None})
+
+
+if __name__ == "__main__":
+    main()

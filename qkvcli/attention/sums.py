@@ -1,0 +1,275 @@
+"""The running sums of the online softmax, and how a tile of scores is added to them.
+
+Per query the sums are relative to a reference score, ``peak``, which need not be the maximum: as
+long as no exponent passes a guard, 0 will do, and subtracting it costs nothing. Tiles are scored
+in base 2, in place, and meet the values in three matrix products.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from qkvcli.attention.shares import Shares, merge_all
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from qkvcli.blocks import Categories
+
+LOG2E = math.log2(math.e)
+_HIGHEST, _LOWEST = 60.0, -20.0
+"""The base-2 exponents between which the reference 0 will do."""
+_CLAMP: dict[int, float] = {4: -100.0, 8: -1000.0}
+"""By the size of a float: exponents below are as good as none, and subnormal results are
+13 to 200 times slower to compute."""
+UNITS = (1e-30, 1e30)
+"""The factors log₂e / T that float32 scores, or their queries, may be multiplied by."""
+
+
+class NotFiniteError(ArithmeticError):
+    """A score that is NaN or +∞: there is NaN in the data, or the arithmetic overflowed."""
+
+
+@dataclass(frozen=True)
+class Sums:
+    """Sums over the rows seen so far, each term weighted by exp((a − peak) / divisor).
+
+    Parameters
+    ----------
+    divisor
+        What scores are divided by.
+    peak
+        The reference score, of shape (Q,); of no meaning where ``mass`` is 0.
+    mass
+        The sum of the weights, (Q,); 0 where nothing was attended to.
+    total
+        The sum of the values, (Q, Dv).
+    moment
+        The sum of (a − peak) / divisor, (Q,), for the entropy.
+    shares
+        The sums by distinct value of each text column.
+    slope, products, share_products
+        The sums of ∂a/∂q (Q, D), of v ∂a/∂q (Q, Dv, D) and of the same by distinct text value.
+    logits
+        The scores themselves, where the whole matrix is wanted: (Q, K) in parts.
+    """
+
+    divisor: float
+    peak: NDArray[np.float64]
+    mass: NDArray[np.float64]
+    total: NDArray[np.float64]
+    moment: NDArray[np.float64] | None = None
+    shares: tuple[Shares, ...] = ()
+    slope: NDArray[np.float64] | None = None
+    products: NDArray[np.float64] | None = None
+    share_products: tuple[Shares, ...] = ()
+    logits: tuple[NDArray[np.float64], ...] | None = None
+
+    def merge(self, other: Sums) -> Sums:
+        """Return the sums over the rows of both, this one's coming first."""
+        peak = np.where(other.mass > 0, np.maximum(self.peak, other.peak), self.peak)
+        peak = np.where(self.mass > 0, peak, other.peak)
+        a, b = self._scale(peak), other._scale(peak)
+        return Sums(
+            self.divisor,
+            peak,
+            self.mass * a + other.mass * b,
+            self.total * a[:, None] + other.total * b[:, None],
+            _maybe(np.add, self._moment(peak, a), other._moment(peak, b)),
+            merge_all(self.shares, other.shares, a, b),
+            _scaled_sum(self.slope, other.slope, a, b),
+            _scaled_sum(self.products, other.products, a, b),
+            merge_all(self.share_products, other.share_products, a, b),
+            None if self.logits is None else self.logits + (other.logits or ()),
+        )
+
+    def _scale(self, peak: NDArray[np.float64]) -> NDArray[np.float64]:
+        with np.errstate(over="ignore", under="ignore"):
+            return np.where(self.mass > 0, np.exp((self.peak - peak) / self.divisor), 0.0)
+
+    def _moment(
+        self, peak: NDArray[np.float64], scale: NDArray[np.float64]
+    ) -> NDArray[np.float64] | None:
+        if self.moment is None:
+            return None
+        with np.errstate(over="ignore"):
+            shift = np.where(scale > 0, (self.peak - peak) / self.divisor, 0.0)
+        return scale * (self.moment + self.mass * shift)
+
+    @property
+    def perplexity(self) -> NDArray[np.float64] | None:
+        """The effective number of keys, exp(entropy of the weights); NaN where there is none."""
+        if self.moment is None:
+            return None
+        mass = np.where(self.mass > 0, self.mass, np.nan)
+        found: NDArray[np.float64] = mass * np.exp(-self.moment / mass)  # exact for equal weights
+        return np.where(found < 1, 1.0, found)
+
+
+def _maybe(
+    add: np.ufunc, a: NDArray[np.float64] | None, b: NDArray[np.float64] | None
+) -> NDArray[np.float64] | None:
+    return None if a is None or b is None else add(a, b)
+
+
+def _scaled_sum(
+    a: NDArray[np.float64] | None,
+    b: NDArray[np.float64] | None,
+    mine: NDArray[np.float64],
+    others: NDArray[np.float64],
+) -> NDArray[np.float64] | None:
+    if a is None or b is None:
+        return None
+    axes = (-1, *(1,) * (a.ndim - 1))
+    return a * mine.reshape(axes) + b * others.reshape(axes)
+
+
+class Accumulator:
+    """Sums in the making: tiles of scores of one block, added one after another.
+
+    Parameters
+    ----------
+    queries, width
+        Q, and Dv.
+    divisor
+        What scores are divided by to give log-weights.
+    in_base_2
+        Whether scores come as log₂ of the weights already.
+    level
+        Whether every score is 0 or −∞.
+    bounded
+        Whether scores may be −∞.
+    perplexity
+        Whether to keep the moment.
+    guard
+        Whether exponents may rise to the guard; else weights are at most 1, so that sums of large
+        values stay finite.
+    """
+
+    def __init__(  # noqa: PLR0913 - what a sum is of
+        self,
+        queries: int,
+        width: int,
+        divisor: float,
+        *,
+        in_base_2: bool = False,
+        level: bool = False,
+        bounded: bool = False,
+        perplexity: bool = False,
+        guard: bool = True,
+    ) -> None:
+        self._divisor = divisor
+        self._factor = LOG2E / divisor
+        self._unit = 1.0 if in_base_2 else self._factor
+        self._in_base_2 = in_base_2
+        self._level = level
+        self._bounded = bounded
+        self._peak = np.zeros(queries)
+        self._mass = np.zeros(queries)
+        self._total = np.zeros((queries, width))
+        self._moment = np.zeros(queries) if perplexity else None
+        self._shares: list[Shares] = []
+        self._floor: NDArray[np.floating] | None = None
+        self._fresh = True
+        self._highest = _HIGHEST if guard else 0.0
+
+    def pool_text(self, columns: list[Categories], cap: int) -> None:
+        """Get ready to pool the text columns of the block, once."""
+        self._shares = self._shares or [
+            Shares.of(column, len(self._mass), cap) for column in columns
+        ]
+
+    def add(
+        self,
+        scores: NDArray[np.floating],
+        values: NDArray[np.floating],
+        codes: list[NDArray[np.intp]],
+    ) -> NDArray[np.floating]:
+        """Add a tile: scores (K, Q), which are overwritten, values (K, Dv) and codes of texts.
+
+        Returns
+        -------
+        ndarray
+            The weights (K, Q) relative to the peaks as they are now.
+        """
+        weights = self._level_weights(scores) if self._level else self._softmax_weights(scores)
+        self._mass += np.ones(len(weights), weights.dtype) @ weights
+        if values.shape[1]:
+            self._total += weights.T @ values
+        for share, code in zip(self._shares, codes, strict=True):
+            share.add(weights, code)
+        self._fresh = self._fresh and not self._mass.all()
+        return weights
+
+    def _level_weights(self, scores: NDArray[np.floating]) -> NDArray[np.floating]:
+        np.isfinite(scores, out=scores, casting="unsafe")
+        return scores
+
+    def _softmax_weights(self, scores: NDArray[np.floating]) -> NDArray[np.floating]:
+        if scores.dtype == np.float32 and not UNITS[0] < self._unit < UNITS[1]:
+            scores = scores.astype(np.float64)
+        self._set_peaks(scores)
+        if self._peak.any():
+            with np.errstate(over="ignore"):  # 1e308 − (−1e308) is far enough apart as −∞
+                scores -= self._peak
+        if self._unit != 1:
+            with np.errstate(over="ignore"):
+                scores *= self._unit
+        hidden = np.isneginf(scores) if self._bounded else None
+        np.maximum(scores, self._floor_for(scores), out=scores)
+        weights = scores if self._moment is None else np.empty_like(scores)
+        np.exp2(scores, out=weights)
+        if hidden is not None:
+            weights[hidden] = 0
+        if self._moment is not None:
+            self._moment += np.einsum("kq,kq->q", weights, scores) / LOG2E
+        return weights
+
+    def _floor_for(self, scores: NDArray[np.floating]) -> NDArray[np.floating]:
+        """Return the clamp as an array, with which ``np.maximum`` is five times as fast."""
+        if self._floor is None or len(self._floor) < len(scores):
+            self._floor = np.full_like(scores, _CLAMP[scores.itemsize])
+        return self._floor[: len(scores)]
+
+    def _set_peaks(self, scores: NDArray[np.floating]) -> None:
+        """Move the references where this tile's exponents would pass the guard."""
+        highest = scores.max(initial=-np.inf)
+        if not highest < np.inf:
+            raise NotFiniteError
+        if not self._fresh and (highest - self._peak.min()) * self._unit <= self._highest:
+            return
+        tops = scores.max(axis=0, initial=-np.inf).astype(np.float64)
+        if not self._bounded and np.isneginf(tops).any():
+            raise NotFiniteError  # every score of a query is below what its floats can hold
+        with np.errstate(over="ignore", invalid="ignore"):
+            exponents = (tops - self._peak) * self._unit
+            fresh = (self._mass == 0) & (tops > -np.inf)
+            high = exponents > self._highest
+        moved = np.where(fresh & ~((exponents >= _LOWEST) & ~high), tops, self._peak)
+        moved = np.where(high, tops, moved)
+        if (moved != self._peak).any():
+            self._rescale(moved)
+
+    def _rescale(self, peak: NDArray[np.float64]) -> None:
+        with np.errstate(over="ignore"):
+            shift = np.where(self._mass > 0, (self._peak - peak) * self._unit, 0.0)
+        scale = np.where(self._mass > 0, np.exp2(shift), 0.0)
+        if self._moment is not None:
+            logs = np.where(scale > 0, shift, 0.0) / LOG2E
+            self._moment = scale * (self._moment + self._mass * logs)
+        self._mass *= scale
+        self._total *= scale[:, None]
+        for share in self._shares:
+            share.sums[...] *= scale[:, None]
+        self._peak = peak
+
+    def sums(self) -> Sums:
+        """Return what was added, if it is finite."""
+        if not np.isfinite(self._total).all():
+            raise NotFiniteError
+        peak = self._peak / self._factor if self._in_base_2 else self._peak
+        return Sums(self._divisor, peak, self._mass, self._total, self._moment, tuple(self._shares))

@@ -1,0 +1,162 @@
+"""Tiles: the scores of some of a block's rows against all queries of a fold, −∞ where hidden."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from qkvcli.attention.sums import LOG2E, UNITS, NotFiniteError
+from qkvcli.blocks import casefold_all
+from qkvcli.errors import InputError
+from qkvcli.weights import AVERAGE, EXACT, SOFTMAX
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from numpy.typing import NDArray
+
+    from qkvcli.attention.plan import Plan
+    from qkvcli.attention.top import Floor
+    from qkvcli.blocks import Block, Keys, Queries
+    from qkvcli.scores import Score
+
+_ROWS = ((1, 65_536), (16, 4_096), (128, 2_048), (256, 1_024))
+_ROWS_FOR_MORE = 512
+"""How many keys are scored at a time, by the number of queries: what stays in a core's cache."""
+_TEXT_PAIRS = 1 << 21
+"""How many pairs of texts are scored at a time."""
+
+
+class Tile(NamedTuple):
+    """Scores of shape (K, Q) of the rows ``rows`` of a block, which may be overwritten."""
+
+    rows: slice | NDArray[np.intp]
+    scores: NDArray[np.floating]
+
+
+def folds_factor(plan: Plan, queries: Queries) -> bool:
+    """Whether log₂e / T can be multiplied into the queries, so that scores come in base 2."""
+    score, weighting = plan.score, plan.weighting
+    if score is None or not score.takes_factor or weighting.mode != SOFTMAX:
+        return False
+    plain = not (plan.listed or plan.matrix or queries.is_wide)
+    return plain and UNITS[0] < LOG2E / weighting.divisor < UNITS[1]
+
+
+def tiles(block: Block, queries: Queries, plan: Plan, floor: Floor) -> Iterator[Tile]:
+    """Score a block in tiles, with what the plan's mask hides set to −∞."""
+    found = _text_tiles if isinstance(queries.keys, list) else _vector_tiles
+    if plan.score is None:
+        found = _constant_tiles
+    for tile in found(block, queries, plan, floor):
+        if plan.mask is not None:
+            plan.mask.hide(tile.scores, row_numbers(block, tile), queries.numbers)
+        yield tile
+
+
+def row_numbers(block: Block, tile: Tile) -> NDArray[np.int64]:
+    """Return the rows of the database that a tile's rows are."""
+    if isinstance(tile.rows, slice):
+        return np.arange(block.start + tile.rows.start, block.start + tile.rows.stop)
+    return tile.rows + block.start
+
+
+def _slices(count: int, step: int) -> Iterator[slice]:
+    for start in range(0, count, step):
+        yield slice(start, min(start + step, count))
+
+
+def _constant_tiles(block: Block, queries: Queries, plan: Plan, floor: Floor) -> Iterator[Tile]:
+    del plan, floor
+    for rows in _slices(len(block), max(1, _TEXT_PAIRS // len(queries))):
+        yield Tile(rows, np.zeros((rows.stop - rows.start, len(queries))))
+
+
+def _text_tiles(block: Block, queries: Queries, plan: Plan, floor: Floor) -> Iterator[Tile]:
+    if plan.weighting.mode == EXACT:
+        yield _equal_texts(block, queries, every_row=plan.matrix)
+        return
+    score = plan.score
+    if score is None:
+        raise AssertionError
+    fold = not score.case_sensitive
+    keys = block.folded if fold else _texts(block.keys)
+    asked = casefold_all(_texts(queries.keys)) if fold else _texts(queries.keys)
+    for rows in _slices(len(block), max(1, _TEXT_PAIRS // len(queries))):
+        yield Tile(rows, score.text(asked, keys[rows], np.maximum(0.0, floor), folded=True))
+
+
+def _texts(keys: Keys) -> list[str]:
+    if not isinstance(keys, list):
+        message = "queries of text, and keys of numbers"
+        raise InputError(message)
+    return keys
+
+
+def _equal_texts(block: Block, queries: Queries, *, every_row: bool) -> Tile:
+    """Look keys up as a dictionary does; only rows that some query equals make the tile."""
+    wanted: dict[str, list[int]] = {}
+    for column, text in enumerate(_texts(queries.keys)):
+        wanted.setdefault(text, []).append(column)
+    keys = _texts(block.keys) if every_row or block.may_hold(wanted) else []
+    hits = [row for row, key in enumerate(keys) if key in wanted]
+    scores = np.full((len(keys) if every_row else len(hits), len(queries)), -np.inf)
+    for at, row in enumerate(hits):
+        scores[row if every_row else at, wanted[keys[row]]] = 1.0
+    return Tile(slice(0, len(keys)) if every_row else np.array(hits, np.intp), scores)
+
+
+def _vector_tiles(block: Block, queries: Queries, plan: Plan, floor: Floor) -> Iterator[Tile]:
+    del floor
+    keys, wanted = block.keys, queries.keys
+    dtype = np.result_type(keys, wanted)
+    vectors = np.asarray(wanted, dtype)
+    score = plan.score
+    if score is not None and folds_factor(plan, queries):
+        score, vectors = score.times(LOG2E / plan.weighting.divisor, vectors)
+    step = next((rows for most, rows in _ROWS if len(queries) <= most), _ROWS_FOR_MORE)
+    out = np.empty((min(step, len(keys)), len(queries)), dtype)
+    for rows in _slices(len(keys), step):
+        part = np.asarray(keys[rows], dtype)
+        held = out[: len(part)]
+        scores = _vector_scores(part, vectors, score, plan, held, mend=queries.is_wide)
+        if plan.score is not None and not queries.is_wide:
+            _refuse_infinite(scores, part, plan)
+        yield Tile(rows, scores)
+
+
+def _refuse_infinite(scores: NDArray[np.floating], keys: NDArray[np.floating], plan: Plan) -> None:
+    """Find what the sums would not: scores of −∞ by overflow or by an infinite key, and NaN."""
+    if plan.weighting.mode in (EXACT, AVERAGE) or (plan.score and plan.score.has_bounds):
+        return
+    if plan.listed or plan.mask is not None or scores.shape[1] <= keys.shape[1]:
+        if not (scores.min(initial=0) > -np.inf and scores.max(initial=0) < np.inf):
+            raise NotFiniteError
+    elif not np.isfinite(np.ones(len(keys), keys.dtype) @ keys).all():
+        raise NotFiniteError  # the keys are fewer numbers to look at than the scores
+
+
+def _vector_scores(  # noqa: PLR0913 - two sides, and how they meet
+    keys: NDArray[np.floating],
+    queries: NDArray[np.floating],
+    score: Score | None,
+    plan: Plan,
+    out: NDArray[np.floating],
+    *,
+    mend: bool,
+) -> NDArray[np.floating]:
+    if score is None or (plan.weighting.mode == AVERAGE and not plan.listed):
+        out[...] = 0
+        return out
+    scores = out
+    if plan.weighting.mode == EXACT and not plan.listed:
+        scores[...] = 0
+    else:
+        scores = score.vectors(queries, keys, out, mend=mend)
+    if plan.weighting.mode == EXACT:
+        equal = np.ones(out.shape, np.bool_)
+        for column in range(keys.shape[1]):
+            equal &= keys[:, column, None] == queries[:, column]
+        scores[~equal] = -np.inf
+    return scores

@@ -1,0 +1,156 @@
+"""The Typer app, and the one edge where failures become a line on stderr and an exit status."""
+
+import os
+import sys
+from typing import Annotated, Any
+
+import typer
+
+import qkvcli
+from qkvcli.commands import heatmap, lookup, pool
+from qkvcli.errors import OutputError, QkvError, UsageError, did_you_mean
+
+# Typer carries its own Click; its error class is reached through Typer's public one.
+_ClickError: type[Exception] = typer.BadParameter.__mro__[2]
+
+_COMPLETION = "_QKV_COMPLETE"
+"""The variable by which a shell's completion calls."""
+
+
+class _Commands(typer.core.TyperGroup):
+    """The commands, with a way out for who mistypes one."""
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:  # noqa: ANN401 - Click's own
+        name = args[0]
+        if name not in self.commands:
+            hint = did_you_mean(name, list(self.commands))
+            raise UsageError(f"there is no command {name!r}{hint}")
+        return super().resolve_command(ctx, args)
+
+
+app = typer.Typer(
+    name="qkv",
+    cls=_Commands,
+    rich_markup_mode=None,  # help drawn with Rich costs 65 ms more
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    help="Explore attention: which keys a query attends to, what they answer, and how it looks.",
+)
+app.command("lookup")(lookup.lookup)
+app.command("pool")(pool.pool)
+app.command("heatmap")(heatmap.heatmap)
+
+
+def _version(wanted: bool) -> None:  # noqa: FBT001 - Typer calls it so
+    if wanted:
+        typer.echo(f"qkv {qkvcli.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _qkv(
+    _show: Annotated[  # noqa: FBT002 - Typer makes an option of it
+        bool,
+        typer.Option("--version", callback=_version, is_eager=True, help="Print the version."),
+    ] = False,
+) -> None:
+    pass
+
+
+def run(arguments: list[str]) -> int:
+    """Run one command line and return its exit status.
+
+    Every failure ends here as one line ``qkv: where: what; what to do`` on stderr.
+    BrokenPipeError and KeyboardInterrupt pass, for the process to die of.
+    """
+    try:
+        _check_encoding(arguments)
+        status = _call(arguments)
+        _flush()
+    except QkvError as error:
+        return _fail(str(error), error.exit_status)
+    except BrokenPipeError:
+        raise
+    except MemoryError:
+        return _fail("not enough memory; use a smaller part of the input", 2)
+    except OSError as error:
+        return _fail(_os_line(error), 2)
+    except RecursionError:
+        return _fail("the input is nested too deeply", 2)
+    return status
+
+
+def _call(arguments: list[str]) -> int:
+    command = typer.main.get_command(app)
+    if _COMPLETION in os.environ:
+        command.main(args=arguments, prog_name="qkv")
+    try:
+        # Not command.main(), which turns a closed pipe and Ctrl-C into exit statuses of its own.
+        with command.make_context("qkv", arguments or ["--help"]) as context:
+            outcome = command.invoke(context)
+    except _ClickError as error:
+        raise UsageError(_usage_line(error, arguments)) from None
+    except typer.Exit as leave:
+        return leave.exit_code
+    return outcome if isinstance(outcome, int) else 0
+
+
+def _usage_line(error: Exception, arguments: list[str]) -> str:
+    """Rewrite what the parser says of wrong usage as one line with the way out."""
+    option = getattr(error, "option_name", "") or ""
+    if type(error).__name__ == "NoSuchOption":
+        return _no_such_option(option, arguments, error)
+    if isinstance(error, typer.BadParameter) and error.param is not None:
+        name = max(error.param.opts, key=len)
+        if not error.message:  # an argument that was not given
+            return f"{name.upper()} is missing; see {_path(error)} --help"
+        return f"{name}: {error.message}"
+    text = error.format_message() if hasattr(error, "format_message") else str(error)
+    return f"{' '.join(text.rstrip('.').split())}; see {_path(error)} --help"
+
+
+def _no_such_option(option: str, arguments: list[str], error: Exception) -> str:
+    if not option.startswith("--"):
+        typed = next((word for word in arguments if word.startswith(option)), option)
+        return f"there is no option {option}; to use {typed!r} as a query, put -- before it"
+    context = getattr(error, "ctx", None)
+    known = [name for p in context.command.params for name in p.opts] if context else []
+    hint = did_you_mean(option, [name for name in known if name.startswith("--")], several=False)
+    return f"there is no option {option}{hint or f'; see {_path(error)} --help'}"
+
+
+def _path(error: Exception) -> str:
+    return getattr(getattr(error, "ctx", None), "command_path", None) or "qkv"
+
+
+def _check_encoding(arguments: list[str]) -> None:
+    named = {f"argument {i}": word for i, word in enumerate(arguments, 1)}
+    for name, word in {**named, "QKV_DATA": os.environ.get("QKV_DATA", "")}.items():
+        try:
+            word.encode()
+        except UnicodeEncodeError:
+            message = f"{name} is not UTF-8; put such text in a file, and rename such a file"
+            raise UsageError(message) from None
+
+
+def _os_line(error: OSError) -> str:
+    name = f"{error.filename}: " if error.filename else ""
+    return f"{name}{error.strerror or error}"
+
+
+def _flush() -> None:
+    if sys.stdout is None:
+        return
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise OutputError(f"not written: {error.strerror}", "stdout") from None
+
+
+def _fail(line: str, status: int) -> int:
+    from qkvcli.render.console import note
+
+    note(line)
+    return status

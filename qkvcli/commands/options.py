@@ -1,0 +1,325 @@
+"""Each option that commands share, declared once, and the strict readers of their values."""
+
+from __future__ import annotations
+
+import os
+import re
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from qkvcli.errors import UsageError, did_you_mean
+from qkvcli.render.console import COLORS
+from qkvcli.scores import BANDWIDTH_RULES as RULES
+from qkvcli.scores import TEXT_SCORES, VECTOR_SCORES
+from qkvcli.sources import FORMATS as TABLE_FORMATS
+from qkvcli.sources import NUMBER, TEXT
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from qkvcli.sources.table import TableOptions
+
+AUTO, TABLE = "auto", "table"
+
+_INTEGER = re.compile(r"[0-9]{1,18}")
+_NUMBER = re.compile(r"[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
+
+
+def whole(text: str | int) -> int:
+    """Read a whole number from 0, strictly: no sign, no underscore.
+
+    Raises
+    ------
+    typer.BadParameter
+        Anything else; the parser adds the option's name.
+    """
+    if not _INTEGER.fullmatch(str(text)):
+        message = f"{text!r} is not a whole number from 0"
+        raise typer.BadParameter(message)
+    return int(text)
+
+
+def counting(text: str | int) -> int:
+    """Read a whole number from 1, strictly."""
+    number = whole(text)
+    if number < 1:
+        message = f"{text!r} is not a whole number from 1"
+        raise typer.BadParameter(message)
+    return number
+
+
+def number(text: str | float) -> float:
+    """Read a finite decimal number, strictly: no nan, inf or underscore.
+
+    Raises
+    ------
+    typer.BadParameter
+        Anything else; the parser adds the option's name.
+    """
+    if not _NUMBER.fullmatch(str(text)) or abs(float(text)) == float("inf"):
+        message = f"{text!r} is not a finite number"
+        raise typer.BadParameter(message)
+    return float(text)
+
+
+def above_zero(text: str | float) -> float:
+    """Read a finite decimal number above 0, strictly."""
+    found = number(text)
+    if found <= 0:
+        message = f"{text!r} is not above 0"
+        raise typer.BadParameter(message)
+    return found
+
+
+def share(text: str | float) -> float:
+    """Read a number from 0 to 1, strictly."""
+    found = number(text)
+    if not 0 <= found <= 1:
+        message = f"{text!r} is not from 0 to 1"
+        raise typer.BadParameter(message)
+    return found
+
+
+def one_of(*choices: str) -> Callable[[str], str]:
+    """Return a reader of an option that takes one of some words; its error names the nearest."""
+
+    def read(text: str) -> str:
+        if text not in choices:
+            message = f"there is no {text!r}{did_you_mean(text, choices)}"
+            raise typer.BadParameter(message)
+        return text
+
+    return read
+
+
+Data = Annotated[
+    str | None,
+    typer.Option(
+        "--data",
+        "-d",
+        metavar="FILE",
+        envvar="QKV_DATA",
+        help="Keys and values: CSV, TSV, JSON, JSONL (also .gz), .npz, or - for stdin;"
+        " Parquet and Arrow, their folders and URLs; patterns of files."
+        " By default a small table of surnames and first names.",
+    ),
+]
+Key = Annotated[
+    str | None,
+    typer.Option("--key", metavar="COL[,COL]", help="Key columns, by name or number from 1."),
+]
+Value = Annotated[
+    str | None,
+    typer.Option("--value", metavar="COL[,COL]", help="Value columns, by name or number from 1."),
+]
+Delimiter = Annotated[
+    str | None, typer.Option("--delimiter", metavar="CHAR", help="What separates cells, or 'tab'.")
+]
+NoHeader = Annotated[
+    bool,
+    typer.Option("--no-header", help="The first record is a row; columns are numbered."),
+]
+Encoding = Annotated[
+    str | None,
+    typer.Option("--encoding", metavar="NAME", help="The text's encoding, if not UTF-8."),
+]
+KeyType = Annotated[
+    str | None,
+    typer.Option(
+        "--key-type",
+        metavar="TYPE",
+        parser=one_of(TEXT, NUMBER),
+        help="text or number; by default the cells tell.",
+    ),
+]
+ValueType = Annotated[
+    str | None,
+    typer.Option(
+        "--value-type",
+        metavar="TYPE",
+        parser=one_of(TEXT, NUMBER),
+        help="text or number; by default the cells tell.",
+    ),
+]
+DataFormat = Annotated[
+    str | None,
+    typer.Option(
+        "--data-format",
+        metavar="FORMAT",
+        parser=one_of(*TABLE_FORMATS),
+        help="csv, tsv, json, jsonl, parquet or arrow; by default the name tells.",
+    ),
+]
+QueriesFile = Annotated[
+    str | None,
+    typer.Option("--queries", metavar="FILE", help="A file of queries: a line each, or an array."),
+]
+Neighbors = Annotated[
+    int | None,
+    typer.Option(
+        "--neighbors", "-k", metavar="K", parser=counting, help="Attend to the K best keys alone."
+    ),
+]
+Temperature = Annotated[
+    float | None,
+    typer.Option(
+        "--temperature",
+        "-T",
+        metavar="T",
+        parser=above_zero,
+        help="T of the softmax: small is sharp.  [default: 0.1 for text, 1 for vectors]",
+    ),
+]
+CaseSensitive = Annotated[
+    bool, typer.Option("--case-sensitive", help="Score text as it is, not case-folded.")
+]
+
+
+def format_of(*forms: str) -> Any:  # noqa: ANN401 - what Typer makes of an annotation
+    """Return the option ``--format`` of a command that knows these formats."""
+    return typer.Option(
+        "--format",
+        "-f",
+        metavar="FORMAT",
+        parser=one_of(AUTO, TABLE, *forms),
+        help=f"{AUTO}, {TABLE}, {', '.join(forms)}; {AUTO} is a table on a terminal, else TSV.",
+    )
+
+
+Output = Annotated[
+    str, typer.Option("--output", "-o", metavar="FILE", help="Where to write; - is stdout.")
+]
+Weights = Annotated[
+    str | None,
+    typer.Option(
+        "--weights",
+        metavar="OUT",
+        help="Also write all weights, queries × keys: .npz with labels, .npy, or - for stdout.",
+    ),
+]
+Threads = Annotated[
+    int | None,
+    typer.Option("--threads", metavar="N", parser=counting, help="Threads; answers stay the same."),
+]
+Processes = Annotated[
+    int | None,
+    typer.Option(
+        "--processes",
+        metavar="N",
+        parser=counting,
+        help="Processes instead of threads; faster for large tables of text.",
+    ),
+]
+Scheduler = Annotated[
+    str | None,
+    typer.Option(
+        "--scheduler",
+        metavar="ADDRESS",
+        help="Run on a Dask cluster, e.g. tcp://host:8786; see docs/cluster.md.",
+    ),
+]
+Color = Annotated[
+    str,
+    typer.Option("--color", metavar="WHEN", parser=one_of(*COLORS), help=f"{', '.join(COLORS)}."),
+]
+CsvSafe = Annotated[
+    bool,
+    typer.Option("--csv-safe", help="Defuse cells that a spreadsheet would run as formulas."),
+]
+
+
+def table_options(  # noqa: PLR0913 - one argument an option
+    key: str | None,
+    value: str | None,
+    delimiter: str | None,
+    no_header: bool,  # noqa: FBT001
+    encoding: str | None,
+    key_type: str | None,
+    value_type: str | None,
+    data_format: str | None,
+) -> TableOptions:
+    """Return how a table is to be read, as the options say it."""
+    from qkvcli.sources.table import TableOptions
+
+    return TableOptions(
+        key=_columns(key, "--key"),
+        value=_columns(value, "--value"),
+        delimiter=delimiter,
+        header=not no_header,
+        encoding=encoding,
+        key_type=key_type,
+        value_type=value_type,
+        format=data_format,
+    )
+
+
+def _columns(text: str | None, option: str) -> tuple[str, ...]:
+    if text is None:
+        return ()
+    names = tuple(name.strip() for name in text.split(","))
+    if not all(names) or len(set(names)) < len(names):
+        message = f"{option} {text!r} names a column twice, or none between two commas"
+        raise UsageError(message)
+    return names
+
+
+def thread_count(threads: int | None) -> int:
+    """Return how many threads to use: what was asked for, or the processors this process has."""
+    if threads is None and hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return threads or os.cpu_count() or 1
+
+
+ScoreName = Annotated[
+    str | None,
+    typer.Option(
+        "--score",
+        "-s",
+        metavar="SCORE",
+        parser=one_of(*TEXT_SCORES, *VECTOR_SCORES),
+        help=f"For text {', '.join(TEXT_SCORES)}; for vectors {', '.join(VECTOR_SCORES)}."
+        "  [default: indel-winkler, gaussian for columns, scaled-dot for arrays]",
+    ),
+]
+BandwidthText = Annotated[
+    str | None,
+    typer.Option(
+        "--bandwidth",
+        metavar="H",
+        help=f"A kernel's width, one per key column (H,H…), or {', '.join(RULES)}."
+        "  [default: scott]",
+    ),
+]
+KeysFile = Annotated[
+    str | None, typer.Option("--keys", metavar="K.npy", help="Keys (…, K, D) in an array file.")
+]
+ValuesFile = Annotated[
+    str | None,
+    typer.Option("--values", metavar="V.npy", help="Values (…, K, Dv) in an array file."),
+]
+Labels = Annotated[
+    str | None,
+    typer.Option("--labels", metavar="FILE", help="The keys' names: one a line, or a JSON list."),
+]
+SelfQueries = Annotated[
+    bool, typer.Option("--self", help="Ask with the keys themselves (self-attention).")
+]
+
+
+def bandwidth(text: str | None) -> str | tuple[float, ...] | None:
+    """Return a bandwidth as it was given: a rule's name, or widths.
+
+    Raises
+    ------
+    UsageError
+        Neither.
+    """
+    if text is None or text in RULES:
+        return text
+    cells = text.split(",")
+    if not all(_NUMBER.fullmatch(cell) and 0 < float(cell) < float("inf") for cell in cells):
+        hint = did_you_mean(text, RULES) if cells[0].isalpha() else "; a width is above 0"
+        message = f"--bandwidth {text!r} is neither a rule nor numbers{hint}"
+        raise UsageError(message)
+    return tuple(float(cell) for cell in cells)

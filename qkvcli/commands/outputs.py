@@ -1,0 +1,139 @@
+"""From the options to where answers go, looked at before any work is done."""
+
+from __future__ import annotations
+
+import os
+import sys
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NoReturn
+
+from qkvcli.commands.options import AUTO, TABLE
+from qkvcli.errors import UsageError, did_you_mean
+from qkvcli.render.console import is_terminal
+from qkvcli.render.writer import STDOUT, Target, open_target, target
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from typing import BinaryIO
+
+    from qkvcli.answer import Runs
+
+BINARY = ("npy", "npz")
+
+
+@dataclass(frozen=True)
+class Sink:
+    """Where an answer and a matrix of weights are written, and how.
+
+    Parameters
+    ----------
+    place
+        Where the answer goes, or None where standard output is taken by the weights.
+    form
+        The answer's format; never ``auto``.
+    weights, weights_form
+        Where the matrix goes, and whether as ``npz`` or ``npy``.
+    color
+        When to use colour.
+    """
+
+    place: Target | None
+    form: str
+    weights: Target | None = None
+    weights_form: str = "npz"
+    color: str = "auto"
+
+    @property
+    def on_terminal(self) -> bool:
+        """Whether the answer goes to a terminal."""
+        return self.place is not None and self.place.is_stdout and is_terminal(sys.stdout)
+
+    def write(self, render: Callable[[BinaryIO], None]) -> None:
+        """Have an answer written to its place."""
+        if self.place is not None:
+            with open_target(self.place) as stream:
+                render(stream)
+
+    def write_weights(self, arrays: dict[str, Runs]) -> None:
+        """Write the matrix of weights, and in an ``.npz`` its labels."""
+        from qkvcli.render.arrays import write_npy, write_npz
+
+        if self.weights is None:
+            return
+        with open_target(self.weights) as stream:
+            if self.weights_form == "npy":
+                write_npy(stream, arrays["weights"])
+            else:
+                write_npz(stream, arrays)
+
+
+def planned(  # noqa: PLR0913 - what a sink is made of
+    output: str,
+    form: str,
+    *,
+    extensions: dict[str, str],
+    weights: str | None = None,
+    color: str = "auto",
+    inputs: Sequence[str] = (),
+) -> Sink:
+    """Look at the outputs before any work.
+
+    Parameters
+    ----------
+    output, weights
+        Where the answer and the weights go.
+    form
+        The format asked for, which may be ``auto``.
+    extensions
+        The format that each extension of ``output`` stands for.
+    color, inputs
+        When to use colour, and the files that are read.
+
+    Raises
+    ------
+    UsageError, OutputError
+        An unknown extension, two outputs in one place, numbers in binary on a terminal, or a
+        place that cannot be written.
+    """
+    taken = weights == STDOUT == output
+    place = None if taken else target(output, inputs=inputs)
+    if form == AUTO:
+        form = _by_place(output, extensions)
+    matrix = target(weights, inputs=inputs) if weights is not None else None
+    if matrix and place and matrix.replace and matrix.real == place.real:
+        message = f"--weights and --output are both {weights}; name two files"
+        raise UsageError(message)
+    sink = Sink(place, form, matrix, _array_form(weights), color)
+    if matrix and matrix.is_stdout and is_terminal(sys.stdout):
+        _refuse_binary("--weights -")
+    if sink.on_terminal and form in BINARY:
+        _refuse_binary(f"--format {form}")
+    return sink
+
+
+def _refuse_binary(option: str) -> NoReturn:
+    message = f"{option} is not text, and stdout is a terminal; redirect it, or name a file"
+    raise UsageError(message)
+
+
+def _by_place(output: str, extensions: dict[str, str]) -> str:
+    if output == STDOUT:
+        return TABLE if is_terminal(sys.stdout) else "tsv"
+    extension = os.path.splitext(output.lower())[1]
+    if extension in extensions:
+        return extensions[extension]
+    if not extension or output.startswith("/dev/"):
+        return "tsv"
+    hint = did_you_mean(extension, list(extensions))
+    message = f"--output {output}: the extension names no format{hint}; or pass --format"
+    raise UsageError(message)
+
+
+def _array_form(weights: str | None) -> str:
+    if weights is None or weights == STDOUT:
+        return "npz"
+    extension = os.path.splitext(weights.lower())[1]
+    if extension not in (".npz", ".npy"):
+        message = f"--weights {weights}: name a .npz (with labels) or .npy file, or -"
+        raise UsageError(message)
+    return extension[1:]

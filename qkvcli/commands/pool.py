@@ -1,0 +1,158 @@
+"""``qkv pool``: what does the database answer?"""
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from qkvcli.commands import inputs, options, outputs, runners
+from qkvcli.errors import NoMatchError
+from qkvcli.render.console import note, warn
+from qkvcli.weights import EXACT, MODES, SOFTMAX
+
+if TYPE_CHECKING:
+    from qkvcli.answer import Pool
+
+FORMATS = ("tsv", "csv", "json", "jsonl", "value", "npy", "npz")
+EXTENSIONS = {f".{name}": name for name in FORMATS if name != "value"}
+NAMED = 10
+"""How many queries without an answer are named."""
+
+
+def pool(  # noqa: PLR0913 - one parameter an option
+    context: typer.Context,
+    query: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[QUERY]...", help="Queries: text, or numbers as 1.5,0.3; - reads stdin."
+        ),
+    ] = None,
+    data: options.Data = None,
+    mode: Annotated[
+        str,
+        typer.Option(
+            "--mode",
+            "-m",
+            metavar="MODE",
+            parser=options.one_of(*MODES),
+            help=f"{', '.join(MODES)}.",
+        ),
+    ] = SOFTMAX,
+    score: options.ScoreName = None,
+    temperature: options.Temperature = None,
+    neighbors: options.Neighbors = None,
+    bandwidth: options.BandwidthText = None,
+    case_sensitive: options.CaseSensitive = False,
+    causal: Annotated[
+        bool, typer.Option("--causal", help="Query i attends to the keys up to i.")
+    ] = False,
+    valid_lens: Annotated[
+        str | None,
+        typer.Option(
+            "--valid-lens",
+            metavar="N[,N]|FILE",
+            help="Leading keys to attend to: for all, for each batch entry or for each query.",
+        ),
+    ] = None,
+    mask: Annotated[
+        str | None,
+        typer.Option(
+            "--mask", metavar="FILE.npy", help="True where a query may attend; (…, Q, K)."
+        ),
+    ] = None,
+    jacobian: Annotated[bool, typer.Option("--jacobian", help="Also d answer / d query.")] = False,
+    key: options.Key = None,
+    value: options.Value = None,
+    delimiter: options.Delimiter = None,
+    no_header: options.NoHeader = False,
+    encoding: options.Encoding = None,
+    key_type: options.KeyType = None,
+    value_type: options.ValueType = None,
+    data_format: options.DataFormat = None,
+    keys: options.KeysFile = None,
+    values: options.ValuesFile = None,
+    labels: options.Labels = None,
+    queries: options.QueriesFile = None,
+    own: options.SelfQueries = False,
+    form: Annotated[str, options.format_of(*FORMATS)] = options.AUTO,
+    output: options.Output = "-",
+    weights: options.Weights = None,
+    threads: options.Threads = None,
+    processes: options.Processes = None,
+    scheduler: options.Scheduler = None,
+    csv_safe: options.CsvSafe = False,
+    color: options.Color = "auto",
+) -> int:
+    """Pool the values of a database under each query's weights.
+
+    Attention pooling, kernel regression and classification, nearest neighbours and averages.
+    """
+    from qkvcli.render.pools import write
+    from qkvcli.render.progress import progress
+    from qkvcli.render.style import Style
+    from qkvcli.run.pool import Request, pool, settle, weight_arrays
+
+    table = options.table_options(
+        key, value, delimiter, no_header, encoding, key_type, value_type, data_format
+    )
+    inputs.check_ways(query, queries, own=own, data=data)
+    files = inputs.files(data, queries, keys, values, labels, mask, valid_lens)
+    sink = outputs.planned(
+        output, form, extensions=EXTENSIONS, weights=weights, color=color, inputs=files
+    )
+    request = Request(
+        mode=mode,
+        neighbors=neighbors,
+        temperature=temperature,
+        score=score,
+        bandwidth=options.bandwidth(bandwidth),
+        case_sensitive=case_sensitive,
+        causal=causal,
+        lengths=inputs.lengths(valid_lens),
+        allowed=inputs.mask(mask),
+        jacobian=jacobian,
+        perplexity=sink.form not in ("npy", "value"),
+        threads=runners.threads_beside(threads, processes, scheduler),
+    )
+    context.with_resource(runners.running(processes, scheduler))
+    database = inputs.open_(data, table, keys, values, labels, twice=True)
+    asked = inputs.queries(database, query, queries, own=own)
+    settled = settle(database, asked, request)
+    matrix = None
+    if sink.weights is not None:  # over the cap it is refused here, before any work
+        matrix = weight_arrays(
+            database, settled, database.keys, sink.weights.name, threads=request.threads
+        )
+    with progress("pooling") as advance:
+        answer = pool(database, settled, request, progress=advance)
+    _say_widths(answer)
+    missing = answer.unanswered
+    if len(missing) == len(answer.queries) * len(answer.answers):
+        way = "try --mode approximate" if mode == EXACT else "widen --bandwidth, or mask less"
+        raise NoMatchError(f"{_unanswered(answer)}; {way}")
+    style = Style(sink.form, defuse=csv_safe, color=sink.color, terminal=sink.on_terminal)
+    sink.write(lambda stream: write(stream, answer, style))
+    if matrix is not None:
+        sink.write_weights(matrix)
+    if missing:
+        note(_unanswered(answer))
+    return 0
+
+
+def _say_widths(answer: "Pool") -> None:
+    """Print the width that ``cv`` chose and its error."""
+    if answer.rule != "cv":
+        return
+    kind = "log-loss" if answer.columns.texts else "mean squared error"
+    for head, widths, error in zip(answer.heads, answer.widths, answer.errors, strict=True):
+        where = f"head {'/'.join(map(str, head))}: " if head else ""
+        shown = ",".join(f"{h:.6g}" for h in widths)
+        warn(f"{where}--bandwidth cv chose {shown} (leave-one-out {kind} {error:.6g})")
+
+
+def _unanswered(answer: "Pool") -> str:
+    missing = answer.unanswered
+    names = ["/".join([*map(str, head), label]) for head, label in missing[:NAMED]]
+    more = f" and {len(missing) - NAMED} more" if len(missing) > NAMED else ""
+    queries = "query attends" if len(missing) == 1 else "queries attend"
+    has = "has" if len(missing) == 1 else "have"
+    return f"{len(missing)} {queries} to no key and {has} no answer: {', '.join(names)}{more}"

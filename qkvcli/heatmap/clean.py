@@ -1,0 +1,64 @@
+"""Matplotlib, imported so that nothing about it depends on where or as whom the program runs."""
+
+from __future__ import annotations
+
+import importlib.util
+import logging
+import os
+import shutil
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+
+def import_matplotlib() -> None:
+    """Import Matplotlib with its own defaults.
+
+    Importing it reads ``MPLBACKEND`` and the first ``matplotlibrc`` of the working directory,
+    ``MATPLOTLIBRC`` and the home; a wrong one raises. So it is imported from beside its own.
+    """
+    logging.getLogger("matplotlib").setLevel(logging.CRITICAL)
+    spec = importlib.util.find_spec("matplotlib")
+    if spec is None or spec.origin is None:
+        raise ModuleNotFoundError(name="matplotlib")
+    for name in ("MPLBACKEND", "MATPLOTLIBRC"):
+        os.environ.pop(name, None)
+    if os.environ.get("MPLCONFIGDIR"):
+        os.environ["MPLCONFIGDIR"] = os.path.abspath(os.environ["MPLCONFIGDIR"])
+    with _inside(os.path.join(os.path.dirname(spec.origin), "mpl-data")):
+        import matplotlib  # noqa: F401, ICN001
+
+
+@contextmanager
+def _inside(folder: str) -> Iterator[None]:
+    here = os.open(".", getattr(os, "O_PATH", os.O_RDONLY))
+    try:
+        os.chdir(folder)
+        yield
+    finally:
+        os.fchdir(here)
+        os.close(here)
+
+
+@contextmanager
+def matplotlib_imported() -> Iterator[None]:
+    """Import Matplotlib; remove the temporary folder that it makes if the home is not writable."""
+    before = os.environ.get("MPLCONFIGDIR")
+    try:
+        import_matplotlib()
+        yield
+    finally:
+        after = os.environ.get("MPLCONFIGDIR")
+        if after is not None and after != before:
+            with suppress(OSError):
+                shutil.rmtree(after)
+
+
+def matplotlib_colormaps() -> Mapping[str, Any]:
+    """Return Matplotlib's colour maps by name."""
+    with matplotlib_imported():
+        import matplotlib as mpl
+
+        return mpl.colormaps

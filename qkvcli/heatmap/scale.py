@@ -1,0 +1,215 @@
+"""The colour scale: from weights to levels, and the ticks of its bar."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from qkvcli.errors import UsageError
+from qkvcli.heatmap.colours import LEVELS
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+_NARROWEST = 1e-300
+MISSING_LEVEL = 0
+"""The level of a cell without a weight, in panels that have one."""
+
+
+@dataclass(frozen=True)
+class ScaleOptions:
+    """What the command line says of the colour scale."""
+
+    panel: bool = False
+    vmin: float | None = None
+    vmax: float | None = None
+    log: bool = False
+
+
+@dataclass(frozen=True)
+class Scale:
+    """A colour scale from ``low`` to ``high``.
+
+    Parameters
+    ----------
+    low, high
+        The weights of the first and the last level.
+    log
+        Whether levels are even in the logarithm.
+    cut
+        Whether there are weights below ``low``, and above ``high``.
+    """
+
+    low: float
+    high: float
+    log: bool = False
+    cut: tuple[bool, bool] = (False, False)
+
+    def levels(self, values: NDArray[np.floating]) -> NDArray[np.uint8]:
+        """Return the level, 0 to 255, of every weight, as Matplotlib's ``Normalize`` would.
+
+        Where some are NaN, those are ``MISSING_LEVEL``, and the lowest weights are level 1.
+        """
+        with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+            share = self._share(values) * LEVELS
+            np.clip(share, 0, LEVELS - 1, out=share)
+            missing = np.isnan(share)
+            if missing.any():
+                share = np.where(missing, MISSING_LEVEL, np.maximum(share, 1))
+        found: NDArray[np.uint8] = share.astype(np.uint8)
+        return found
+
+    def _share(self, values: NDArray[np.floating]) -> NDArray[np.floating]:
+        if not self.log:
+            # Halved, so that a range from -1e308 to 1e308 has a width.
+            return (values / 2 - self.low / 2) / (self.high / 2 - self.low / 2)
+        low, high = math.log(self.low), math.log(self.high)
+        logs = np.log(np.where(np.isnan(values), np.nan, np.maximum(values, 0)))
+        shares: NDArray[np.floating] = (logs - low) / (high - low)
+        return shares
+
+    def ticks(self, most: int) -> list[tuple[float, str]]:
+        """Return at most about ``most`` ticks, as (share of the bar from its foot, label)."""
+        values = self._log_ticks(most) if self.log else self._linear_ticks(most)
+        texts = tick_texts(values)
+        if self.cut[0] and values[0] == self.low:
+            texts[0] = f"≤{texts[0]}"
+        if self.cut[1] and values[-1] == self.high:
+            texts[-1] = f"≥{texts[-1]}"
+        shares = self._share(np.array(values, dtype=np.float64))
+        return [(float(s), text) for s, text in zip(shares, texts, strict=True)]
+
+    def _linear_ticks(self, most: int) -> list[float]:
+        step = nice_step((self.high / 2 - self.low / 2) / max(1, most - 1) * 2)
+        first, last = math.ceil(self.low / step - 1e-9), math.floor(self.high / step + 1e-9)
+        inner = [number * step for number in range(first, last + 1)]
+        return self._with_cut_ends(inner, step)
+
+    def _log_ticks(self, most: int) -> list[float]:
+        low, high = math.log10(self.low), math.log10(self.high)
+        first, last = math.ceil(low - 1e-9), math.floor(high + 1e-9)
+        if last - first < 1:
+            return [self.low, self.high]
+        every = math.ceil((last - first + 1) / most)
+        return [10.0**power for power in range(first, last + 1, every)]
+
+    def _with_cut_ends(self, inner: list[float], step: float) -> list[float]:
+        """Put a tick where weights are cut off, for the mark on it."""
+        if self.cut[0]:
+            inner = [self.low, *(tick for tick in inner if tick - self.low > step / 2)]
+        if self.cut[1]:
+            inner = [*(tick for tick in inner if self.high - tick > step / 2), self.high]
+        return inner if len(inner) > 1 else [self.low, self.high]
+
+
+def nice_step(least: float) -> float:
+    """Return the least of 1, 2, 2.5 or 5 times a power of ten that is not below a number.
+
+    Examples
+    --------
+    >>> nice_step(0.13), nice_step(0.21), nice_step(3)
+    (0.2, 0.25, 5.0)
+    """
+    power = math.floor(math.log10(least))
+    for factor in (1, 2, 2.5, 5, 10):
+        step = float(f"{factor}e{power}")
+        if step >= least * (1 - 1e-9):
+            return step
+    return math.inf
+
+
+def tick_texts(values: Sequence[float]) -> list[str]:
+    """Return ticks as short texts, with as many digits as tell them apart.
+
+    Examples
+    --------
+    >>> tick_texts([0, 0.25, 0.5])
+    ['0', '0.25', '0.5']
+    """
+    top = max(abs(value) for value in values)
+    floor = top * 1e-9
+    return [_tick_text(0.0 if abs(value) < floor else value) for value in values]
+
+
+def _tick_text(value: float) -> str:
+    return f"{value:.4g}".replace("e-0", "e-").replace("e+0", "e").replace("e+", "e")
+
+
+def scales(
+    panels: Sequence[NDArray[np.floating]], options: ScaleOptions, *, signed: bool
+) -> list[Scale]:
+    """Return the colour scale of every panel: one object for all, or one each.
+
+    Parameters
+    ----------
+    panels
+        The weights.
+    options
+        As the command line says.
+    signed
+        Whether the scale is centred at 0, as that of a difference is.
+
+    Raises
+    ------
+    UsageError
+        A range that is empty, or not positive where it is logarithmic.
+    """
+    if options.panel:
+        return [_scale([values], options, signed=signed) for values in panels]
+    return [_scale(panels, options, signed=signed)] * len(panels)
+
+
+def _scale(panels: Sequence[NDArray[np.floating]], options: ScaleOptions, *, signed: bool) -> Scale:
+    least, most = _extent(panels)
+    if options.log:
+        low, high = _positive(panels, options, most)
+    elif signed:
+        low, high = _centred(least, most, options)
+    else:
+        high = most if options.vmax is None else options.vmax
+        low = min(0.0, least) if options.vmin is None else options.vmin
+        if options.vmin is None and options.vmax is None:
+            high = high if high > low else low + 1
+    if not low < high:
+        raise UsageError(_empty(low, high, options))
+    high = max(high, low + _NARROWEST)
+    return Scale(low, high, options.log, (not options.log and least < low, most > high))
+
+
+def _extent(panels: Sequence[NDArray[np.floating]]) -> tuple[float, float]:
+    least = min((float(np.fmin.reduce(v, axis=None)) for v in panels), default=0.0)
+    most = max((float(np.fmax.reduce(v, axis=None)) for v in panels), default=0.0)
+    ends = [end for end in (least, most) if not math.isnan(end)]
+    return (min(ends), max(ends)) if ends else (0.0, 0.0)
+
+
+def _centred(least: float, most: float, options: ScaleOptions) -> tuple[float, float]:
+    given = [abs(end) for end in (options.vmin, options.vmax) if end is not None]
+    reach = max(given) if given else max(abs(least), abs(most)) or 1.0
+    return -reach, reach
+
+
+def _positive(
+    panels: Sequence[NDArray[np.floating]], options: ScaleOptions, most: float
+) -> tuple[float, float]:
+    if options.vmin is not None:
+        low = options.vmin
+    else:
+        low = min((float(v[v > 0].min()) for v in panels if (v > 0).any()), default=0.0)
+    high = most if options.vmax is None else options.vmax
+    if low <= 0:
+        what = "--vmin must be over 0" if options.vmin is not None else "no weight is over 0"
+        raise UsageError(f"--log: {what}")
+    return (low / 10, high) if low == high and options.vmin is None else (low, high)
+
+
+def _empty(low: float, high: float, options: ScaleOptions) -> str:
+    if options.vmin is not None and options.vmax is not None:
+        return f"--vmin {options.vmin:g} is not below --vmax {options.vmax:g}"
+    given = "--vmin" if options.vmin is not None else "--vmax"
+    return f"{given}: the colour scale would run from {low:g} to {high:g}; give both ends"

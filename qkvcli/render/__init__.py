@@ -1,0 +1,1 @@
+"""Answers drawn: tables for people, formats for machines, and the one place that opens outputs."""

@@ -1,0 +1,120 @@
+"""Lookups rendered: a table for a person, rows for a pipe, a document for a program."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from qkvcli.render.machine import (
+    finite,
+    value_text,
+    write_delimited,
+    write_json,
+    write_lines,
+)
+from qkvcli.render.matches import cells, header, log_weight
+from qkvcli.weights import RULES
+
+if TYPE_CHECKING:
+    from typing import BinaryIO
+
+    from qkvcli.answer import Found, Lookup, Match, Value
+    from qkvcli.render.style import Style
+
+SCHEMA = "qkv.lookup/1"
+
+
+def write(stream: BinaryIO, answer: Lookup, style: Style) -> None:
+    """Write a lookup in one of the formats."""
+    if style.form in ("tsv", "csv"):
+        rows = (row for one in answer.found for row in cells(answer, one, explain=style.explain))
+        write_delimited(stream, header(answer, explain=style.explain), rows, style)
+    elif style.form == "value":
+        lines = (value_line(one) for one in answer.found)
+        write_lines(stream, (line for line in lines if line is not None), style)
+    elif style.form == "table":
+        from qkvcli.render.drawn import draw_lookup  # for people only
+
+        draw_lookup(stream, answer, style)
+    else:
+        write_json(stream, _document(answer, style), style)
+
+
+def _document(answer: Lookup, style: Style) -> Any:  # noqa: ANN401
+    items = [_item(answer, found, explain=style.explain) for found in answer.found]
+    if style.form == "jsonl":
+        return [{"schema": SCHEMA, **item} for item in items]
+    return {**_head(answer), "queries": items}
+
+
+def value_line(found: Found) -> str | None:
+    """Return the answer alone: each value column's pooled number or likeliest text."""
+    answer = next((answer for answer in found.answers if answer is not None), None)
+    if answer is None:
+        return None
+    return "\t".join(value_text(value) for value in answer)
+
+
+def _head(answer: Lookup) -> dict[str, Any]:
+    return {
+        "schema": SCHEMA,
+        "source": answer.source,
+        "rows": answer.rows,
+        "score": answer.score,
+        "modes": [
+            {"mode": mode, "temperature": finite(temperature)}
+            for mode, temperature in zip(answer.modes, answer.temperatures, strict=True)
+        ],
+    }
+
+
+def _item(answer: Lookup, found: Found, *, explain: bool) -> dict[str, Any]:
+    per_mode = list(zip(answer.modes, found.answers, strict=True))
+    return {
+        "query": found.query,
+        "answered": found.answered,
+        "matches": [
+            _match_item(answer, match, rank, explain=explain)
+            for rank, match in enumerate(found.matches, 1)
+        ],
+        "answers": {mode: _answer_item(answer, value) for mode, value in per_mode},
+        "perplexity": {
+            mode: finite(p) for mode, p in zip(answer.modes, found.perplexities, strict=True)
+        },
+        "left_out": {
+            mode: {"rows": rows, "weight": weight}
+            for mode, (rows, weight) in zip(answer.modes, found.left_out, strict=True)
+        },
+    }
+
+
+def _match_item(answer: Lookup, match: Match, rank: int, *, explain: bool) -> dict[str, Any]:
+    columns = answer.columns
+    item: dict[str, Any] = {
+        "rank": rank,
+        "row": match.row,
+        "key": dict(zip(columns.key, match.record.key, strict=True)),
+        "value": dict(zip(columns.value, match.record.value, strict=True)),
+        "score": finite(match.score),
+        "weights": dict(zip(answer.modes, match.weights, strict=True)),
+    }
+    if explain:
+        item["explain"] = {
+            mode: {
+                "temperature": finite(temperature),
+                "log_weight": finite(log_weight(mode, temperature, match, weight)),
+                "rule": RULES[mode],
+            }
+            for mode, temperature, weight in zip(
+                answer.modes, answer.temperatures, match.weights, strict=True
+            )
+        }
+    return item
+
+
+def _answer_item(answer: Lookup, values: tuple[Value, ...] | None) -> dict[str, Any] | None:
+    if values is None:
+        return None
+    return {
+        name: finite(value) if isinstance(value, float) else dict(value)
+        for name, value in zip(answer.columns.value, values, strict=True)
+    }

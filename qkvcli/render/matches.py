@@ -1,0 +1,67 @@
+"""The rows of a lookup as text, for whoever writes or draws them."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+from qkvcli.render.machine import distinct, shortest
+from qkvcli.weights import APPROXIMATE, AVERAGE, EXACT, RULES
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from qkvcli.answer import Found, Lookup, Match
+
+
+def shown_values(answer: Lookup) -> list[int]:
+    """Return the value columns worth showing: a bare list of keys is its own values."""
+    columns = answer.columns
+    return [] if columns.value == columns.key else list(range(len(columns.value)))
+
+
+def weight_names(answer: Lookup) -> list[str]:
+    """Return what the columns of weights are called."""
+    return ["weight"] if len(answer.modes) == 1 else [f"weight_{mode}" for mode in answer.modes]
+
+
+def explained(answer: Lookup) -> list[str]:
+    """Return what the columns that explain the weights are called."""
+    names = ("temperature", "log_weight", "rule")
+    if len(answer.modes) == 1:
+        return list(names)
+    return [f"{name}_{mode}" for mode in answer.modes for name in names]
+
+
+def header(answer: Lookup, *, explain: bool) -> list[str]:
+    """Return the names of the columns of a machine's rows, all different."""
+    values = [answer.columns.value[i] for i in shown_values(answer)]
+    names = ["query", "rank", *answer.columns.key, *values, "score", *weight_names(answer)]
+    return distinct(names + (explained(answer) if explain else []))
+
+
+def cells(answer: Lookup, found: Found, *, explain: bool) -> Iterator[list[str]]:
+    """Yield a row of text for each match."""
+    shown = shown_values(answer)
+    for rank, match in enumerate(found.matches, 1):
+        row = [found.query, str(rank), *match.record.key]
+        row += [match.record.value[i] for i in shown]
+        row += [shortest(match.score), *(shortest(weight) for weight in match.weights)]
+        yield row + (_explanation(answer, match) if explain else [])
+
+
+def _explanation(answer: Lookup, match: Match) -> list[str]:
+    found = []
+    for mode, temperature, weight in zip(
+        answer.modes, answer.temperatures, match.weights, strict=True
+    ):
+        ell = log_weight(mode, temperature, match, weight)
+        found += [shortest(temperature), shortest(ell), RULES[mode]]
+    return found
+
+
+def log_weight(mode: str, temperature: float, match: Match, weight: float) -> float:
+    """Return the log-weight of a key under a mode, as the table of modes has it."""
+    if mode in (EXACT, APPROXIMATE) or weight == 0:
+        return 0.0 if weight > 0 else -math.inf
+    return 0.0 if mode == AVERAGE or match.score is None else match.score / temperature

@@ -1,0 +1,118 @@
+"""Tables for people: columns where they fit, a few lines a row where they do not."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from qkvcli.render.escape import visible
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from rich.console import RenderableType
+    from rich.table import Table
+    from rich.text import Text
+
+_GAP = 2
+_NARROWEST = 10
+"""How narrow a column of text may become before the rows are stacked instead."""
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column's name, whether it holds numbers, never cut or wrapped, and may be rounded."""
+
+    name: str
+    numeric: bool = False
+    rounded: bool = False
+
+
+def table(columns: Sequence[Column], rows: Sequence[Sequence[str]], width: int) -> RenderableType:
+    """Return rows as a table that fits a width without cutting a number.
+
+    Parameters
+    ----------
+    columns, rows
+        The columns, and each row's cells.
+    width
+        How many cells of the terminal there are.
+    """
+    from rich.text import Text
+
+    shown = [[visible(cell) for cell in row] for row in rows]
+    narrowest = _narrowest(columns, shown)
+    if sum(narrowest) + _GAP * (len(columns) - 1) > width:
+        return _stacked(columns, shown, width)
+    found = _plain(header=True)
+    for column, least in zip(columns, narrowest, strict=True):
+        found.add_column(
+            Text(visible(column.name), style="dim"),
+            justify="right" if column.numeric else "left",
+            no_wrap=column.numeric,
+            overflow="fold",
+            min_width=least,
+        )
+    for row in shown:
+        found.add_row(*(Text(cell) for cell in row))
+    return found
+
+
+def lines(entries: Sequence[tuple[str, Sequence[Text]]], width: int) -> RenderableType:
+    """Return named lines of a few parts each, a part a line where they do not fit side by side."""
+    from rich.text import Text
+
+    label = max(len(name) for name, _ in entries)
+    label += _GAP * bool(label)
+    found = _plain()
+    found.add_column(no_wrap=True, style="dim")
+    found.add_column(overflow="fold")
+    for name, parts in entries:
+        side_by_side = Text(" " * 3).join(parts)
+        fits = label + side_by_side.cell_len <= width
+        found.add_row(Text(name), side_by_side if fits else Text("\n").join(parts))
+    if not label:
+        found.columns.pop(0)
+    return found
+
+
+def _plain(*, header: bool = False) -> Table:
+    from rich.table import Table
+
+    return Table(box=None, show_header=header, pad_edge=False, padding=(0, _GAP, 0, 0))
+
+
+def _narrowest(columns: Sequence[Column], rows: Sequence[Sequence[str]]) -> list[int]:
+    found = []
+    for position, column in enumerate(columns):
+        widest = max(_widest(row[position] for row in rows), _widest([visible(column.name)]))
+        found.append(widest if column.numeric else min(widest, _NARROWEST))
+    return found
+
+
+def _widest(texts: Iterable[str]) -> int:
+    from rich.cells import cell_len
+
+    return max(map(cell_len, texts), default=0)
+
+
+def _stacked(
+    columns: Sequence[Column], rows: Sequence[Sequence[str]], width: int
+) -> RenderableType:
+    """Return each row as lines of a name and a cell, for a terminal too narrow for columns."""
+    from rich.text import Text
+
+    names = [visible(column.name) for column in columns]
+    numbers = [i for i, column in enumerate(columns) if column.numeric]
+    widest_number = _widest(row[i] for row in rows for i in numbers)
+    found = _plain()
+    # A long name gives way to a long number.
+    room = max(_NARROWEST, width - _GAP - widest_number)
+    found.add_column(overflow="fold", style="dim", max_width=min(_widest(names), room))
+    found.add_column(overflow="fold")
+    for number, row in enumerate(rows):
+        if number:
+            found.add_row()
+        for name, cell in zip(names, row, strict=True):
+            found.add_row(Text(name), Text(cell))
+    return found

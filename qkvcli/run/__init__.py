@@ -1,0 +1,1 @@
+"""Folds run: over blocks, in threads, for a lookup, a pool or a bandwidth."""

@@ -1,0 +1,234 @@
+"""A fold on a cluster, by Dask's distributed engine.
+
+Small references to blocks go out; workers open them, summarise them and merge what they come to,
+in the order of the one ``Tree``. One state comes back for every ``Cluster.chapter`` of blocks.
+"""
+
+from __future__ import annotations
+
+import logging
+import pickle
+import warnings
+from collections import deque
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from importlib.metadata import version
+from itertools import islice
+from typing import TYPE_CHECKING, Any
+
+from qkvcli.errors import InputError, QkvError, UsageError
+from qkvcli.run.executors import Tree, folded, merged
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from distributed import Client, Future
+
+    from qkvcli.blocks import Block
+    from qkvcli.run.executors import Progress, States, Work
+
+PATIENCE = 5
+"""How many seconds a scheduler, and its first worker, may take to answer."""
+GROUP = 4
+"""How many blocks are one task: a power of two, so that a task makes a branch of the tree."""
+_CHAPTER = 128
+"""How many blocks, at least, make the branch that comes back to this machine. What the scheduler
+keeps, so that a lost worker's blocks can be done again, is forgotten once it has come back."""
+_TASKS_A_THREAD = 4
+_FIRST = 10
+"""The priority of merges: states are merged as soon as they can be, and take no memory."""
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """The workers of a Dask scheduler.
+
+    Parameters
+    ----------
+    client
+        A connection to the scheduler, as ``connected`` makes it.
+    """
+
+    client: Client
+
+    def totals(
+        self, work: Work, blocks: Iterable[Block], progress: Progress | None = None
+    ) -> list[States]:
+        """Return the states of all rows, for each part of the queries.
+
+        Raises
+        ------
+        QkvError
+            What any worker raised, for the first block in order that fails; or the cluster is
+            lost, or is not of this version.
+        """
+        trees = [Tree(merged) for _ in work.parts]
+        last: list[States | None] = [None] * len(trees)
+        held = self._submit(_held, pickle.dumps(work), version("qkvcli"))
+        chapters = (self._chapter(part, len(work.parts), held) for part in self._cut(blocks))
+        waiting: deque[_Chapter] = deque()
+
+        def take() -> None:
+            chapter = waiting.popleft()
+            for tree, (at, states) in zip(
+                trees, enumerate(self._states(chapter, progress)), strict=True
+            ):
+                if chapter.is_whole:
+                    tree.add(states)
+                else:
+                    last[at] = states
+
+        for chapter in chapters:
+            waiting.append(chapter)
+            if len(waiting) > 1:  # one is under way, and the next is at hand
+                take()
+        while waiting:
+            take()
+        return [tree.total(end) or work.nothing() for tree, end in zip(trees, last, strict=True)]
+
+    def _cut(self, blocks: Iterable[Block]) -> Iterator[tuple[list[Block], int]]:
+        """Cut the blocks into chapters, each a power of two of them but the last."""
+        threads = sum(self.client.nthreads().values())
+        size = _CHAPTER
+        while size < threads * _TASKS_A_THREAD * GROUP:
+            size *= 2
+        stream = iter(blocks)
+        while chapter := list(islice(stream, size)):
+            yield chapter, size
+
+    def _chapter(self, cut: tuple[list[Block], int], parts: int, held: Future) -> _Chapter:
+        """Send the blocks of a chapter, and what is to be made of them."""
+        blocks, size = cut
+        trees = [Tree(partial(self._submit, merged, priority=_FIRST)) for _ in range(parts)]
+        ends: list[Future | None] = [None] * parts
+        groups: list[tuple[int, Future]] = []
+        for start in range(0, len(blocks), GROUP):
+            group = blocks[start : start + GROUP]
+            packed = pickle.dumps(group)
+            for part, tree in enumerate(trees):
+                future = self._submit(_folded, held, packed, part)
+                groups.append((sum(map(len, group)) if part == 0 else 0, future))
+                if len(group) == GROUP:
+                    tree.add(future)
+                else:
+                    ends[part] = future
+        totals = [tree.total(end) for tree, end in zip(trees, ends, strict=True)]
+        return _Chapter(groups, totals, len(blocks) == size)
+
+    def _states(self, chapter: _Chapter, progress: Progress | None) -> list[States]:
+        """Wait for a chapter, the first failure in the order of its blocks coming first."""
+        from distributed import wait
+
+        with _told(), self.client.as_current():
+            for rows, future in chapter.groups:
+                wait(future)
+                if future.status != "finished":
+                    future.result()
+                if progress:
+                    progress(rows)
+            found: list[States] = self.client.gather(chapter.totals)
+        return found
+
+    def _submit(self, *call: Any, priority: int = 0) -> Future:  # noqa: ANN401 - any task
+        with _told():
+            return self.client.submit(*call, priority=priority, pure=False)
+
+
+@dataclass(frozen=True)
+class _Chapter:
+    """Promises: of each group of blocks, with its rows, and of what they all come to."""
+
+    groups: list[tuple[int, Future]]
+    totals: list[Future | None]
+    is_whole: bool
+
+
+def _held(work: bytes, wanted: str) -> Work:
+    """Keep the work on a worker; as a task, so that it is done again where it is lost."""
+    here = version("qkvcli")
+    if here != wanted:
+        message = f"a worker has qkv {here}, and this is {wanted}; install the same"
+        raise QkvError(message)
+    found: Work = pickle.loads(work)  # noqa: S301 - from the program that connected
+    return found
+
+
+def _folded(work: Work, packed: bytes, part: int) -> States:
+    """Open some blocks, summarise and merge them, on a worker."""
+    try:
+        return folded(work, pickle.loads(packed), part)  # noqa: S301 - as above
+    except InputError as error:
+        if isinstance(error.__context__, OSError):
+            message = f"{error.message} on a worker; all workers must see it at the same path"
+            raise InputError(message, error.where) from None
+        raise
+
+
+@contextmanager
+def connected(address: str) -> Iterator[Cluster]:
+    """Connect to a scheduler, ``tcp://host:8786``.
+
+    Raises
+    ------
+    UsageError
+        Dask is not installed, or this is no address.
+    QkvError
+        No scheduler answers there, or none that has workers.
+    """
+    try:
+        import dask
+        from distributed import Client
+    except ImportError:
+        message = "--scheduler needs Dask's distributed engine: pip install 'qkvcli[cluster]'"
+        raise UsageError(message) from None
+    logging.getLogger("distributed").setLevel(logging.CRITICAL + 1)  # failures are one line
+    name = address if "://" in address else f"tcp://{address}"
+    settings = {"distributed.comm.timeouts.connect": f"{PATIENCE}s"}
+    with dask.config.set(settings), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of versions that differ
+        try:
+            client = Client(name, timeout=PATIENCE, set_as_default=False)
+        except ValueError as error:
+            message = f"--scheduler {address!r} is no address ({error}); give tcp://host:8786"
+            raise UsageError(message) from None
+        except OSError:
+            message = f"no scheduler answers at {address}; start one with: dask scheduler"
+            raise QkvError(message) from None
+        try:
+            try:
+                client.wait_for_workers(1, timeout=PATIENCE)
+            except TimeoutError:
+                message = f"the scheduler has no workers; start one with: dask worker {name}"
+                raise QkvError(message, address) from None
+            yield Cluster(client)
+        finally:
+            client.close(timeout=PATIENCE)
+
+
+@contextmanager
+def _told() -> Iterator[None]:
+    """Say in one line what may befall a cluster."""
+    from distributed import CancelledError, KilledWorker
+    from distributed.client import FuturesCancelledError
+    from distributed.comm import CommClosedError
+
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # a pipe's blocks carry their bytes: a "large graph"
+            yield
+    except KilledWorker:
+        message = "workers died of the same blocks again and again; for want of memory?"
+        raise QkvError(message) from None
+    except (CancelledError, FuturesCancelledError, CommClosedError):
+        message = "the scheduler was lost; is it still running?"
+        raise QkvError(message) from None
+    except ModuleNotFoundError as error:
+        message = f"the scheduler or a worker lacks {error.name}; install there what is here"
+        raise QkvError(message) from None
+    except QkvError:
+        raise
+    except Exception as error:  # noqa: BLE001 - whatever a worker may run into
+        what = " ".join(f"{type(error).__name__}: {error}".split())
+        message = f"a worker failed ({what}); are all of one version?"
+        raise QkvError(message) from None

@@ -1,0 +1,231 @@
+"""What runs a fold: here, in turn or in threads; ``processes`` and ``cluster`` know other ways.
+
+An executor takes the work and the blocks and returns the states of all rows. How it spreads the
+work is its own affair; in which order states are merged is not. That is a ``Tree``'s.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
+from functools import reduce
+from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
+
+import numpy as np
+
+from qkvcli.attention import Plan, State, merge, summarise
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+    from qkvcli.attention.top import Floor
+    from qkvcli.blocks import Block, Queries
+
+    Submit = Callable[[Block, int, Floor], "Future[States]"]
+
+States = tuple[State, ...]
+"""The state of each plan of a fold."""
+T = TypeVar("T")
+
+
+class Progress(Protocol):
+    """Something that wants to know how many rows have been folded."""
+
+    def __call__(self, rows: int, /) -> None:
+        """Take note of some more rows."""
+
+
+@dataclass(frozen=True)
+class Work:
+    """What is asked of every block; it travels to wherever blocks are summarised.
+
+    Parameters
+    ----------
+    parts
+        The queries, so many at a time.
+    plans
+        What is asked; several plans share one reading of the blocks.
+    """
+
+    parts: tuple[Queries, ...]
+    plans: tuple[Plan, ...]
+
+    def __call__(self, block: Block, part: int, floor: Floor) -> States:
+        """Return the states of one block for one part of the queries."""
+        return tuple(summarise(block, self.parts[part], plan, floor) for plan in self.plans)
+
+    def nothing(self) -> States:
+        """Return the states of no rows."""
+        return (State(),) * len(self.plans)
+
+
+class Executor(Protocol):
+    """What runs a fold; whichever does, the states are the same, bit for bit."""
+
+    def totals(
+        self, work: Work, blocks: Iterable[Block], progress: Progress | None = None
+    ) -> list[States]:
+        """Return the states of all rows, for each part of the queries.
+
+        Parameters
+        ----------
+        work
+            What is asked of every block.
+        blocks
+            The database, in order.
+        progress
+            Told the rows of every block once it is folded.
+        """
+
+
+class Tree(Generic[T]):
+    """States merged as they come, in the shape of one binary tree whatever runs them.
+
+    Sums in floating point depend on the order in which they are taken. Here it depends on the
+    number of blocks alone: pairs of neighbours, then pairs of pairs, the remainder last. So a
+    power of two of neighbouring blocks, starting at a multiple of it, may be merged elsewhere, by
+    a tree of its own, and be added as one.
+
+    Parameters
+    ----------
+    merged
+        What makes one of two neighbours: states, or promises of states.
+    """
+
+    def __init__(self, merged: Callable[[T, T], T]) -> None:
+        self._merged = merged
+        self._stack: list[tuple[int, T]] = []
+
+    def add(self, states: T, height: int = 0) -> None:
+        """Add what the next 2^height blocks come to."""
+        while self._stack and self._stack[-1][0] == height:
+            _, before = self._stack.pop()
+            states = self._merged(before, states)
+            height += 1
+        self._stack.append((height, states))
+
+    def total(self, last: T | None = None) -> T | None:
+        """Return what all blocks come to; ``last`` is the total of any that were not added."""
+        total = last
+        for _, states in reversed(self._stack):
+            total = states if total is None else self._merged(states, total)
+        return total
+
+    @property
+    def held(self) -> Iterator[T]:
+        """What has been merged so far."""
+        return (states for _, states in self._stack)
+
+
+def merged(a: States, b: States) -> States:
+    """Merge the states of neighbouring rows, plan by plan."""
+    return tuple(merge(x, y) for x, y in zip(a, b, strict=True))
+
+
+def floor(tree: Tree[States]) -> Floor:
+    """Return, by query, a score below which a coming row changes nothing."""
+    least: Floor = -np.inf
+    for states in tree.held:
+        least = np.maximum(least, reduce(np.minimum, (state.floor for state in states)))
+    return least
+
+
+def folded(work: Work, blocks: Iterable[Block], part: int) -> States:
+    """Return the states of some blocks, summarised and merged here."""
+    tree = Tree(merged)
+    for block in blocks:
+        tree.add(work(block, part, floor(tree)))
+    return tree.total() or work.nothing()
+
+
+@dataclass(frozen=True)
+class Serial:
+    """One block after another, in this thread."""
+
+    def totals(
+        self, work: Work, blocks: Iterable[Block], progress: Progress | None = None
+    ) -> list[States]:
+        """Return the states of all rows, for each part of the queries."""
+        trees = [Tree(merged) for _ in work.parts]
+        for block in blocks:
+            for part, tree in enumerate(trees):
+                tree.add(work(block, part, floor(tree)))
+            if progress:
+                progress(len(block))
+        return [tree.total() or work.nothing() for tree in trees]
+
+
+@dataclass(frozen=True)
+class Threads:
+    """Several blocks at a time, in threads of this process."""
+
+    count: int
+
+    def totals(
+        self, work: Work, blocks: Iterable[Block], progress: Progress | None = None
+    ) -> list[States]:
+        """Return the states of all rows, for each part of the queries."""
+        with ThreadPoolExecutor(self.count) as pool:
+
+            def submit(block: Block, part: int, least: Floor) -> Future[States]:
+                return pool.submit(work, block, part, least)
+
+            try:
+                return in_order(submit, 2 * self.count, work, blocks, progress)
+            except BaseException:
+                pool.shutdown(wait=False, cancel_futures=True)
+                raise
+
+
+def in_order(
+    submit: Submit,
+    ahead: int,
+    work: Work,
+    blocks: Iterable[Block],
+    progress: Progress | None,
+) -> list[States]:
+    """Submit jobs and merge their results in order; no more than ``ahead`` wait at a time."""
+    trees = [Tree(merged) for _ in work.parts]
+    waiting: deque[tuple[int, int, Future[States]]] = deque()
+
+    def take() -> None:
+        rows, part, future = waiting.popleft()
+        trees[part].add(future.result())
+        if progress and part == 0:
+            progress(rows)
+
+    for block in blocks:
+        for part, tree in enumerate(trees):
+            waiting.append((len(block), part, submit(block, part, floor(tree))))
+            if len(waiting) > ahead:  # so that a stream is not read ahead of the work
+                take()
+    while waiting:
+        take()
+    return [tree.total() or work.nothing() for tree in trees]
+
+
+_chosen: ContextVar[Executor | None] = ContextVar("executor", default=None)
+
+
+@contextmanager
+def running_on(executor: Executor | None) -> Iterator[None]:
+    """Have every fold inside run on one executor, be it of a lookup, a width or a matrix.
+
+    Parameters
+    ----------
+    executor
+        None leaves each fold to the threads it was given.
+    """
+    token = _chosen.set(executor)
+    try:
+        yield
+    finally:
+        _chosen.reset(token)
+
+
+def executor_for(threads: int) -> Executor:
+    """Return the executor that was chosen, or else so many threads."""
+    return _chosen.get() or (Threads(threads) if threads > 1 else Serial())

@@ -1,0 +1,84 @@
+"""A fold in several processes of this machine."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import threading
+from concurrent.futures.process import BrokenProcessPool, ProcessPoolExecutor
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from qkvcli.errors import QkvError
+from qkvcli.run.executors import in_order
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from concurrent.futures import Future
+
+    from qkvcli.attention.top import Floor
+    from qkvcli.blocks import Block
+    from qkvcli.run.executors import Progress, States, Work
+
+
+@dataclass(frozen=True)
+class Processes:
+    """Several blocks at a time, each in a process, which opens the block's file itself.
+
+    What the interpreter's lock keeps threads from doing side by side, such as splitting text,
+    processes do. The work is inherited by a fork where there is one, else sent once.
+    """
+
+    count: int
+
+    def totals(
+        self, work: Work, blocks: Iterable[Block], progress: Progress | None = None
+    ) -> list[States]:
+        """Return the states of all rows, for each part of the queries.
+
+        Raises
+        ------
+        QkvError
+            A process was killed, most likely for want of memory.
+        """
+        forks = "fork" in multiprocessing.get_all_start_methods()
+        context = multiprocessing.get_context("fork" if forks else "spawn")
+        others = set(multiprocessing.active_children())
+        pool = ProcessPoolExecutor(self.count, context, initializer=_take, initargs=(work,))
+
+        def submit(block: Block, part: int, least: Floor) -> Future[States]:
+            return pool.submit(_work_taken, block, part, least)
+
+        try:
+            return in_order(submit, 2 * self.count, work, blocks, progress)
+        except BrokenProcessPool:
+            message = "a process was killed; for want of memory? Pass a smaller --processes"
+            raise QkvError(message) from None
+        finally:
+            # Idle processes have nothing to lose, and busy ones work for nobody.
+            pool.shutdown(wait=False, cancel_futures=True)
+            for process in set(multiprocessing.active_children()) - others:
+                process.terminate()
+
+
+_taken: list[Work] = []
+
+
+def _take(work: Work) -> None:
+    """Start a process: signals are the parent's to handle, and it does not outlive the parent."""
+    _taken[:] = [work]
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    threading.Thread(target=_die_with_parent, daemon=True).start()
+
+
+def _die_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
+
+
+def _work_taken(block: Block, part: int, least: Floor) -> States:
+    return _taken[0](block, part, least)

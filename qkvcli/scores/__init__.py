@@ -1,0 +1,119 @@
+"""Scores a(q, k): how alike a query and a key are."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+TEXT_SCORES = (
+    "indel-winkler",
+    "jaro-winkler",
+    "indel",
+    "levenshtein",
+    "damerau-levenshtein",
+    "lcs",
+    "prefix",
+)
+KERNELS = ("gaussian", "laplacian", "boxcar", "triangular", "epanechnikov")
+BANDWIDTH_RULES = ("scott", "silverman", "cv")
+VECTOR_SCORES = ("dot", "scaled-dot", "cosine", *KERNELS)
+
+
+@dataclass(frozen=True)
+class Score:
+    """A named score and what it needs to know.
+
+    Parameters
+    ----------
+    name
+        One of ``TEXT_SCORES`` or ``VECTOR_SCORES``.
+    bandwidth
+        The width h of a kernel: one number, or one per key column.
+    case_sensitive
+        Whether text is scored as it is; by default it is case-folded first.
+    workers
+        How many threads RapidFuzz may use over the queries; the scores do not depend on it.
+    """
+
+    name: str
+    bandwidth: tuple[float, ...] = (1.0,)
+    case_sensitive: bool = False
+    workers: int = 1
+
+    @property
+    def of_text(self) -> bool:
+        """Whether this score compares text."""
+        return self.name in TEXT_SCORES
+
+    @property
+    def has_bounds(self) -> bool:
+        """Whether this score is −∞ beyond a distance."""
+        return self.name in ("boxcar", "triangular", "epanechnikov")
+
+    @property
+    def is_product(self) -> bool:
+        """Whether this score is a multiple of q·k."""
+        return self.name in ("dot", "scaled-dot")
+
+    def times(
+        self, factor: float, queries: NDArray[np.floating]
+    ) -> tuple[Score, NDArray[np.floating]]:
+        """Return a score and queries (Q, D) whose scores are these times a factor, at no cost.
+
+        Raises
+        ------
+        ValueError
+            There is no such score; see ``takes_factor``.
+        """
+        if self.is_product:
+            return self, queries * queries.dtype.type(factor)
+        if self.name == "gaussian":
+            narrower = tuple(h / math.sqrt(factor) for h in self.bandwidth)
+            return replace(self, bandwidth=narrower), queries
+        raise ValueError(self.name)
+
+    @property
+    def takes_factor(self) -> bool:
+        """Whether a factor can be folded into the queries or the width."""
+        return self.is_product or self.name == "gaussian"
+
+    def text(
+        self,
+        queries: list[str],
+        keys: list[str],
+        cutoff: NDArray[np.float64] | float = 0.0,
+        *,
+        folded: bool = False,
+    ) -> NDArray[np.float64]:
+        """Return the scores (K, Q) of text, which may be case-folded already.
+
+        What is surely below ``cutoff``, of each query (Q,) or of all, may come out as less.
+        """
+        from qkvcli.scores.text import text_scores
+
+        as_is = folded or self.case_sensitive
+        return text_scores(self.name, queries, keys, as_is, cutoff, workers=self.workers).T
+
+    def vectors(
+        self,
+        queries: NDArray[np.floating],
+        keys: NDArray[np.floating],
+        out: NDArray[np.floating] | None = None,
+        *,
+        mend: bool = False,
+    ) -> NDArray[np.floating]:
+        """Return the scores (K, Q) of vectors (Q, D) and (K, D), written to ``out`` if given.
+
+        With ``mend`` products whose terms overflow and cancel are worked out anew.
+        """
+        from qkvcli.scores.vector import mend_products, vector_scores
+
+        scores = vector_scores(self.name, queries, keys, self.bandwidth, out)
+        if mend and self.is_product:
+            mend_products(self.name, queries, keys, scores)
+        return scores

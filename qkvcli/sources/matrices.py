@@ -1,0 +1,329 @@
+"""Weights to draw: arrays and matrices of every format, with the labels that came along."""
+
+from __future__ import annotations
+
+import csv
+import os
+from dataclasses import dataclass
+from itertools import chain
+from typing import TYPE_CHECKING, NoReturn
+
+import numpy as np
+
+from qkvcli.errors import InputError, UsageError, did_you_mean
+from qkvcli.sources import arrays, numbers, streams
+from qkvcli.sources.arrays import StoredArray
+from qkvcli.sources.delimited import DelimitedCells, Dialect, checked_delimiter
+from qkvcli.sources.records import Scanner
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from numpy.typing import NDArray
+
+MAX_AXES = 5
+"""Layers, batch, heads, queries and keys."""
+
+_TEXT_FORMATS = (".csv", ".tsv", ".tab", ".txt", ".json")
+_TABS = (".tsv", ".tab")
+
+
+@dataclass(frozen=True)
+class Matrices:
+    """An array whose last two axes are queries and keys, and labels for them.
+
+    Parameters
+    ----------
+    file
+        What errors call the file.
+    array
+        The weights, shape (..., Q, K).
+    query_labels, key_labels
+        Q and K labels, where the file has them.
+    """
+
+    file: str
+    array: StoredArray
+    query_labels: tuple[str, ...] | None = None
+    key_labels: tuple[str, ...] | None = None
+
+
+@dataclass(frozen=True)
+class ReadOptions:
+    """How a file of weights is to be read: which of its arrays, and how its text is written."""
+
+    name: str | None = None
+    delimiter: str | None = None
+    encoding: str | None = None
+
+
+def open_matrices(path: str, options: ReadOptions) -> Matrices:
+    """Open weights: .npy, .npz, .safetensors, CSV, TSV, JSON, or a pipe of any but safetensors.
+
+    What lies in a regular array file is looked at and read later, in runs of rows; text is read
+    whole, up to ``streams.DOCUMENT_CAP``, and so is a pipe, up to ``arrays.WHOLE_CAP``.
+
+    Raises
+    ------
+    InputError
+        The file cannot be read, or does not hold numbers in the shape of a matrix.
+    UsageError
+        There is no array of that name.
+    """
+    file = streams.display_name(path)
+    extension = os.path.splitext(path.lower().removesuffix(".gz"))[1]
+    if extension == ".safetensors":
+        from qkvcli.sources.safetensors import open_tensors  # few read these
+
+        return _picked(open_tensors(path), options, file)
+    if streams.reopenable(path) and not path.lower().endswith(".gz"):
+        if arrays.is_array_file(path) or arrays.starts_as_array(path):
+            return _picked(arrays.open_arrays(path), options, file)
+        _check_extension(extension, file)
+    return _streamed(path, extension, options, file)
+
+
+def _check_extension(extension: str, file: str) -> None:
+    if extension and extension not in _TEXT_FORMATS:
+        hint = did_you_mean(extension, [".npy", ".npz", ".safetensors", *_TEXT_FORMATS])
+        raise InputError(f"not an array, and {extension} names no matrix format{hint}", file)
+
+
+def _streamed(path: str, extension: str, options: ReadOptions, file: str) -> Matrices:
+    """Tell what an input holds by its first bytes, and read it whole."""
+    parts = streams.chunks(path, options.encoding)
+    first = next(parts, b"")
+    whole = chain([first], parts)
+    if arrays.is_array(first):
+        found = arrays.arrays_in(_joined(whole, arrays.WHOLE_CAP, file), file)
+        return _picked(found, options, file)
+    if not first.strip():
+        raise InputError("is empty; a matrix of weights was expected", file)
+    data = _joined(whole, streams.DOCUMENT_CAP, file)
+    if extension == ".json" or first.lstrip()[:1] in (b"[", b"{"):
+        return _from_json(streams.decode(data, file), file)
+    return _from_text(data, extension, options, file)
+
+
+def _joined(parts: Iterable[bytes], cap: int, file: str) -> bytes:
+    held, size = [], 0
+    for part in parts:
+        size += len(part)
+        if size > cap:
+            raise InputError(
+                f"is larger than {cap >> 20} MiB, the cap for what is read whole", file
+            )
+        held.append(part)
+    return b"".join(held)
+
+
+def _picked(found: dict[str, StoredArray], options: ReadOptions, file: str) -> Matrices:
+    named = options.name is not None and "" not in found
+    if named and options.name not in found:
+        hint = did_you_mean(str(options.name), [k for k in found if found[k].dtype.kind != "U"])
+        raise UsageError(f"--name: {file} has no array {options.name!r}{hint}")
+    wanted = (str(options.name),) if named else ("weights",)
+    array = _only(found, wanted, file)
+    queries, keys = (_labels_in(found, label) for label in ("query_labels", "key_labels"))
+    if array.name.endswith("[weights]") or array.ndim < 2:  # noqa: PLR2004
+        return Matrices(file, array, queries, keys)
+    # Beside another array, labels may be those of the weights.
+    return Matrices(
+        file, array, _fitting(queries, array.shape[-2]), _fitting(keys, array.shape[-1])
+    )
+
+
+def _fitting(labels: tuple[str, ...] | None, length: int) -> tuple[str, ...] | None:
+    return labels if labels is not None and len(labels) == length else None
+
+
+def _only(found: dict[str, StoredArray], wanted: Sequence[str], file: str) -> StoredArray:
+    for label in wanted:
+        if label in found:
+            return found[label]
+    numeric = {label: array for label, array in found.items() if array.dtype.kind != "U"}
+    if len(numeric) != 1:
+        listing = ", ".join(list(numeric)[:8]) + (", …" if len(numeric) > 8 else "")  # noqa: PLR2004
+        held = f"holds {len(numeric)} arrays ({listing})" if numeric else "holds no numbers"
+        raise UsageError(f"{file}: {held}; say which with --name")
+    return next(iter(numeric.values()))
+
+
+def _labels_in(found: dict[str, StoredArray], name: str) -> tuple[str, ...] | None:
+    array = found.get(name)
+    if array is None or array.dtype.kind != "U" or array.ndim != 1:
+        return None
+    return tuple(str(label) for label in array.read())
+
+
+def in_memory(values: NDArray[np.floating], name: str) -> StoredArray:
+    """Return an array at hand as one that is stored, so that it is read like any other."""
+    data = np.ascontiguousarray(values)
+    return StoredArray(name, data.shape, data.dtype, data=data.data.cast("B"))
+
+
+# --- CSV and TSV ---
+
+
+def _from_text(data: bytes, extension: str, options: ReadOptions, file: str) -> Matrices:
+    """Read a matrix from delimited text, with a header of key labels or a column of query labels.
+
+    A first record with a cell that is no number names the keys; a first column that is no number
+    names the queries, and so does any first column under an empty corner.
+    """
+    data, line, declared = _declared_delimiter(data)
+    guess = declared or ("\t" if extension in _TABS or _has_tabs(data) else ",")
+    delimiter = checked_delimiter(options.delimiter) if options.delimiter else guess
+    opening = data.lstrip(b"\r\n").split(b"\n", 1)[0].decode("utf-8", "replace").strip("\r")
+    width = len(next(csv.reader([opening], delimiter=delimiter), [""]))
+    guessed = options.delimiter is None and declared is None
+    cells = DelimitedCells(data, line, Dialect(file, delimiter, width, guessed))
+    plain = cells.matrix(range(width), plain=False)
+    if plain is not None:
+        return Matrices(file, in_memory(plain, file))
+    return _labelled(cells, width, file)
+
+
+def _declared_delimiter(data: bytes) -> tuple[bytes, int, str | None]:
+    """Honour a first line ``sep=;``, as spreadsheets write it."""
+    first, _, rest = data.partition(b"\n")
+    first = first.strip(b"\r")
+    if first[:4].lower() == b"sep=" and len(first) == 5 and first[4] < 0x80:  # noqa: PLR2004
+        return rest, 2, first[4:].decode()
+    return data, 1, None
+
+
+def _has_tabs(data: bytes) -> bool:
+    first = data.lstrip(b"\r\n").split(b"\n", 1)[0]
+    return b"\t" in first and b"," not in first
+
+
+def _labelled(cells: DelimitedCells, width: int, file: str) -> Matrices:
+    names = cells.column(0)  # whole, so that another delimiter in a single column is noticed
+    first = list(cells.row(0))
+    header = first[0] == "" or any(_is_text(cell) for cell in first[1:] or first)
+    body = range(1 if header else 0, len(cells))
+    if not body:
+        raise InputError("has a header and no rows", file)
+    cornered = header and first[0] == ""
+    named = width > 1 and (cornered or all(_is_text(names[row]) for row in body))
+    left = 1 if named else 0
+    values = _numbers([cells.row(row)[left:] for row in body], cells, body[0], file)
+    queries = tuple(names[row] for row in body) if named else None
+    return Matrices(file, in_memory(values, file), queries, tuple(first[left:]) if header else None)
+
+
+def _is_text(cell: str) -> bool:
+    return numbers.first_mismatch([cell], numbers.NUMBER) is not None and not numbers.mistaken(cell)
+
+
+def _numbers(
+    rows: list[list[str]], cells: DelimitedCells, first: int, file: str
+) -> NDArray[np.float64]:
+    for offset, row in enumerate(rows):
+        bad = None if numbers.all_match(row, numbers.NUMBER) else 0
+        bad = bad if bad is None else numbers.first_mismatch(row, numbers.NUMBER)
+        if bad is not None:
+            _refuse_cell(row[bad], f"{file}:{cells.line(first + offset)}")
+    found = np.array(rows, dtype=np.float64)
+    if not np.isfinite(found).all():  # 1e999 is spelled as a number
+        row_at, at = (int(i) for i in np.argwhere(~np.isfinite(found))[0])
+        _refuse_cell(rows[row_at][at], f"{file}:{cells.line(first + row_at)}")
+    return found
+
+
+def _refuse_cell(cell: str, where: str) -> NoReturn:
+    shown = repr(cell if len(cell) <= 40 else cell[:37] + "...")  # noqa: PLR2004
+    raise InputError(f"{shown} is not a finite number, as every weight is", where)
+
+
+# --- JSON ---
+
+
+def _from_json(text: str, file: str) -> Matrices:
+    """Read nested lists of numbers, two to five deep."""
+    scanner = Scanner(text, file)
+    if scanner.peek() != "[":
+        scanner.value()
+        scanner.fail("a matrix is a list of rows, each a list of numbers", 0)
+    flat: list[float] = []
+    shape = _nested(scanner, flat, 1)
+    scanner.end("the matrix")
+    return Matrices(file, in_memory(np.array(flat, dtype=np.float64).reshape(shape), file))
+
+
+def _nested(scanner: Scanner, flat: list[float], depth: int) -> tuple[int, ...]:
+    """Read one list, append its numbers, and return its shape."""
+    if depth > MAX_AXES:
+        scanner.fail(f"more than {MAX_AXES} axes; weights have two to {MAX_AXES}")
+    start = scanner.at
+    scanner.take("[")
+    if scanner.peek() != "[":
+        scanner.at = start
+        return (_row(scanner, flat),)
+    inner: tuple[int, ...] | None = None
+    count = 0
+    while inner is None or scanner.take(","):
+        scanner.peek()
+        at = scanner.at
+        if scanner.peek() != "[":
+            scanner.fail("a number where a list was expected, as those before it are")
+        found = _nested(scanner, flat, depth + 1)
+        if inner is not None and found != inner:
+            scanner.fail(f"this list has the shape {found} where the first has {inner}", at)
+        inner, count = found, count + 1
+    if not scanner.take("]"):
+        scanner.fail("not well-formed JSON (expecting ',' or ']')")
+    return (count, *inner)
+
+
+def _row(scanner: Scanner, flat: list[float]) -> int:
+    start = scanner.at
+    row = scanner.value()
+    for item in row:
+        if type(item) not in (int, float):
+            scanner.fail(f"{item!r:.40} is not a number, as every weight is", start)
+    try:
+        flat.extend(float(item) for item in row)
+    except OverflowError:
+        scanner.fail("a number out of the range of a double", start)
+    return len(row)
+
+
+# --- labels ---
+
+
+def read_labels(path: str, encoding: str | None = None) -> tuple[str, ...]:
+    """Return labels from a text file with one a line, or from a JSON list of strings.
+
+    Raises
+    ------
+    InputError
+        The file cannot be read, is empty, or is a JSON document of another shape.
+    """
+    file = streams.display_name(path)
+    lines = streams.read_lines(path, encoding)
+    text = "\n".join(lines)
+    if path.lower().endswith(".json") or (text[:1] == "[" and text[1:].lstrip()[:1] == '"'):
+        return _json_labels(text, file)
+    if not lines:
+        raise InputError("is empty; a label a line was expected", file)
+    if "\0" in text:
+        at = next(_lines_with(lines, "\0"))
+        raise InputError("a NUL byte; is this a text file?", f"{file}:{at}")
+    return tuple(lines)
+
+
+def _lines_with(lines: list[str], sign: str) -> Iterator[int]:
+    return (number for number, line in enumerate(lines, 1) if sign in line)
+
+
+def _json_labels(text: str, file: str) -> tuple[str, ...]:
+    scanner = Scanner(text, file)
+    scanner.peek()
+    start = scanner.at
+    found = scanner.value()
+    scanner.end("the list")
+    if not isinstance(found, list) or not all(isinstance(item, str) for item in found):
+        scanner.fail("labels are a list of strings", start)
+    return tuple(found)

@@ -1,0 +1,64 @@
+"""The grammar of numbers in tables: what is a number, what is text, and what is a mistake."""
+
+import re
+from collections.abc import Sequence
+from itertools import islice
+
+# A key column is numeric when every cell is a plain decimal number: no exponent and no
+# leading zero, since 007 and 1e3 are as often codes as numbers.
+PLAIN = r"-?(?:(?:0|[1-9][0-9]*)(?:\.[0-9]*)?|\.[0-9]+)"
+# A value, or a key under --key-type number: what programs print for a finite number.
+NUMBER = r"[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?"
+# What is a number elsewhere and a mistake here: never taken for text beside numbers.
+_MISTAKEN = re.compile(
+    r"[+-]?(?:nan|inf|infinity|[0-9]+(?:_[0-9]+)+|[0-9]+,[0-9]+|0x[0-9a-f]+)|[+-]?\d+(?:[.,]\d+)?",
+    re.IGNORECASE,
+)
+_SURELY_FINITE = 300
+"""Fewer digits than this, without an exponent, are below the largest double."""
+_LEADING_ZERO = re.compile(r"-?0[0-9]")
+
+
+def all_match(cells: Sequence[str], grammar: str) -> bool:
+    """Return whether every cell is a number by this grammar; one match over all of them."""
+    if not cells:
+        return True
+    lines = "\n".join(cells)
+    if lines.count("\n") != len(cells) - 1:
+        return False  # a cell of two lines is no number, though each of its lines may be one
+    # Possessive: a line that has matched is not remembered, which would take 300 bytes a line.
+    return re.fullmatch(f"(?:{grammar}\n)*+", lines + "\n") is not None
+
+
+def first_mismatch(cells: Sequence[str], grammar: str) -> int | None:
+    """Return the position of the first cell that is not a finite number by this grammar."""
+    plain = all_match(cells, grammar) and max(map(len, cells), default=0) < _SURELY_FINITE
+    if plain and "e" not in "".join(cells).lower():
+        return None
+    return next(iter(mismatches(cells, grammar, most=1)), None)
+
+
+def mismatches(cells: Sequence[str], grammar: str, most: int | None = None) -> list[int]:
+    """Return the positions of the cells, or the first few, that are not finite numbers."""
+    pattern = re.compile(grammar)
+    odd = (
+        position
+        for position, cell in enumerate(cells)
+        if not pattern.fullmatch(cell) or abs(float(cell)) == float("inf")
+    )
+    return list(islice(odd, most))
+
+
+def mistaken(cell: str) -> bool:
+    """Return whether a cell that is no number was surely meant as one (nan, 1_000, 1,5, 1e999).
+
+    Examples
+    --------
+    >>> [mistaken(cell) for cell in ("nan", "1_000", "1,5", "1e999", "007", "", "Li", "1e3")]
+    [True, True, True, True, False, False, False, False]
+    """
+    if _LEADING_ZERO.match(cell) and "," not in cell and "_" not in cell:
+        return False
+    if re.fullmatch(NUMBER, cell):
+        return abs(float(cell)) == float("inf")
+    return _MISTAKEN.fullmatch(cell) is not None

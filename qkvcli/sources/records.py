@@ -1,0 +1,336 @@
+"""JSON and JSON Lines, strictly: objects, pairs and records, each with its place in the file."""
+
+from __future__ import annotations
+
+import json
+from contextlib import closing
+from itertools import islice
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from qkvcli.errors import InputError
+from qkvcli.sources import streams
+from qkvcli.sources.delimited import FIELD_CAP
+from qkvcli.sources.table import Layout, ListCells, TableBlock, TableOptions, layout
+
+if TYPE_CHECKING:
+    from collections.abc import Generator, Iterable, Iterator
+
+    from qkvcli.blocks import Columns
+
+ROWS = 8_192
+"""How many rows of a JSON document or a JSON Lines file make a block."""
+
+_SPACE = " \t\r\n"
+
+
+class _RefusedError(ValueError):
+    """Valid JSON syntax that is refused: NaN, a key given twice, a number out of range."""
+
+
+def _constant(name: str) -> NoReturn:
+    message = f"{name} is not JSON; write null, or leave the row out"
+    raise _RefusedError(message)
+
+
+def _pairs(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        message = f"the key {twice!r} stands twice in one object; keep one"
+        raise _RefusedError(message)
+    return found
+
+
+def _integer(digits: str) -> int:
+    if abs(float(digits)) == float("inf"):
+        message = f"an integer of {len(digits.lstrip('-'))} digits; write it as a string"
+        raise _RefusedError(message)
+    return int(digits)
+
+
+def _real(digits: str) -> float:
+    number = float(digits)
+    if abs(number) == float("inf"):
+        message = f"{digits} is out of the range of a double; write it as a string"
+        raise _RefusedError(message)
+    return number
+
+
+_decoder = json.JSONDecoder(
+    parse_constant=_constant, object_pairs_hook=_pairs, parse_int=_integer, parse_float=_real
+)
+
+
+class Scanner:
+    """A JSON text taken apart value by value, so that every value's place is known.
+
+    Parameters
+    ----------
+    text
+        The document, or one line of a JSON Lines file.
+    name, line
+        What errors call the file, and the line on which the text starts.
+    """
+
+    def __init__(self, text: str, name: str, line: int = 1) -> None:
+        self._text = text
+        self._name = name
+        self._line = line
+        self._counted = (0, line)
+        self.at = 0
+
+    def where(self, position: int | None = None) -> str:
+        """Return ``file:line:column`` of a position in the text."""
+        position = self.at if position is None else position
+        line = self._line + self._text.count("\n", 0, position)
+        column = position - self._text.rfind("\n", 0, position)
+        return f"{self._name}:{line}:{column}"
+
+    def line(self) -> int:
+        """Return the line reached; counted on from the last call."""
+        since, line = self._counted
+        line += self._text.count("\n", since, self.at)
+        self._counted = (self.at, line)
+        return line
+
+    def peek(self) -> str:
+        """Skip white space and return the next character, or nothing at the end."""
+        text, at = self._text, self.at
+        while at < len(text) and text[at] in _SPACE:
+            at += 1
+        self.at = at
+        return text[at : at + 1]
+
+    def take(self, sign: str) -> bool:
+        """Skip a sign if it is next."""
+        if self.peek() != sign:
+            return False
+        self.at += 1
+        return True
+
+    def value(self) -> Any:  # noqa: ANN401 - any JSON value
+        """Return the next value, whole.
+
+        Raises
+        ------
+        InputError
+            Malformed, truncated, nested too deeply, or refused, with line and column.
+        """
+        self.peek()
+        start = self.at
+        try:
+            found, self.at = _decoder.raw_decode(self._text, start)
+            broken = _has_lone_surrogate(self._text[start : self.at], found)
+        except json.JSONDecodeError as error:
+            self.fail(f"not well-formed JSON ({error.msg.lower()})", error.pos)
+        except _RefusedError as error:
+            self.fail(str(error), start)
+        except RecursionError:
+            self.fail("nested too deeply", start)
+        if broken:
+            self.fail("half of a surrogate pair, which no text has; mend the escape \\ud…", start)
+        return found
+
+    def fail(self, message: str, position: int | None = None) -> NoReturn:
+        """Raise an InputError at a position."""
+        raise InputError(message, self.where(position))
+
+    def end(self, hint: str) -> None:
+        """Refuse anything but white space from here on."""
+        if self.peek():
+            self.fail(f"more text after the end of {hint}")
+
+
+def _has_lone_surrogate(source: str, found: Any) -> bool:  # noqa: ANN401
+    if "\\u" not in source and "\\U" not in source:
+        return False
+    try:
+        json.dumps(found, ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        return True
+    return False
+
+
+def cell(value: Any) -> str:  # noqa: ANN401
+    """Return a JSON value as the text of a cell; numbers in their shortest form."""
+    if isinstance(value, str):
+        return value
+    if value is None:
+        return ""
+    if isinstance(value, float):
+        text = repr(value).removesuffix(".0")
+        return f"{value:f}".rstrip("0").rstrip(".") if "e" in text and abs(value) >= 1 else text
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+
+
+def _cells(values: Iterable[Any], scanner: Scanner, start: int) -> list[str]:
+    try:
+        return [cell(value) for value in values]
+    except RecursionError:  # what could just be read may be too deep to be written
+        return scanner.fail("nested too deeply", start)
+
+
+Row = tuple[tuple[str, ...] | None, list[str], int]
+"""A record's column names (None for a pair), its cells and its line."""
+
+
+def _row(value: Any, scanner: Scanner, start: int, line: int) -> Row:  # noqa: ANN401
+    if isinstance(value, dict):
+        return tuple(value), _cells(value.values(), scanner, start), line
+    if isinstance(value, list) and len(value) == 2:  # noqa: PLR2004
+        return None, _cells(value, scanner, start), line
+    message = f"a row is an object or a [key, value] pair, not this ({_kind(value)})"
+    return scanner.fail(message, start)
+
+
+def _kind(value: Any) -> str:  # noqa: ANN401
+    """Return what JSON calls a value that is no row."""
+    if isinstance(value, list):
+        return f"a list of {len(value)}"
+    if isinstance(value, str):
+        return "a string"
+    return "a number" if type(value) in (int, float) else json.dumps(value)
+
+
+def _document_rows(scanner: Scanner) -> Iterator[Row]:
+    opened = scanner.peek()
+    if not opened:
+        scanner.fail("is empty; a database is an object or a list")
+    if opened not in "[{":
+        scanner.value()
+        scanner.fail("a database is an object or a list, not a single value", 0)
+    scanner.at += 1
+    close = "]" if opened == "[" else "}"
+    if not scanner.take(close):
+        seen: set[str] = set()
+        while True:
+            yield _element(scanner) if opened == "[" else _member(scanner, seen)
+            if scanner.take(close):
+                break
+            if not scanner.take(","):
+                scanner.fail(f"not well-formed JSON (expecting ',' or '{close}')")
+    scanner.end("the document; is this JSON Lines?")
+
+
+def _element(scanner: Scanner) -> Row:
+    scanner.peek()
+    start, line = scanner.at, scanner.line()
+    return _row(scanner.value(), scanner, start, line)
+
+
+def _member(scanner: Scanner, seen: set[str]) -> Row:
+    if scanner.peek() != '"':
+        scanner.fail("not well-formed JSON (expecting a key in double quotes)")
+    start, line = scanner.at, scanner.line()
+    key = scanner.value()
+    if key in seen:
+        scanner.fail(f"the key {key!r} stands twice in one object; keep one", start)
+    seen.add(key)
+    if not scanner.take(":"):
+        scanner.fail("not well-formed JSON (expecting ':')")
+    scanner.peek()
+    start = scanner.at
+    return None, [key, *_cells([scanner.value()], scanner, start)], line
+
+
+def _line_rows(path: str, encoding: str | None, name: str) -> Iterator[Row]:
+    for data, first in runs_of_lines(path, encoding, name):
+        text = streams.decode(data, name, first)
+        for offset, line in enumerate(text.split("\n")):  # U+2028 ends no line here
+            if not line.strip(_SPACE):
+                continue
+            scanner = Scanner(line, name, first + offset)
+            value = scanner.value()
+            scanner.end("the row; put each row on a line of its own")
+            yield _row(value, scanner, 0, first + offset)
+
+
+def runs_of_lines(path: str, encoding: str | None, name: str) -> Iterator[tuple[bytes, int]]:
+    """Cut an input into runs of whole lines, each with its first line's number."""
+    held, line = b"", 1
+    for part in streams.chunks(path, encoding):
+        data = held + part
+        cut = data.rfind(b"\n") + 1
+        if cut:
+            yield data[:cut], line
+            line += data.count(b"\n", 0, cut)
+        held = data[cut:]
+        if len(held) > FIELD_CAP:
+            message = f"a line is longer than {FIELD_CAP >> 20} MiB"
+            raise InputError(message, f"{name}:{line}")
+    if held:
+        yield held, line
+
+
+class RecordSource:
+    """A JSON document (read whole, up to a cap) or a JSON Lines file (streamed)."""
+
+    def __init__(self, path: str, options: TableOptions, *, lines: bool) -> None:
+        self.name = streams.display_name(path)
+        self.reopenable = streams.reopenable(path)
+        self._path = path
+        self._options = options
+        self._lines = lines
+        self._names: tuple[str, ...] = ("key", "value")
+        self._stream = self._blocks_of_cells()
+        with streams.closed_after_failure(self._stream):
+            first = next(self._stream, None)
+            if first is None:
+                message = "holds no rows"
+                raise InputError(message, self.name)
+            self._layout: Layout = layout(self._names, first, options, self.name)
+        self._first: ListCells | None = first
+        self.columns: Columns = self._layout.columns
+
+    def blocks(self) -> Iterator[TableBlock]:
+        """Yield the blocks of rows."""
+        if self._first is None:  # read before
+            self._stream = self._blocks_of_cells()
+            self._first = next(self._stream)
+        cells: ListCells | None
+        cells, self._first = self._first, None
+        start = 0
+        with closing(self._stream) as stream:
+            while cells is not None:
+                yield TableBlock(start, self._layout, cells)
+                start += len(cells)
+                cells = next(stream, None)
+
+    def _rows(self) -> Iterator[Row]:
+        encoding = self._options.encoding
+        if self._lines:
+            return _line_rows(self._path, encoding, self.name)
+        data = streams.read_document(self._path, encoding)
+        return _document_rows(Scanner(streams.decode(data, self.name), self.name))
+
+    def _blocks_of_cells(self) -> Generator[ListCells, None, None]:
+        rows = self._rows()
+        shape: tuple[tuple[str, ...] | None, int] | None = None
+        while batch := list(islice(rows, ROWS)):
+            flat: list[str] = []
+            for names, cells, line in batch:
+                if shape is None:
+                    shape = (names, len(cells))
+                    self._names = self._names if names is None else names
+                    if not cells:
+                        message = "an empty record; a row needs a key"
+                        raise InputError(message, f"{self.name}:{line}:1")
+                flat += self._ordered(names, cells, line, shape[0])
+            yield ListCells(flat, shape[1], [row[2] for row in batch])  # type: ignore[index]
+
+    def _ordered(
+        self,
+        names: tuple[str, ...] | None,
+        cells: list[str],
+        line: int,
+        wanted: tuple[str, ...] | None,
+    ) -> list[str]:
+        if names == wanted:
+            return cells
+        if names is None or wanted is None or set(names) != set(wanted):
+            shape = f"an object with {', '.join(wanted)}" if wanted else "a [key, value] pair"
+            message = f"this row has another shape than the first, which is {shape}"
+            raise InputError(message, f"{self.name}:{line}:1")
+        found = dict(zip(names, cells, strict=True))
+        return [found[name] for name in wanted]

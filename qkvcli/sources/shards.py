@@ -1,0 +1,121 @@
+"""Shards: one database in several files, named by a pattern, one after another in name order."""
+
+from __future__ import annotations
+
+import glob
+import os
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from qkvcli.errors import InputError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from qkvcli.blocks import Block, Columns
+    from qkvcli.sources import Opener
+    from qkvcli.sources.arrays import StoredArray
+
+
+def is_pattern(path: str) -> bool:
+    """Return whether a name stands for several files: it has ``*``, ``?`` or ``[``, and is none."""
+    return glob.has_magic(path) and not os.path.lexists(path) and "://" not in path
+
+
+def matches(pattern: str) -> list[str]:
+    """Return the files that a pattern names, in name order; a plain name is its own match.
+
+    ``**`` stands for any folders.
+
+    Raises
+    ------
+    InputError
+        There are none.
+    """
+    if not is_pattern(pattern):
+        return [pattern]
+    found = sorted(file for file in glob.glob(pattern, recursive=True) if os.path.isfile(file))
+    if not found:
+        message = "no file has a name like this; mind the quotes and the folder"
+        raise InputError(message, pattern)
+    return found
+
+
+def pairs(first: str, second: str | None) -> list[tuple[str, str | None]]:
+    """Return the files of one pattern, each with its counterpart of another, in name order.
+
+    Raises
+    ------
+    InputError
+        A file without a counterpart, with the names of both patterns.
+    """
+    one = matches(first)
+    if second is None:
+        return [(file, None) for file in one]
+    other = matches(second)
+    if len(one) != len(other):
+        alone = min(len(one), len(other))
+        lonely, pattern = (one, second) if len(one) > alone else (other, first)
+        message = f"has no counterpart among the {alone} files of {pattern}"
+        raise InputError(f"{message}; there must be one for each", lonely[alone])
+    return list(zip(one, other, strict=True))
+
+
+def check_alike(first: StoredArray, other: StoredArray) -> None:
+    """Refuse an array that cannot follow another: all axes but that of the keys must agree.
+
+    Raises
+    ------
+    InputError
+        With both files and both shapes, or both dtypes.
+    """
+    from qkvcli.sources.arrays import working_dtype
+
+    shapes = [(*array.shape[:-2], "K", *array.shape[-1:]) for array in (first, other)]
+    if shapes[0] != shapes[1]:
+        message = f"of shape {other.shape}, and {first.name} of {first.shape}"
+        raise InputError(f"{message}; shards may differ in the number of keys alone", other.name)
+    if working_dtype(first.dtype) != working_dtype(other.dtype):
+        message = f"of dtype {other.dtype}, and {first.name} of {first.dtype}"
+        raise InputError(f"{message}; save them alike", other.name)
+
+
+class ShardedTable:
+    """A table in several files that have the same columns."""
+
+    reopenable = True
+
+    def __init__(self, pattern: str, opener: Opener) -> None:
+        self.name, self._files, self._open = pattern, matches(pattern), opener
+        first = opener(self._files[0])
+        self.columns: Columns = first.columns
+        self.evidence = getattr(first, "evidence", "")
+
+    def blocks(self) -> Iterator[Block]:
+        """Yield the blocks of all files; row numbers run on."""
+        rows = 0
+        for file in self._files:
+            source = self._open(file)
+            self._check(source.columns, source.name)
+            before = rows
+            for block in source.blocks():
+                yield replace(block, start=before + block.start)  # type: ignore[type-var]
+                rows += len(block)
+
+    def _check(self, columns: Columns, name: str) -> None:
+        first = self._files[0]
+        for role in ("key", "value"):
+            mine, theirs = getattr(self.columns, role), getattr(columns, role)
+            if mine != theirs:
+                message = f"its {role} columns are {_listed(theirs)}, and those of {first} "
+                raise InputError(
+                    message + f"{_listed(mine)}; files of one table have the same", name
+                )
+        if columns != self.columns:
+            role = "key" if columns.numeric_key != self.columns.numeric_key else "value"
+            message = f"a {role} column is of numbers here and of text in {first}, or the reverse"
+            raise InputError(f"{message}; pass --{role}-type text", name)
+
+
+def _listed(names: tuple[str, ...]) -> str:
+    return ", ".join(map(repr, names))

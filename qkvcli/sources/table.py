@@ -1,0 +1,338 @@
+"""Tables: which columns are keys and values, which are numbers, and blocks of their rows."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, NoReturn, Protocol
+
+from qkvcli.blocks import Categories, Columns, Record, casefold_all, categories
+from qkvcli.errors import InputError, UsageError, did_you_mean
+from qkvcli.sources import NUMBER, TEXT, numbers
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from qkvcli.blocks import Keys
+
+
+@dataclass(frozen=True)
+class TableOptions:
+    """How a table is to be read, as the command line says it.
+
+    Parameters
+    ----------
+    key, value
+        Columns by name or 1-based number; by default the first is the key, the rest are values.
+    delimiter
+        One ASCII character; by default a tab for .tsv and a comma elsewhere.
+    header
+        Whether the first record of a CSV or TSV file names the columns.
+    encoding
+        The text's encoding; by default what a byte order mark says, else UTF-8.
+    key_type, value_type
+        ``"text"``, ``"number"`` or None, which decides by the first block's cells.
+    name
+        What errors call the table; by default its path.
+    format
+        ``"csv"``, ``"tsv"``, ``"json"``, ``"jsonl"``, ``"parquet"``, ``"arrow"`` or None, which
+        decides by the file's name.
+    """
+
+    key: tuple[str, ...] = ()
+    value: tuple[str, ...] = ()
+    delimiter: str | None = None
+    header: bool = True
+    encoding: str | None = None
+    key_type: str | None = None
+    value_type: str | None = None
+    format: str | None = None
+    name: str | None = None
+
+
+class Cells(Protocol):
+    """The cells of one block of a table, all of them text."""
+
+    def __len__(self) -> int:
+        """Return the number of rows."""
+
+    def load(self) -> None:
+        """Have the cells at hand; they may have travelled without them."""
+
+    def column(self, position: int) -> list[str]:
+        """Return one column."""
+
+    def folded(self, position: int) -> list[str]:
+        """Return one column, case-folded."""
+
+    def may_hold(self, cells: Iterable[str]) -> bool:
+        """Return False where it is cheap to see that none of these texts is a cell."""
+
+    def row(self, position: int) -> Sequence[str]:
+        """Return one row."""
+
+    def line(self, row: int) -> int:
+        """Return the line of the file on which a row starts."""
+
+    def matrix(self, positions: Sequence[int], *, plain: bool) -> NDArray[np.float64] | None:
+        """Return columns as numbers by a reader in C, or None where it cannot vouch for them."""
+
+
+@dataclass
+class ListCells:
+    """Cells as one list, row after row."""
+
+    flat: list[str]
+    width: int
+    lines: Sequence[int]
+
+    def __len__(self) -> int:
+        """Return the number of rows."""
+        return len(self.flat) // self.width
+
+    def load(self) -> None:
+        """Do nothing: these cells are always at hand."""
+
+    def column(self, position: int) -> list[str]:
+        """Return one column."""
+        return self.flat if self.width == 1 else self.flat[position :: self.width]
+
+    def folded(self, position: int) -> list[str]:
+        """Return one column, case-folded."""
+        return casefold_all(self.column(position))
+
+    def may_hold(self, cells: Iterable[str]) -> bool:  # noqa: ARG002
+        """Return True: looking for a cell here is as cheap as it gets."""
+        return True
+
+    def row(self, position: int) -> list[str]:
+        """Return one row."""
+        return self.flat[position * self.width : (position + 1) * self.width]
+
+    def line(self, row: int) -> int:
+        """Return the line of the file on which a row starts."""
+        return self.lines[row]
+
+    def matrix(self, positions: Sequence[int], *, plain: bool) -> None:
+        """Leave the reading of numbers to the general way."""
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Which cells of a row are its key and its values, and how each is read."""
+
+    name: str
+    key: tuple[int, ...]
+    value: tuple[int, ...]
+    columns: Columns
+    key_grammar: str
+
+    def where(self, line: int) -> str:
+        """Return the place of a line, as errors name it."""
+        return f"{self.name}:{line}"
+
+
+@dataclass
+class TableBlock:
+    """A run of a table's rows; keys, numbers and records are read from its cells when asked for."""
+
+    start: int
+    layout: Layout
+    cells: Cells
+
+    def __len__(self) -> int:
+        """Return the number of rows."""
+        return len(self.cells)
+
+    def __getstate__(self) -> dict[str, object]:
+        """Leave behind what was worked out from the cells."""
+        return {"start": self.start, "layout": self.layout, "cells": self.cells}
+
+    def load(self) -> TableBlock:
+        """Return the block itself, with its cells at hand."""
+        self.cells.load()
+        return self
+
+    @cached_property
+    def keys(self) -> Keys:
+        """Text keys as K strings (several key columns joined by a space), or vectors (K, D)."""
+        layout = self.layout
+        if layout.columns.numeric_key:
+            return self._vectors_and_numbers[0]
+        parts = [self.cells.column(position) for position in layout.key]
+        return parts[0] if len(parts) == 1 else [" ".join(row) for row in zip(*parts, strict=True)]
+
+    @property
+    def folded(self) -> list[str]:
+        """The text keys, case-folded."""
+        key = self.layout.key
+        return self.cells.folded(key[0]) if len(key) == 1 else casefold_all(list(self.keys))
+
+    def may_hold(self, keys: Iterable[str]) -> bool:
+        """Return False where it is cheap to see that none of these texts is a key."""
+        return len(self.layout.key) > 1 or self.cells.may_hold(keys)
+
+    @cached_property
+    def numbers(self) -> NDArray[np.float64]:
+        """The numeric value columns, of shape (K, Dv)."""
+        if self.layout.columns.numeric_key:
+            return self._vectors_and_numbers[1]
+        return self._matrix(self._number_positions, numbers.NUMBER, "value")
+
+    @property
+    def _number_positions(self) -> tuple[int, ...]:
+        return tuple(self.layout.value[i] for i in self.layout.columns.numbers)
+
+    @cached_property
+    def _vectors_and_numbers(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Vector keys and numeric values, in one reading where the reader in C can do both."""
+        layout, values = self.layout, self._number_positions
+        plain = layout.key_grammar == numbers.PLAIN
+        both = self.cells.matrix(layout.key + values, plain=plain)
+        if both is not None:
+            return both[:, : len(layout.key)], both[:, len(layout.key) :]
+        keys = self._matrix(layout.key, layout.key_grammar, "key")
+        return keys, self._matrix(values, numbers.NUMBER, "value")
+
+    @property
+    def columns(self) -> Columns:
+        """What the rows are made of."""
+        return self.layout.columns
+
+    def pick_numbers(self, rows: Sequence[int]) -> NDArray[np.float64]:
+        """Return some rows of ``numbers``, reading no others."""
+        if not rows:
+            import numpy as np
+
+            return np.empty((0, len(self._number_positions)))
+        flat = [cell for row in rows for cell in self.cells.row(row)]
+        lines = [self.cells.line(row) for row in rows]
+        return TableBlock(0, self.layout, ListCells(flat, len(flat) // len(rows), lines)).numbers
+
+    def categories(self, rows: Sequence[int] | None = None) -> list[Categories]:
+        """Return the text value columns, of some rows or all."""
+        found = []
+        for position in (self.layout.value[i] for i in self.layout.columns.texts):
+            column = self.cells.column(position)
+            found.append(categories(column if rows is None else [column[row] for row in rows]))
+        return found
+
+    def check(self) -> None:
+        """Do nothing: a table's numbers are finite, or are refused when they are read."""
+
+    def records(self, rows: Sequence[int]) -> list[Record]:
+        """Return some rows as text, just as the file has it."""
+        found = []
+        for row in rows:
+            cells = self.cells.row(row)
+            key = tuple(cells[i] for i in self.layout.key)
+            found.append(Record(key, tuple(cells[i] for i in self.layout.value)))
+        return found
+
+    def _matrix(self, positions: tuple[int, ...], grammar: str, role: str) -> NDArray[np.float64]:
+        import numpy as np  # a text lookup never needs numbers
+
+        if not positions:
+            return np.empty((len(self), 0))
+        found = self.cells.matrix(positions, plain=grammar == numbers.PLAIN)
+        if found is not None:
+            return found
+        matrix = np.empty((len(self), len(positions)))
+        for target, position in enumerate(positions):
+            column = self.cells.column(position)
+            if not numbers.all_match(column, grammar):
+                self._refuse(column, grammar, role)
+            matrix[:, target] = np.array(column, dtype=np.float64)
+            if not np.isfinite(matrix[:, target]).all():
+                self._refuse(column, grammar, role)
+        return matrix
+
+    def _refuse(self, column: list[str], grammar: str, role: str) -> NoReturn:
+        row = numbers.first_mismatch(column, grammar)
+        if row is None:
+            raise AssertionError(column[:3])
+        refuse_number(column[row], self.layout.where(self.cells.line(row)), role)
+
+
+def refuse_number(cell: str, where: str, role: str) -> NoReturn:
+    """Raise the error for a cell that should have been a number."""
+    shown = repr(cell if len(cell) <= 40 else cell[:37] + "...")  # noqa: PLR2004
+    finite = "a finite number" if role == "value" else "a plain decimal number"
+    way_out = f"mend it, or pass --{role}-type text"
+    message = f"{shown} is not {finite}, as its {role} column has; {way_out}"
+    raise InputError(message, where)
+
+
+def layout(names: Sequence[str], first: Cells, options: TableOptions, name: str) -> Layout:
+    """Decide which columns of a table are keys and values and which are numbers.
+
+    Parameters
+    ----------
+    names
+        The table's column names.
+    first
+        The first block, by which kinds are decided.
+    options, name
+        How the table is to be read, and what errors call it.
+
+    Raises
+    ------
+    UsageError
+        A column that is not there.
+    InputError
+        A cell that is no number in a column of numbers.
+    """
+    key = tuple(find_column(column, names, "--key", name) for column in options.key) or (0,)
+    value = tuple(find_column(column, names, "--value", name) for column in options.value)
+    if not value:
+        # A bare list of keys is its own values, as in self-attention.
+        value = tuple(i for i in range(len(names)) if i not in key) or key
+    kinds = [_is_numeric(first, i, "key", options.key_type, name) for i in key]
+    numeric = [
+        i for i, at in enumerate(value) if _is_numeric(first, at, "value", options.value_type, name)
+    ]
+    columns = Columns(
+        tuple(names[i] for i in key), tuple(names[i] for i in value), all(kinds), tuple(numeric)
+    )
+    grammar = numbers.NUMBER if options.key_type == NUMBER else numbers.PLAIN
+    return Layout(name, key, value, columns, grammar)
+
+
+def find_column(column: str, names: Sequence[str], option: str, name: str) -> int:
+    """Return which column a name, a number from 1 or a name but for its case stands for.
+
+    Raises
+    ------
+    UsageError
+        There is none, with the nearest name.
+    """
+    if column in names:
+        return list(names).index(column)
+    if column.isascii() and column.isdigit() and 1 <= int(column[:9]) <= len(names):
+        return int(column) - 1
+    folded = [i for i, known in enumerate(names) if known.casefold() == column.casefold()]
+    if len(folded) == 1:
+        return folded[0]
+    message = f"{option}: {name} has no column {column!r}{did_you_mean(column, list(names))}"
+    raise UsageError(message)
+
+
+def _is_numeric(first: Cells, position: int, role: str, wanted: str | None, name: str) -> bool:
+    if wanted == TEXT:
+        return False
+    cells = first.column(position)
+    grammar = numbers.PLAIN if role == "key" and wanted is None else numbers.NUMBER
+    row = numbers.first_mismatch(cells, grammar)
+    if row is None:
+        return True
+    if wanted == NUMBER:
+        refuse_number(cells[row], f"{name}:{first.line(row)}", role)
+    # Numbers, and what was surely meant as numbers, are a column of numbers with a mistake in it.
+    if numbers.mistaken(cells[row]):
+        odd = numbers.mismatches(cells, grammar)
+        if len(odd) < len(cells) and all(numbers.mistaken(cells[i]) for i in odd):
+            refuse_number(cells[row], f"{name}:{first.line(row)}", role)
+    return False

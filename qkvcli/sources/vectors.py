@@ -1,0 +1,203 @@
+"""Databases of vectors: keys and values in arrays, a head at a time, in blocks of rows."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from qkvcli.blocks import Categories, Columns, Record, number_text
+from qkvcli.errors import InputError
+from qkvcli.sources.arrays import StoredArray, first_nonfinite
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from numpy.typing import NDArray
+
+ROWS = 65_536
+"""How many rows make a block; never a matter of the machine, so that answers never are."""
+
+
+@dataclass(frozen=True)
+class Head:
+    """The keys and values of one head.
+
+    Parameters
+    ----------
+    keys, values
+        Arrays (…, K, D) and (…, K, Dv).
+    number
+        Which of the heads, counted over all leading axes.
+    names
+        What the keys of the database are called, where they have names.
+    first
+        The row of the database that is the first here: of several files, one follows another.
+    named_from
+        The row of the database that the first name is of.
+    """
+
+    keys: StoredArray
+    values: StoredArray
+    number: int = 0
+    names: tuple[str, ...] | None = None
+    first: int = 0
+    named_from: int = 0
+
+    @property
+    def rows(self) -> int:
+        """The number of keys, K."""
+        return self.keys.shape[-2]
+
+    @cached_property
+    def columns(self) -> Columns:
+        """The columns that records show."""
+        width = self.values.shape[-1]
+        names = tuple(f"v{i + 1}" for i in range(width)) if width > 1 else ("value",)
+        return Columns(("key",), names, numeric_key=True, numbers=tuple(range(width)))
+
+
+@dataclass(frozen=True)
+class VectorBlock:
+    """Some rows of a head: a reference until it is loaded, and small enough to travel."""
+
+    start: int
+    stop: int
+    head: Head
+    keys: NDArray[np.floating] = None  # type: ignore[assignment]
+    numbers: NDArray[np.floating] = None  # type: ignore[assignment]
+
+    def __getstate__(self) -> dict[str, object]:
+        """Leave the rows behind, and of what is in memory all but what belongs to them."""
+        start, stop = self._rows
+        head = self.head
+        keys = head.keys.part(start, stop)
+        values = keys if head.values is head.keys else head.values.part(start, stop)
+        names = head.names
+        if names is not None:
+            names = names[self.start - head.named_from : self.stop - head.named_from]
+        small = replace(head, keys=keys, values=values, names=names, named_from=self.start)
+        travels = {"start": self.start, "stop": self.stop, "head": small}
+        return {**travels, "keys": None, "numbers": None}
+
+    def __len__(self) -> int:
+        """Return the number of rows."""
+        return self.stop - self.start
+
+    @property
+    def _rows(self) -> tuple[int, int]:
+        """Where the rows are in the arrays, counted over all leading axes."""
+        before = self.head.number * self.head.rows - self.head.first
+        return before + self.start, before + self.stop
+
+    @property
+    def columns(self) -> Columns:
+        """What the rows are made of."""
+        return self.head.columns
+
+    def load(self) -> VectorBlock:
+        """Return the block with its rows, in this thread's buffers until its next block."""
+        head = self.head
+        start, stop = self._rows
+        keys = head.keys.rows(start, stop, buffer="keys")
+        same = head.values is head.keys
+        numbers = keys if same else head.values.rows(start, stop, buffer="values")
+        return replace(self, keys=keys, numbers=numbers)
+
+    @property
+    def folded(self) -> list[str]:
+        """Nothing: vectors are no text."""
+        return []
+
+    def may_hold(self, keys: Iterable[str]) -> bool:
+        """Return True: vectors are always looked at."""
+        del keys
+        return True
+
+    def pick_numbers(self, rows: Sequence[int]) -> NDArray[np.floating]:
+        """Return some rows of ``numbers``."""
+        return self.numbers[list(rows)]
+
+    def categories(self, rows: Sequence[int] | None = None) -> list[Categories]:
+        """Return nothing: arrays have no text values."""
+        del rows
+        return []
+
+    def records(self, rows: Sequence[int]) -> list[Record]:
+        """Return some rows as text."""
+        names, named = self.head.names, self.start - self.head.named_from
+        return [
+            Record(
+                (names[named + row] if names else str(self.start + row),),
+                tuple(number_text(number) for number in self.numbers[row]),
+            )
+            for row in rows
+        ]
+
+    def check(self) -> None:
+        """Raise an InputError that names the first number which is NaN or infinite."""
+        for array, part in ((self.head.keys, self.keys), (self.head.values, self.numbers)):
+            with np.errstate(over="ignore", invalid="ignore"):
+                total = np.ones(len(part), part.dtype) @ part  # finite only if every number is
+            first = self.start - self.head.first
+            index = None if np.isfinite(total).all() else first_nonfinite(part, first)
+            if index is not None:
+                raise InputError(nonfinite_message(array, index, self.head.number), array.name)
+
+
+def nonfinite_message(array: StoredArray, index: tuple[int, ...], head: int = 0) -> str:
+    """Return what is said of an array's first NaN or infinity."""
+    lead = [int(i) for i in np.unravel_index(head, array.shape[:-2])] if array.shape[:-2] else []
+    place = ", ".join(str(i) for i in (*lead, *index))
+    return f"NaN or infinity at index [{place}]; attention needs finite numbers"
+
+
+class VectorSource:
+    """One head's keys and values as a source of blocks.
+
+    Parameters
+    ----------
+    head
+        The head, of the first file.
+    more
+        The same head in other files, whose rows follow.
+    """
+
+    reopenable = True
+
+    def __init__(self, head: Head, *more: Head) -> None:
+        self.name = head.keys.name
+        self.head = head
+        self.columns = head.columns
+        self._shards = (head, *more)
+
+    @property
+    def rows(self) -> int:
+        """The number of keys in all files, K."""
+        return sum(shard.rows for shard in self._shards)
+
+    def key(self, row: int) -> NDArray[np.floating]:
+        """Return one key as a vector, (D,)."""
+        shard = next(head for head in reversed(self._shards) if head.first <= row)
+        at = shard.number * shard.rows + row - shard.first
+        found: NDArray[np.floating] = shard.keys.rows(at, at + 1)[0]
+        return found
+
+    def blocks(self) -> Iterator[VectorBlock]:
+        """Yield references to the blocks of rows; none has rows of two files."""
+        for shard in self._shards:
+            end = shard.first + shard.rows
+            for start in range(shard.first, end, ROWS):
+                yield VectorBlock(start, min(start + ROWS, end), shard)
+
+
+def in_memory(array: NDArray[np.generic], name: str) -> StoredArray:
+    """Return an array in memory as one that is read like a file's; nothing is copied."""
+    whole = np.ascontiguousarray(array)
+    if whole.dtype.kind not in "biuf" or whole.dtype.itemsize > 8:  # noqa: PLR2004
+        message = f"is of dtype {whole.dtype}; use numbers of at most 64 bits"
+        raise InputError(message, name)
+    view = whole.reshape(-1).view(np.uint8).data
+    return StoredArray(name, whole.shape, whole.dtype, data=view)

@@ -1,0 +1,100 @@
+"""Weights: the four modes as log-weights of one softmax, and what may be attended to at all."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+EXACT, APPROXIMATE, SOFTMAX, AVERAGE = "exact", "approximate", "softmax", "average"
+MODES = (EXACT, APPROXIMATE, SOFTMAX, AVERAGE)
+
+RULES = {
+    EXACT: "0 where q = k, else −∞; 1 on the match, shared equally among equal keys",
+    APPROXIMATE: "a(q, k) / T as T → 0; 1 on the best-scoring key",
+    SOFTMAX: "a(q, k) / T; exp(a/T) / Σ exp(a/T)",
+    AVERAGE: "0; 1/m on every key",
+}
+"""The lines of the table of modes: the log-weight, and what its softmax is."""
+
+COLDEST = 1e-300
+"""The lowest temperature that divides a score without overflowing a double's exponent range."""
+
+
+@dataclass(frozen=True)
+class Weighting:
+    """How scores become weights.
+
+    Parameters
+    ----------
+    mode
+        ``exact``, ``approximate``, ``softmax`` or ``average``.
+    temperature
+        T of the softmax, above 0; small is sharp.
+    neighbors
+        Attend to the K best-scoring keys alone; ``approximate`` means the one best by itself.
+    """
+
+    mode: str
+    temperature: float = 1.0
+    neighbors: int | None = None
+
+    @property
+    def survivors(self) -> int | None:
+        """How many best keys are attended to, or None for all."""
+        if self.mode == APPROXIMATE:
+            return self.neighbors or 1
+        return self.neighbors
+
+    @property
+    def is_level(self) -> bool:
+        """Whether every key that is attended to has the same weight."""
+        return self.mode != SOFTMAX
+
+    @property
+    def divisor(self) -> float:
+        """What logits are divided by to give log-weights: T, or 1 where they are 0 and −∞."""
+        return max(self.temperature, COLDEST) if self.mode == SOFTMAX else 1.0
+
+
+@dataclass(frozen=True)
+class Mask:
+    """Which keys each query may attend to; everything else has the log-weight −∞.
+
+    Parameters
+    ----------
+    causal
+        Query i attends to the keys 0 … i (lower-triangular from the top left).
+    lengths
+        Per query, how many leading keys may be attended to, of shape (Q,).
+    allowed
+        True where attention is allowed, of shape (Q, K).
+    distinct
+        Whether query i may not attend to key i, as in leave-one-out.
+    """
+
+    causal: bool = False
+    lengths: NDArray[np.int64] | None = None
+    allowed: NDArray[np.bool_] | None = None
+    distinct: bool = False
+
+    def hide(
+        self,
+        scores: NDArray[np.floating],
+        keys: NDArray[np.int64],
+        queries: NDArray[np.int64],
+    ) -> None:
+        """Set the scores (K, Q) of these keys and queries, by their rows, to −∞ where masked."""
+        rows = keys[:, None]
+        if self.causal:
+            scores[rows > queries] = -math.inf
+        if self.lengths is not None:
+            scores[rows >= self.lengths[queries]] = -math.inf
+        if self.allowed is not None:
+            scores[~self.allowed[queries[0] : queries[-1] + 1, keys].T] = -math.inf
+        if self.distinct:
+            scores[rows == queries] = -math.inf

@@ -1,0 +1,159 @@
+"""Valid files of every format, to be broken, and the words that each format is made of."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import json
+import zipfile
+
+import numpy as np
+
+CSV = [
+    b"last,first\nLi,Mu\nHu,Rachel\nWerness,Brent\n",
+    b'k,v,w\r\n"a,1","x ""y""",1.5\r\n"b\nc",,-2e3\r\n',
+    b"x,y\n" + b"".join(b"%d.25,%d\n" % (i, i * i) for i in range(40)),
+    b'sep=;\nk;v\n"1";"2"\n3;4\n',
+    "\ufeffname,Größe\nJosé,1\n日本,2\n".encode(),
+    "k,v\na,1\nb,2\n".encode("utf-16"),
+    gzip.compress(b"k,v\n" + b"a,1\n" * 50),
+]
+TSV = [data.replace(b",", b"\t") for data in CSV[:3]] + ["k\tv\né\t\u2028\n".encode()]
+JSON = [
+    b'{"Li": "Mu", "Hu": "Rachel"}',
+    b'[{"a": "x", "b": 1.5e3, "c": null}, {"a": "y", "b": -2, "c": [1, {"d": true}]}]\n',
+    b'[["a", 1], ["b\\n\\u00e9\\ud83d\\ude00", 2.0]]',
+    json.dumps({f"k{i}": i / 7 for i in range(30)}, indent=1).encode(),
+    gzip.compress(b'{"a": 1, "b": 2}'),
+]
+JSONL = [
+    b'{"a": "x", "b": 1}\n\n{"b": 2, "a": "y"}\n',
+    b'["a", 0.1]\r\n["b", "\\u2028"]\r\n["c", null]',
+    b"".join(b'["k%d", %d]\n' % (i, i) for i in range(40)),
+    gzip.compress(b'["a", 1]\n["b", 2]\n'),
+]
+
+_ARRAYS = [
+    np.arange(12.0).reshape(3, 4),
+    np.asfortranarray(np.arange(6, dtype=">f4").reshape(2, 3)),
+    np.zeros((2, 0, 3), "f2"),
+    np.array(5, "i8"),
+    np.array(["Li", "Łukasz"]),
+    np.ones((2, 3, 4), "?"),
+]
+
+
+def _npy(array: np.ndarray, version: tuple[int, int] | None = None) -> bytes:
+    out = io.BytesIO()
+    np.lib.format.write_array(out, array, version)
+    return out.getvalue()
+
+
+def _npz(method: int, arrays: list[np.ndarray]) -> bytes:
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w", method) as archive:
+        for number, array in enumerate(arrays):
+            archive.writestr(f"a{number}.npy", _npy(array))
+    return out.getvalue()
+
+
+NPY = [*map(_npy, _ARRAYS), _npy(_ARRAYS[0], (2, 0))]
+NPZ = [
+    _npz(zipfile.ZIP_STORED, _ARRAYS[:2]),
+    _npz(zipfile.ZIP_DEFLATED, _ARRAYS[:3]),
+    _npz(zipfile.ZIP_BZIP2, _ARRAYS[:1]),
+    _npz(zipfile.ZIP_LZMA, _ARRAYS[:1]),
+    _npz(zipfile.ZIP_STORED, _ARRAYS[4:]),
+]
+
+
+def _safetensors(header: str, data: bytes) -> bytes:
+    return len(header).to_bytes(8, "little") + header.encode() + data
+
+
+_F32 = '{"w":{"dtype":"F32","shape":[2,3],"data_offsets":[0,24]}}'
+_TWO = (
+    '{"a":{"dtype":"BF16","shape":[2,2,2],"data_offsets":[0,16]},'
+    '"b":{"dtype":"F16","shape":[2,2],"data_offsets":[16,24]},"__metadata__":{"by":"us"}}'
+)
+SAFETENSORS = [_safetensors(_F32, bytes(range(24))), _safetensors(_TWO, bytes(range(100, 124)))]
+
+SEEDS = {
+    "csv": CSV,
+    "tsv": TSV,
+    "json": JSON,
+    "jsonl": JSONL,
+    "npy": NPY,
+    "npz": NPZ,
+    "safetensors": SAFETENSORS,
+}
+
+_NUMBERS = [b"0", b"-1", b"1e999", b"nan", b"inf", b"9" * 400, b"1_000", b"007", b"1,5", b"."]
+_BYTES = [
+    b"\0",
+    b"\xff",
+    b"\xc3",
+    b"\xef\xbb\xbf",
+    b"\xff\xfe",
+    b"\x1f\x8b",
+    b"\x1b[31m",
+    b"\r",
+    b"\n",
+]
+_TEXT = [
+    b'"',
+    b'""',
+    b",",
+    b";",
+    b"\t",
+    b"\\",
+    b"sep=,\n",
+    "\u2028\u202e".encode(),
+    *_NUMBERS,
+    *_BYTES,
+]
+_JSON = [
+    b"{",
+    b"}",
+    b"[",
+    b"]",
+    b":",
+    b"[" * 3000,
+    b'{"":' * 2000,
+    b"\\ud800",
+    b"NaN",
+    b"-Infinity",
+]
+_HEADER = [
+    b"'O'",
+    b"'<c16'",
+    b"'<U0'",
+    b"'<U9'",
+    b"True",
+    b"(9,)",
+    b"()",
+    b"(0,)",
+    b"-",
+    b"'''",
+    b"#",
+]
+_SIZES = [
+    b"\0" * 4,
+    b"\xff" * 4,
+    b"\xff" * 8,
+    b"\0" * 8,
+    b"\1\0",
+    b"\xff\x7f",
+    b"PK\1\2",
+    b"PK\5\6",
+]
+
+WORDS = {
+    "csv": _TEXT,
+    "tsv": _TEXT,
+    "json": _TEXT + _JSON,
+    "jsonl": _TEXT + _JSON,
+    "npy": _HEADER + _NUMBERS + _BYTES + _SIZES,
+    "npz": _HEADER + _NUMBERS + _BYTES + _SIZES,
+    "safetensors": _JSON + _NUMBERS + _BYTES + _SIZES + [b'"F64"', b'"I64"', b'"BOOL"', b"[]"],
+}

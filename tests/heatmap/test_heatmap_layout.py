@@ -1,0 +1,191 @@
+"""The layout is plain data: nothing overlaps, nothing is cut, and labels thin out in time."""
+
+from __future__ import annotations
+
+from itertools import combinations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from qkvcli.errors import UsageError
+from qkvcli.heatmap.axes import Axis, Labels, whole_axis
+from qkvcli.heatmap.colours import palette
+from qkvcli.heatmap.layout import Box, Layout, Plan, Style, arrange, plan
+from qkvcli.heatmap.metrics import fitted, text_width
+from qkvcli.heatmap.picture import Grid, Panel, Picture, arrangement
+from qkvcli.heatmap.scale import Scale, ScaleOptions, nice_step, scales
+
+
+def axis(name: str, length: int, labels: list[str] | None) -> Axis:
+    """Return an axis; labels are repeated to its length."""
+    if labels is None:
+        return whole_axis(name, length, None)
+    return whole_axis(
+        name, length, Labels("t", tuple(labels[i % len(labels)] for i in range(length)))
+    )
+
+
+def grid(rows: int, columns: int, shape: tuple[int, int], labels: list[str] | None = None) -> Grid:
+    """Return a grid of panels with titles."""
+    names = tuple(f"layer {i}, head {j}" for i in range(rows) for j in range(columns))
+    titles = names if len(names) > 1 else ("",)
+    queries, keys = axis("query", shape[0], labels), axis("key", shape[1], labels)
+    return Grid(rows, columns, names, titles, queries, keys)
+
+
+def overlap(one: Box, other: Box) -> bool:
+    """Return whether two rectangles share more than an edge."""
+    slack = 0.01
+    across = one.x + slack < other.right and other.x + slack < one.right
+    return across and one.y + slack < other.bottom and other.y + slack < one.bottom
+
+
+def check(page: Plan) -> None:
+    """Hold what every page must: texts apart from each other and from panels, and on the page."""
+    boxes = [text.box() for text in page.texts]
+    texts = [text.text for text in page.texts]
+    for (a, one), (b, other) in combinations(zip(texts, boxes, strict=True), 2):
+        assert not overlap(one, other), (a, b)
+    for text, box in zip(texts, boxes, strict=True):
+        assert box.x >= 0, text
+        assert box.y >= 0, text
+        assert box.right <= page.width, text
+        assert box.bottom <= page.height, text
+        assert not any(overlap(box, panel) for panel in page.boxes), text
+    for one, other in combinations([*page.boxes, page.bar], 2):
+        assert not overlap(one, other)
+
+
+TOKENS = ["[CLS]", "the", "animal", "didn", "'", "t", "cross", "because", "注意力机制", "W" * 60]
+
+
+@pytest.mark.parametrize("labels", [None, TOKENS], ids=["numbers", "tokens"])
+@pytest.mark.parametrize("panels", [(1, 1), (1, 4), (2, 3), (6, 12), (12, 12)], ids=str)
+@pytest.mark.parametrize(
+    "shape", [(1, 1), (10, 10), (16, 16), (64, 64), (7, 300), (2000, 3)], ids=str
+)
+def test_nothing_overlaps(
+    panels: tuple[int, int], shape: tuple[int, int], labels: list[str] | None
+) -> None:
+    check(plan(grid(*panels, shape, labels), Style()))
+
+
+@settings(deadline=None, max_examples=60)
+@given(
+    panels=st.tuples(st.integers(1, 4), st.integers(1, 4)),
+    shape=st.tuples(st.integers(1, 80), st.integers(1, 80)),
+    labels=st.none() | st.lists(st.text(max_size=40), min_size=1, max_size=5),
+    title=st.text(max_size=150),
+)
+def test_nothing_overlaps_whatever_the_labels(
+    panels: tuple[int, int], shape: tuple[int, int], labels: list[str] | None, title: str
+) -> None:
+    check(plan(grid(*panels, shape, labels), Style(title=title)))
+
+
+@pytest.mark.parametrize("size", [(300.0, 200.0), (432.0, 288.0), (1000.0, 300.0)])
+def test_page_has_the_size_asked_for(size: tuple[float, float]) -> None:
+    page = plan(grid(1, 2, (16, 16), TOKENS[:8]), Style(size=size))
+    assert (page.width, page.height) == size
+    check(page)
+
+
+def test_a_page_too_small_says_how_large_it_must_be() -> None:
+    with pytest.raises(UsageError, match=r"leaves no room for 72 panels.*at least \d"):
+        plan(grid(6, 12, (16, 16), TOKENS), Style(size=(72.0, 72.0)))
+
+
+def test_every_token_is_labelled_at_72_panels_and_at_64_cells() -> None:
+    tokens = [f"token{i}" for i in range(64)]
+    single = plan(grid(1, 1, (64, 64), tokens), Style())
+    assert sum(text.text.startswith("token") for text in single.texts) == 128
+    many = plan(grid(6, 12, (16, 16), tokens[:16]), Style())
+    assert sum(text.text.startswith("token") for text in many.texts) == 16 * (6 + 12)
+    assert min(text.size for text in many.texts) >= 6.5
+
+
+def test_labels_thin_out_before_they_overlap() -> None:
+    tokens = [f"token{i}" for i in range(500)]
+    page = plan(grid(1, 1, (500, 500), tokens), Style())
+    shown = [text.text for text in page.texts if text.text.startswith("token") and not text.turned]
+    assert 20 < len(shown) < 60
+    assert shown[0] == "token0"
+
+
+def test_numbers_are_labelled_at_round_steps() -> None:
+    page = plan(grid(1, 1, (512, 512)), Style())
+    numbers = [int(text.text) for text in page.texts if text.text.isdigit()]
+    assert numbers == [*range(0, 512, 50)] * 2
+
+
+def test_cells_are_square() -> None:
+    box = plan(grid(1, 1, (10, 30)), Style()).boxes[0]
+    assert box.width / box.height == pytest.approx(3)
+
+
+def test_text_is_never_wider_than_its_room() -> None:
+    for text in (*TOKENS, "e\u0301" * 50, "\x1b[31m" * 20):
+        assert text_width(fitted(text, 9, 60), 9) <= 60
+    assert text_width("注", 10) > 1.5 * text_width("a", 10)  # CJK is twice as wide
+
+
+def layout(values: np.ndarray, *, annotate: bool = False) -> Layout:
+    """Return the layout of one panel."""
+    one = grid(1, 1, values.shape)
+    scale = scales([values], ScaleOptions(), signed=False)[0]
+    panel = Panel(values, scale.levels(values), scale)
+    picture = Picture(one, (panel,), palette("Reds"), "", signed=False, own_scales=False)
+    style = Style(annotate=annotate)
+    return arrange(plan(one, style), picture, style)
+
+
+def test_vectors_up_to_64_cells_a_side() -> None:
+    assert layout(np.full((64, 64), 1 / 64)).vector
+    assert not layout(np.full((65, 64), 1 / 64)).vector
+
+
+def test_numbers_in_cells_stay_in_their_cells() -> None:
+    values = np.random.default_rng(0).random((12, 12))
+    page = layout(values, annotate=True)
+    cell = page.plan.boxes[0].width / 12
+    right = page.plan.bar.x
+    numbers = [text for text in page.texts if "." in text.text and text.x < right]
+    assert len(numbers) == 144
+    assert all(text_width(text.text, text.size) < cell for text in numbers)
+
+
+def test_colour_bar_runs_from_its_foot() -> None:
+    page = layout(np.array([[0.0, 1.0]]))
+    marks = {text.text: text.y for text in page.texts if text.x > page.plan.bar.right}
+    assert marks["0"] > marks["1"]
+    assert marks["0"] == pytest.approx(page.plan.bar.bottom, abs=4)
+
+
+@pytest.mark.parametrize(
+    ("layers", "heads", "axes", "wanted"),
+    [(6, 12, 4, (6, 12)), (1, 12, 4, (1, 12)), (1, 12, 3, (3, 4)), (6, 1, 4, (2, 3)),
+     (1, 7, 3, (2, 4)), (1, 3, 3, (1, 3)), (1, 1, 2, (1, 1))],
+)  # fmt: skip
+def test_arrangement(layers: int, heads: int, axes: int, wanted: tuple[int, int]) -> None:
+    assert arrangement(layers, heads, axes) == wanted
+
+
+@given(
+    low=st.floats(-1e308, 1e308), width=st.floats(1e-3, 1e300), most=st.integers(2, 6),
+    cut=st.tuples(st.booleans(), st.booleans()),
+)  # fmt: skip
+def test_ticks_are_few_and_on_the_bar(
+    low: float, width: float, most: int, cut: tuple[bool, bool]
+) -> None:
+    high = low + max(width, abs(low) * 1e-6)
+    ticks = Scale(low, high, cut=cut).ticks(most)
+    assert 2 <= len(ticks) <= most + 3
+    assert all(-1e-6 <= share <= 1 + 1e-6 for share, _ in ticks)
+    assert [share for share, _ in ticks] == sorted(share for share, _ in ticks)
+
+
+@pytest.mark.parametrize("least", [1e-300, 0.9e-3, 1.0, 7.3, 1e300])
+def test_steps_are_nice(least: float) -> None:
+    assert least * (1 - 1e-9) <= nice_step(least) < 2.6 * least

@@ -1,0 +1,159 @@
+"""The picture in the terminal: colours, digits, widths, and who decides about colour."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pexpect  # type: ignore[import-untyped]
+import pytest
+from rich.cells import cell_len
+
+from qkvcli.heatmap import terminal
+from qkvcli.heatmap.compose import Request, prepare, read_picture
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.heatmap.support import Command, Save
+
+_ESCAPE = re.compile(r"\x1b\[[0-9;]*m")
+_PLAIN = {"NO_COLOR": "", "FORCE_COLOR": "", "COLUMNS": "80", "PYTHONIOENCODING": "utf-8"}
+
+
+def screen(width: int, height: int, *arguments: object, **env: str) -> str:
+    """Return what the command shows in a terminal of a size."""
+    # The window's size is what counts, and not that of the terminal under the tests.
+    inherited = {k: v for k, v in os.environ.items() if k not in ("COLUMNS", "LINES")}
+    process = pexpect.spawn(
+        sys.executable,
+        ["-m", "qkvcli", "heatmap", *map(str, arguments)],
+        dimensions=(height, width),
+        env={**inherited, "NO_COLOR": "", "FORCE_COLOR": "", "TERM": "xterm-256color", **env},
+        timeout=30,
+        encoding="utf-8",
+    )
+    process.expect(pexpect.EOF)
+    process.close()
+    assert process.exitstatus == 0
+    return str(process.before).replace("\r\n", "\n")
+
+
+def test_digits_in_a_pipe(qkv: Command, save: Save) -> None:
+    shown = qkv("heatmap", save(np.eye(3)), env=_PLAIN)
+    assert shown.stdout.decode() == ("0  9 · ·\n1  · 9 ·\n2  · · 9\n   0 1 2\n0 ·123456789 1\n")
+    assert shown.stderr == b""
+
+
+def test_ascii_and_latin_1_streams(qkv: Command, save: Save, tmp_path: Path) -> None:
+    (tmp_path / "labels.txt").write_text("查\né\n\x1b[31m\n")
+    for encoding in ("ascii", "latin-1", "cp1252"):
+        shown = qkv(
+            "heatmap", save(np.eye(3)), "--labels", "labels.txt", "--color", "always",
+            env={**_PLAIN, "PYTHONIOENCODING": encoding},
+        )  # fmt: skip
+        assert shown.returncode == 0
+        assert b"\\u67e5" in shown.stdout
+        assert b"\x1b" not in shown.stdout
+        assert b"9 . ." in shown.stdout
+
+
+def test_true_colours_in_a_terminal(attention_file: Path, tokens_file: Path) -> None:
+    shown = screen(
+        80, 40, attention_file, "--layers", "0", "--heads", "2", "--labels", tokens_file,
+        COLORTERM="truecolor",
+    )  # fmt: skip
+    assert "48;2;103;0;13" in shown  # the darkest red
+    assert "animal" in shown
+    assert max(cell_len(_ESCAPE.sub("", line)) for line in shown.split("\n")) <= 80
+
+
+def test_half_blocks_where_the_window_is_low(attention_file: Path) -> None:
+    shown = screen(80, 14, attention_file, "--layers", "0", "--heads", "2", COLORTERM="truecolor")
+    assert "▀" in shown
+    assert len(shown.rstrip("\n").split("\n")) < 14
+
+
+def test_256_and_16_colours(save: Save) -> None:
+    weights = save(np.eye(4))
+    assert "48;5;" in screen(80, 24, weights, COLORTERM="")
+    sixteen = screen(80, 24, weights, COLORTERM="", TERM="xterm")
+    assert "\x1b[" not in sixteen
+    assert "9 · · ·" in sixteen
+
+
+def painted(width: int, height: int, colours: str, request: Request) -> list[str]:
+    """Return the lines of a picture in a window, without escape sequences."""
+    prepared = prepare(request)
+    seen = terminal.Window(width, height, colours, "utf-8")
+    fit = terminal.fit(prepared.grid, seen, signed=request.diff is not None)
+    text = terminal.paint(read_picture(prepared, (fit.rows, fit.columns)), seen, fit)
+    return _ESCAPE.sub("", text).rstrip("\n").split("\n")
+
+
+@pytest.mark.parametrize("width", [20, 40, 80, 200])
+@pytest.mark.parametrize("colours", ["truecolor", "256", "none"])
+def test_fitted_to_the_window(
+    attention_file: Path, tokens_file: Path, width: int, colours: str
+) -> None:
+    file, tokens = str(attention_file), str(tokens_file)
+    for request in (
+        Request(file),
+        Request(file, labels=tokens, title="A title of some length, and then some more of it"),
+        Request(file, labels=tokens, reduce="mean", over="all", merge_subwords=True),
+        Request(file, reduce="mean", diff=file),
+    ):
+        assert max(map(cell_len, painted(width, 24, colours, request))) <= width
+    one = painted(width, 24, colours, Request(file, layers="0", heads="0"))
+    assert len(one) <= 24
+    assert re.search(r" 0\b.* 10\b", "\n".join(one))  # numbers are thinned, never cut
+
+
+def test_a_large_matrix_is_shrunk_to_the_window(save: Save) -> None:
+    shown = screen(60, 20, save(np.full((500, 500), 1 / 500)), "--color", "never")
+    assert "a cell is the max of" in shown
+    assert len(shown.rstrip("\n").split("\n")) <= 20
+
+
+def test_labels_cannot_reach_the_terminal(qkv: Command, save: Save, tmp_path: Path) -> None:
+    (tmp_path / "labels.txt").write_text("\x1b]8;;evil\x07\n[/]\n[red]\n:smile:\n")
+    shown = qkv(
+        "heatmap", save(np.eye(4)), "--labels", "labels.txt", "--color", "always",
+        env={**_PLAIN, "COLORTERM": "truecolor"},
+    )  # fmt: skip
+    text = _ESCAPE.sub("", shown.stdout.decode())
+    assert "\x1b" not in text
+    assert "\\x1b]8;;evil\\x07" in text
+    assert "[red]" in text
+    assert ":smile:" in text
+
+
+def test_wide_labels_keep_their_columns(qkv: Command, save: Save, tmp_path: Path) -> None:
+    (tmp_path / "labels.txt").write_text("注意\na\ne\u0301x\n")
+    shown = qkv("heatmap", save(np.eye(3)), "--labels", "labels.txt", env=_PLAIN)
+    rows = shown.stdout.decode().split("\n")[:3]
+    assert {cell_len(row) for row in rows} == {11}
+
+
+def test_difference_in_digits(qkv: Command, save: Save) -> None:
+    one, other = save([[0.9, 0.1]], "a.npy"), save([[0.5, 0.5]], "b.npy")
+    shown = qkv("heatmap", one, "--diff", other, env=_PLAIN).stdout.decode()
+    assert "0  +9 -9" in shown
+    assert shown.startswith("a.npy − b.npy\n")
+
+
+def test_who_decides_about_colour(qkv: Command, save: Save) -> None:
+    weights = save(np.eye(2))
+    for option, said, wanted in (
+        ("always", {"NO_COLOR": "1"}, True),
+        ("never", {"FORCE_COLOR": "1"}, False),
+        ("auto", {"FORCE_COLOR": "1"}, True),
+        ("auto", {"FORCE_COLOR": "0"}, False),
+        ("auto", {"FORCE_COLOR": "1", "NO_COLOR": "1"}, False),
+    ):
+        env = {**_PLAIN, "COLORTERM": "truecolor", **said}
+        shown = qkv("heatmap", weights, "--color", option, env=env)
+        assert (b"\x1b[" in shown.stdout) is wanted

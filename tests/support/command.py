@@ -1,0 +1,212 @@
+"""The installed command as a user runs it: in pipes, and on a pseudo-terminal."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import pty
+import select
+import signal
+import struct
+import subprocess
+import sys
+import sysconfig
+import termios
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+QKV = str(Path(sysconfig.get_path("scripts")) / "qkv")
+SAMPLES = Path(__file__).resolve().parents[2] / "sample_data"
+_LAUNCHER = str(Path(__file__).with_name("launcher.py"))
+# What a user's shell may hold and a test must not depend on.
+_UNSET = ("COLUMNS", "LINES", "NO_COLOR", "FORCE_COLOR", "TERM", "QKV_DATA", "PYTHONIOENCODING")
+_DEFAULTS = {"LC_ALL": "C.UTF-8", "TERM": "xterm-256color"}
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What one run of a program did.
+
+    Parameters
+    ----------
+    arguments
+        What it was given.
+    status
+        The exit status as a shell shows it: 128 + n for a death by signal n.
+    out, err
+        What it wrote; on a pseudo-terminal both arrive in ``out``, unless ``err`` was kept apart.
+    seconds
+        How long it took.
+    peak
+        Its largest resident memory, in bytes.
+    """
+
+    arguments: tuple[str | bytes, ...]
+    status: int
+    out: bytes
+    err: bytes
+    seconds: float
+    peak: int
+
+    @property
+    def text(self) -> str:
+        """Standard output as text."""
+        return self.out.decode()
+
+    @property
+    def error(self) -> str:
+        """Standard error as text."""
+        return self.err.decode()
+
+
+def environment(changes: Mapping[str, str | None] | None = None) -> dict[str, str]:
+    """Return this process's environment without what a user may have set; None unsets more."""
+    kept = {name: value for name, value in os.environ.items() if name not in _UNSET}
+    changed = kept | _DEFAULTS | dict(changes or {})
+    return {name: value for name, value in changed.items() if value is not None}
+
+
+def run_qkv(
+    *arguments: str | bytes,
+    stdin: bytes = b"",
+    env: Mapping[str, str | None] | None = None,
+    cwd: str | Path | None = None,
+    timeout: float = 60,
+    program: str = QKV,
+) -> Outcome:
+    """Run the command with pipes for its three streams.
+
+    Raises
+    ------
+    TimeoutError
+        It did not end in time; it was killed.
+    """
+    report, reporting = os.pipe()
+    with os.fdopen(report, "rb") as measured:
+        with subprocess.Popen(
+            [*_launch(reporting, "pipe"), program, *arguments],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            env=environment(env),
+            cwd=cwd,
+            pass_fds=[reporting],
+            start_new_session=True,
+        ) as process:
+            os.close(reporting)
+            try:
+                out, err = process.communicate(stdin, timeout)
+            except subprocess.TimeoutExpired:
+                os.killpg(process.pid, signal.SIGKILL)
+                message = f"{arguments} ran for more than {timeout} s"
+                raise TimeoutError(message) from None
+        return _outcome(arguments, measured.read(), out, err)
+
+
+def run_pty(
+    *arguments: str | bytes,
+    columns: int = 80,
+    keys: Iterable[tuple[float, bytes]] = (),
+    env: Mapping[str, str | None] | None = None,
+    cwd: str | Path | None = None,
+    timeout: float = 60,
+    err_apart: bool = False,
+    program: str = QKV,
+) -> Outcome:
+    r"""Run the command on a pseudo-terminal of its own.
+
+    Parameters
+    ----------
+    columns
+        The terminal's width.
+    keys
+        What is typed, and after how many seconds: ``[(0.5, b"\x03")]`` is Ctrl-C, ``b"\x04"`` the
+        end of input.
+    err_apart
+        Whether standard error is a pipe, as under ``2>file``, rather than the terminal.
+
+    Raises
+    ------
+    TimeoutError
+        It did not end in time; it was killed.
+    """
+    report, reporting = os.pipe()
+    leader, follower = pty.openpty()
+    fcntl.ioctl(follower, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
+    errors, err_end = os.pipe()
+    with os.fdopen(report, "rb") as measured:
+        with subprocess.Popen(
+            [*_launch(reporting, "tty"), program, *arguments],
+            stdin=follower,
+            stdout=follower,
+            stderr=err_end if err_apart else follower,
+            env=environment(env),
+            cwd=cwd,
+            pass_fds=[reporting],
+        ) as process:
+            for descriptor in (follower, err_end, reporting):
+                os.close(descriptor)
+            out, err = _talk(process, leader, errors, list(keys), timeout)
+        return _outcome(arguments, measured.read(), out, err)
+
+
+def _launch(reporting: int, terminal: str) -> list[str]:
+    return [sys.executable, "-I", "-S", _LAUNCHER, str(reporting), terminal]
+
+
+def _talk(
+    process: subprocess.Popen[bytes],
+    leader: int,
+    errors: int,
+    keys: list[tuple[float, bytes]],
+    timeout: float,
+) -> tuple[bytes, bytes]:
+    began = time.monotonic()
+    received = {leader: b"", errors: b""}
+    ends = [leader, errors]
+    try:
+        while ends:
+            elapsed = time.monotonic() - began
+            if keys and elapsed >= keys[0][0]:
+                os.write(leader, keys.pop(0)[1])
+                continue
+            if elapsed > timeout:
+                _kill_children(process.pid)
+                message = f"{process.args!r} ran for more than {timeout} s"
+                raise TimeoutError(message)
+            pause = min(timeout, keys[0][0] if keys else timeout) - elapsed
+            for end in select.select(ends, [], [], max(0.0, pause))[0]:
+                part = _read_end(end)
+                received[end] += part
+                if not part:
+                    ends.remove(end)
+    finally:
+        os.close(leader)
+        os.close(errors)
+    return received[leader], received[errors]
+
+
+def _read_end(descriptor: int) -> bytes:
+    try:
+        return os.read(descriptor, 1 << 16)
+    except OSError:  # EIO: the last process on the terminal has left it
+        return b""
+
+
+def _kill_children(parent: int) -> None:
+    children = Path(f"/proc/{parent}/task/{parent}/children").read_text().split()
+    for child in children:
+        os.kill(int(child), signal.SIGKILL)
+
+
+def _outcome(arguments: tuple[str | bytes, ...], report: bytes, out: bytes, err: bytes) -> Outcome:
+    status, seconds, peak = report.split()
+    code = os.waitstatus_to_exitcode(int(status))
+    return Outcome(
+        arguments, code if code >= 0 else 128 - code, out, err, float(seconds), int(peak)
+    )

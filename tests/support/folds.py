@@ -1,0 +1,70 @@
+"""Databases cut into blocks at will, and states folded in any order."""
+
+from __future__ import annotations
+
+from dataclasses import fields, is_dataclass
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+import qkvcli
+from qkvcli.attention import State, finish, merge, summarise
+from qkvcli.sources.memory import MemoryBlock, database_of
+from qkvcli.sources.vectors import VectorBlock
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from qkvcli.attention import Plan
+    from qkvcli.blocks import Block, Queries
+
+
+def attend(*arguments: Any, **options: Any) -> Any:
+    """Call ``qkvcli.attend``; a test knows which of an answer's parts it asked for."""
+    return qkvcli.attend(*arguments, **options)
+
+
+def blocks(keys: Any, values: Any, cuts: Sequence[int] = ()) -> list[Block]:
+    """Return keys and values as blocks that end at the cuts."""
+    (whole,) = database_of(keys, values).heads[0].blocks()
+    edges = sorted({0, len(whole), *(cut % (len(whole) + 1) for cut in cuts)})
+    return [_part(whole, start, stop) for start, stop in pairwise(edges)]
+
+
+def _part(whole: Block, start: int, stop: int) -> Block:
+    if isinstance(whole, VectorBlock):
+        return VectorBlock(start, stop, whole.head)
+    assert isinstance(whole, MemoryBlock)
+    texts = None if whole.texts is None else whole.texts[start:stop]
+    return MemoryBlock(
+        start, whole.keys[start:stop], whole.numbers[start:stop], texts, whole.columns
+    )
+
+
+def answer_of(parts: Sequence[Block], queries: Queries, plan: Plan) -> Any:
+    """Fold blocks from the left."""
+    state = State()
+    for part in parts:
+        state = merge(state, summarise(part, queries, plan))
+    return finish(state, plan, queries)
+
+
+def assert_same(a: Any, b: Any, tolerance: float = 0.0) -> None:
+    """Assert that two answers or states are the same, numbers up to a relative tolerance."""
+    if is_dataclass(a) and not isinstance(a, type):
+        assert type(a) is type(b)
+        for field in fields(a):
+            assert_same(getattr(a, field.name), getattr(b, field.name), tolerance)
+    elif isinstance(a, tuple | list):
+        assert len(a) == len(b)
+        for one, other in zip(a, b, strict=True):
+            assert_same(one, other, tolerance)
+    elif isinstance(a, np.ndarray) and a.dtype.kind == "f" and tolerance:
+        np.testing.assert_allclose(a, b, rtol=tolerance, atol=tolerance)
+    elif isinstance(a, np.ndarray):
+        assert a.dtype == b.dtype
+        assert a.shape == b.shape
+        assert a.tobytes() == b.tobytes()
+    else:
+        assert a == b

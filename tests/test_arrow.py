@@ -1,0 +1,340 @@
+"""Parquet and Arrow answer as the CSV of the same table does."""
+
+from __future__ import annotations
+
+import decimal
+import json
+import os
+import pickle
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+
+pytest.importorskip("pyarrow")
+
+import pyarrow as pa
+import pyarrow.csv
+import pyarrow.feather
+import pyarrow.parquet as pq
+
+from qkvcli.errors import QkvError
+from qkvcli.run.executors import Serial, running_on
+from qkvcli.run.lookup import Request, look_up, settle
+from qkvcli.run.processes import Processes
+from qkvcli.sources.databases import open_database
+from qkvcli.sources.queries import asked
+from qkvcli.sources.table import TableOptions
+from tests.support import folds, tables
+from tests.support.command import run_qkv
+from tests.support.contract import Case, check
+from tests.test_shards import close
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+N = 100
+RANDOM = np.random.default_rng(0)
+TABLE = pa.table(
+    {
+        "name": [f"n{i}" for i in range(N)],
+        "kind": pa.array([f"k{i % 3}" for i in range(N)]).dictionary_encode(),
+        "x": RANDOM.normal(size=N),
+        "y": list(range(N)),
+        "year": [2020 + i % 2 for i in range(N)],
+    }
+)
+VECTORS = RANDOM.normal(size=(N, 3)).astype(np.float32)
+
+
+def write_parts(table: pa.Table, path: str) -> None:
+    for i in range(3):
+        pq.write_table(table.slice(i * 40, 40), path.replace("*", str(i)))
+
+
+WRITERS: dict[str, Callable[[pa.Table, str], None]] = {
+    "t.parquet": lambda table, path: pq.write_table(table, path, row_group_size=30),
+    "t.feather": lambda table, path: pa.feather.write_feather(table, path, chunksize=30),
+    "t.arrow": lambda table, path: pa.feather.write_feather(
+        table, path, chunksize=30, compression="uncompressed"
+    ),
+    "folder": lambda table, path: pq.write_to_dataset(table, path, partition_cols=["year"]),
+    "part-*.pq": write_parts,
+}
+
+
+@pytest.fixture
+def write(tmp_path: Path) -> Callable[[str, Any], str]:
+    """Return a function that writes columns, by the name of the file."""
+
+    def written(name: str, columns: Any) -> str:
+        path = str(tmp_path / name)
+        table = columns if isinstance(columns, pa.Table) else pa.table(columns)
+        WRITERS.get(name, WRITERS["t.parquet"])(table, path)
+        return path
+
+    return written
+
+
+@pytest.mark.parametrize("name", WRITERS)
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("lookup", "n7", "--value", "kind,x,y"),
+        ("lookup", "m7", "-m", "softmax", "-m", "approximate", "--value", "kind", "--top", "0"),
+        ("lookup", "2,3.5", "-m", "softmax", "--key", "x,y", "--value", "name"),
+        ("lookup", "7", "--key", "y", "--key-type", "text", "--value", "2"),
+        ("pool", "0.5", "--key", "x", "--value", "kind,year"),
+        ("pool", "n7", "--key", "1", "--value", "x"),
+    ],
+    ids=" ".join,
+)
+def test_it_answers_as_csv(
+    name: str, arguments: tuple[str, ...], write: Callable[[str, Any], str], tmp_path: Path
+) -> None:
+    csv = str(tmp_path / "t.csv")
+    table = TABLE
+    if name == "folder":  # where the rows of one year come before those of the other
+        table = table.sort_by([("year", "ascending"), ("y", "ascending")])
+    pa.csv.write_csv(table.set_column(1, "kind", table["kind"].cast(pa.string())), csv)
+    path = write(name, TABLE)
+    told = [run_qkv(*arguments, "-d", data, "-f", "json") for data in (csv, path)]
+    assert [run.status for run in told] == [0, 0], told
+    close(*(json.loads(run.out) for run in told))
+
+
+@pytest.mark.parametrize("kind", [pa.list_(pa.float32()), pa.list_(pa.float32(), 3)], ids=str)
+def test_lists_are_vectors(
+    kind: pa.DataType, write: Callable[[str, Any], str], tmp_path: Path
+) -> None:
+    path = write("t.parquet", {"e": pa.array(VECTORS.tolist(), kind), "x": TABLE["x"]})
+    np.savez(tmp_path / "a.npz", keys=VECTORS, values=np.asarray(TABLE["x"])[:, None])
+    told = [
+        run_qkv("pool", "1,2,3", "-f", "json", "-d", data)
+        for data in (path, str(tmp_path / "a.npz"))
+    ]
+    parquet, arrays = (json.loads(run.out) for run in told)
+    assert parquet["score"] == arrays["score"] == "scaled-dot"
+    assert "0.4" in told[0].text or parquet
+    values = run_qkv("pool", "1,2,3", "-d", path, "--value", "e", "-f", "npy")
+    assert values.status == 0, values
+    database = open_database(path, TableOptions(key=("e",), value=("e",)))
+    (queries,) = [asked(database, ["1,2,3"])]
+    assert queries.vectors.dtype == np.float32
+    answer, _ = look_up(database, [queries], settle(database, Request(modes=("softmax",), top=1)))
+    scores = VECTORS @ np.array([1, 2, 3], np.float32) / np.sqrt(3)
+    assert answer.found[0].matches[0].row == scores.argmax()
+    weights = np.exp(scores - scores.max())
+    wanted = weights @ VECTORS / weights.sum()
+    assert answer.found[0].answers[0] == pytest.approx(tuple(wanted), rel=1e-5)
+
+
+def test_a_block_is_a_row_group_and_travels_as_a_reference(
+    write: Callable[[str, Any], str],
+) -> None:
+    for name in ("t.parquet", "t.feather"):
+        database = open_database(write(name, TABLE), TableOptions())
+        blocks = list(database.heads[0].blocks())
+        assert [block.start for block in blocks] == [0, 30, 60, 90]
+        assert database.keys == N
+        packed = pickle.dumps(blocks[1])
+        assert len(packed) < 2_500
+        assert pickle.loads(packed).load().records([2])[0].key == ("n32",)
+        answers = []
+        both = Request(modes=("softmax", "exact"))
+        for executor in (Serial(), Processes(2)):
+            with running_on(executor):
+                queries = [asked(database, ["n32", "n1"])]
+                answers.append(look_up(database, queries, settle(database, both)))
+        folds.assert_same(answers[0][0], answers[1][0])
+
+
+def test_numbers_of_every_type(write: Callable[[str, Any], str]) -> None:
+    path = write(
+        "t.parquet",
+        {
+            "name": ["a", "b"],
+            "small": pa.array([1, -2], pa.int8()),
+            "half": pa.array(np.array([0.5, 2], np.float16)),
+            "single": pa.array([0.1, 2.5], pa.float32()),
+            "truth": [True, False],
+            "exact": pa.array([decimal.Decimal("1.10"), decimal.Decimal("-2.00")]),
+            "coded": pa.array([7, 8]).dictionary_encode(),
+        },
+    )
+    assert tables.rows(path) == [
+        ("a", "1", "0.5", "0.1", "1", "1.10", "7"),
+        ("b", "-2", "2", "2.5", "0", "-2.00", "8"),
+    ]
+    assert tables.numbers(path) == [
+        [1, 0.5, np.float32(0.1), 1, 1.1, 7],
+        [-2, 2, 2.5, 0, -2, 8],
+    ]
+
+
+def test_texts_of_every_type_and_null_is_empty(write: Callable[[str, Any], str]) -> None:
+    cells = ["a", None, "é\n", ""]
+    path = write(
+        "t.arrow",
+        {
+            "plain": cells,
+            "large": pa.array(cells, pa.large_string()),
+            "view": pa.array(cells, pa.string_view()),
+            "coded": pa.array(cells).dictionary_encode(),
+        },
+    )
+    assert tables.rows(path) == [(text,) * 4 for text in ("a", "", "é\n", "")]
+    assert tables.keys(path) == ["a", "", "é\n", ""]
+    run = run_qkv("lookup", "", "-d", path, "--value", "coded")
+    assert run.text.count("\n") == 3
+
+
+@pytest.mark.parametrize(
+    ("columns", "options", "message"),
+    [
+        ({"a": ["x", "y"], "v": [1, None]}, {}, "row 1: null in the column 'v', whose values are"),
+        ({"a": [1.0, None]}, {}, "row 1: null in the column 'a', whose keys are numbers"),
+        ({"a": ["x"], "v": [float("nan")]}, {}, "row 0: nan in the column 'v'"),
+        ({"a": ["x"], "v": [float("-inf")]}, {}, "row 0: -inf in the column 'v'"),
+        ({"a": ["x"], "v": [b"x"]}, {}, "the column 'v' is of type binary"),
+        ({"a": ["x"], "v": [{"b": 1}]}, {}, "the column 'v' is of type struct"),
+        ({"a": ["x"], "v": [["y"]]}, {}, "the column 'v' is of type list"),
+        ({"a": pa.array([1], pa.timestamp("s"))}, {}, "the column 'a' is of type timestamp"),
+        ({"a": pa.nulls(2)}, {}, "the column 'a' is of type null"),
+        ({"a": [[1.0, 2.0], [3.0]]}, {}, "row 1: 1 numbers in the column 'a', and 2 before"),
+        ({"a": [[1.0], None]}, {}, "row 1: null in the column 'a'"),
+        ({"a": [[1.0, 2.0], [3.0, None]]}, {}, "row 1: null in the column 'a'"),
+        ({"a": [[1.0, 2.0], [3.0, float("inf")]]}, {}, "row 1: inf in the column 'a'"),
+        ({"a": [[], [1.0]]}, {}, "row 0: the first vector of the column 'a' is empty"),
+        ({"a": [[1.0]], "b": [1]}, {"key": ("a", "b")}, "a column of vectors is a key of its own"),
+        ({"a": [[1.0]]}, {"key_type": "text"}, "--key-type text: the column 'a'"),
+        ({"a": ["x"]}, {"key_type": "number"}, "row 0: 'x' is not a plain decimal number"),
+        ({"a": pa.array([], pa.string())}, {}, "has no rows"),
+        ({"a": ["x"]}, {"value": ("b",)}, "has no column 'b'"),
+    ],
+)
+def test_what_cannot_be_scored_is_named(
+    columns: Any, options: dict[str, Any], message: str, write: Callable[[str, Any], str]
+) -> None:
+    for name in ("t.parquet", "t.arrow"):
+        path = write(name, columns)
+        with pytest.raises(QkvError, match=message) as caught:
+            tables.touch(path, **options)
+        assert path in str(caught.value)
+
+
+def test_row_numbers_in_errors_count_through_row_groups(write: Callable[[str, Any], str]) -> None:
+    path = write("t.parquet", {"a": ["x"] * 99, "v": [1.0] * 77 + [None] + [2.0] * 21})
+    assert "row 77: null" in tables.refusal(path)
+
+
+def test_files_of_other_columns_name_one_another(tmp_path: Path) -> None:
+    for i, column in enumerate([[1, 2], ["x", "y"]]):
+        pq.write_table(pa.table({"a": ["p", "q"], "b": column}), tmp_path / f"p-{i}.parquet")
+    line = tables.refusal(str(tmp_path / "p-*.parquet"))
+    assert "p-1.parquet: the column 'b' is of type string, and in " in line
+    pq.write_table(pa.table({"a": ["p"]}), tmp_path / "p-1.parquet")
+    assert "p-1.parquet: has no column 'b', and " in tables.refusal(str(tmp_path))
+
+
+@pytest.mark.parametrize(
+    "case",
+    [
+        Case(("lookup", "x", "-d", "no.parquet"), "no such file", "no.parquet"),
+        Case(("lookup", "x", "-d", "no-*.arrow"), "no file has a name like this", "no-*.arrow"),
+        Case(("lookup", "x", "-d", "{}.parquet"), "no such file", "{}.parquet"),
+        Case(("lookup", "x", "-d", "-", "--data-format", "arrow"), "--data - is a stream"),
+        Case(("lookup", "x", "-d", "s3://b/x.csv"), "by URL only Parquet", "s3://b/x.csv"),
+        Case(("lookup", "x", "-d", "what://b/x.parquet"), "no file system for what://"),
+        *(
+            Case(("lookup", "x", "-d", name), "cannot be read", name, {name: data})
+            for name in ("t.parquet", "t.feather")
+            for data in (b"", b"text", b"PAR1" + b"\0" * 40 + b"PAR1", b"ARROW1\0\0" + b"\xff" * 90)
+        ),
+    ],
+)
+def test_bad_files(case: Case, tmp_path: Path) -> None:
+    check(case, tmp_path, terminal=False)
+
+
+@pytest.mark.parametrize("name", ["t.parquet", "t.feather"])
+def test_damage_is_told_in_a_line(
+    name: str, write: Callable[[str, Any], str], tmp_path: Path
+) -> None:
+    whole = (tmp_path / os.path.basename(write(name, TABLE))).read_bytes()
+    random = np.random.default_rng(5)
+    for _ in range(60):
+        data = bytearray(whole)
+        for at in random.integers(0, len(whole), 4):
+            data[at] ^= int(random.integers(1, 256))
+        path = tmp_path / f"bad{os.path.splitext(name)[1]}"
+        path.write_bytes(data[: random.integers(1, len(data))] if random.random() < 0.2 else data)
+        try:
+            tables.touch(str(path))
+        except QkvError as error:
+            assert "\n" not in str(error)  # noqa: PT017 - it may also be read, as if whole
+
+
+@pytest.fixture
+def s3(tmp_path: Path) -> Iterator[dict[str, str]]:
+    """Start an S3 server that holds a bucket; return the environment in which it is found."""
+    server_module = pytest.importorskip("moto.server")
+    import boto3
+
+    server = server_module.ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    env = {
+        "AWS_ACCESS_KEY_ID": "test",
+        "AWS_SECRET_ACCESS_KEY": "test",
+        "AWS_DEFAULT_REGION": "us-east-1",
+        "AWS_ENDPOINT_URL": f"http://{host}:{port}",
+        "AWS_EC2_METADATA_DISABLED": "true",
+    }
+    client = boto3.client(
+        "s3",
+        endpoint_url=env["AWS_ENDPOINT_URL"],
+        region_name="us-east-1",
+        aws_access_key_id="test",
+        aws_secret_access_key="test",  # noqa: S106 - a server of our own
+    )
+    client.create_bucket(Bucket="bucket")
+    for i in range(2):
+        pq.write_table(TABLE.slice(i * 50, 50), tmp_path / "p.parquet")
+        client.upload_file(str(tmp_path / "p.parquet"), "bucket", f"dir/year={i}/p.parquet")
+    yield env
+    server.stop()
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::ResourceWarning")
+def test_an_object_store_is_read_by_url(s3: dict[str, str]) -> None:
+    for data in ("s3://bucket/dir", "s3://bucket/dir/*/p.parquet"):
+        run = run_qkv("lookup", "n77", "--value", "x,year", "-d", data, env=s3)
+        assert run.status == 0, run
+        assert run.text.splitlines()[1].startswith("n77\t1\tn77\t")
+    run = run_qkv("lookup", "n7", "-d", "s3://bucket/no.parquet", env=s3)
+    assert run.error == "qkv: s3://bucket/no.parquet: no such file\n"
+
+
+def test_any_file_system_of_fsspec_is_read_by_url() -> None:
+    fsspec = pytest.importorskip("fsspec")
+    with fsspec.open("memory://dir/t.parquet", "wb") as stream:
+        pq.write_table(TABLE, stream)
+    assert tables.rows("memory://dir/t.parquet", value=("kind",))[5] == ("n5", "k2")
+    assert tables.rows("memory://dir", value=("kind",))[5] == ("n5", "k2")
+
+
+def test_a_local_file_by_url(write: Callable[[str, Any], str]) -> None:
+    path = write("t.parquet", TABLE)
+    assert tables.rows(f"file://{path}") == tables.rows(path)
+
+
+def test_without_pyarrow_the_extra_is_named(
+    write: Callable[[str, Any], str], tmp_path: Path
+) -> None:
+    path = write("t.parquet", TABLE)
+    (tmp_path / "sitecustomize.py").write_text("import sys\nsys.modules['pyarrow'] = None\n")
+    run = run_qkv("lookup", "n1", "-d", path, env={"PYTHONPATH": str(tmp_path)})
+    assert run.status == 2
+    assert run.error.endswith("parquet is read by pyarrow: pip install 'qkvcli[arrow]'\n")

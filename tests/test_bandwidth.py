@@ -1,0 +1,193 @@
+"""Widths by cross-validation, held against leaving one row out by brute force."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+from scipy import special, stats
+
+from qkvcli import QkvError
+from qkvcli.run import bandwidth
+from qkvcli.run.bandwidth import Bandwidth, by_rule, cross_validated, given
+from qkvcli.scores import Score
+from qkvcli.sources.memory import database_of
+from tests.support import reference
+from tests.support.command import SAMPLES, run_qkv
+from tests.support.folds import attend
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from numpy.typing import NDArray
+
+
+def _left_out(
+    keys: NDArray[Any], values: Any, widths: Sequence[float], kernel: str, temperature: float = 1.0
+) -> float:
+    """Return the leave-one-out error: mean squared, or the mean log-loss of text."""
+    scores = reference.vector_scores(kernel, keys, keys, widths) / temperature
+    np.fill_diagonal(scores, -np.inf)
+    with np.errstate(invalid="ignore"):
+        rows = special.softmax(scores, axis=1)
+    if np.isnan(rows).any():
+        return np.inf
+    if isinstance(values, list):
+        chances = (rows * np.equal.outer(values, values)).sum(axis=1)
+        return float(-np.log(np.maximum(chances, np.finfo(float).tiny)).mean())
+    return float(np.square(rows @ values - values).sum(axis=1).mean())
+
+
+def _chosen(
+    keys: Any, values: Any, kernel: str = "gaussian", temperature: float = 1.0
+) -> Bandwidth:
+    source = database_of(keys, values).heads[0]
+    return cross_validated(source, Score(kernel), temperature)
+
+
+def _check(
+    found: Bandwidth, keys: NDArray[Any], values: Any, kernel: str, temperature: float = 1.0
+) -> None:
+    """Hold the error against brute force, and the width against its neighbours."""
+    assert found.rule == "cv"
+    assert found.error is not None
+    error = _left_out(keys, values, found.widths, kernel, temperature)
+    np.testing.assert_allclose(found.error, error, rtol=1e-9)
+    for factor in np.geomspace(0.8, 1.25, 11):
+        for column in range(len(found.widths)):
+            widths = list(found.widths)
+            widths[column] *= factor
+            trial = _left_out(keys, values, widths, kernel, temperature)
+            assert trial >= error * (1 - 1e-3), (widths, trial, error)
+
+
+def _sine() -> tuple[NDArray[Any], NDArray[Any]]:
+    table = np.loadtxt(SAMPLES / "sine.csv", delimiter=",", skiprows=1)
+    return table[:, :1], table[:, 1:]
+
+
+@pytest.mark.parametrize("kernel", ["gaussian", "laplacian", "triangular", "epanechnikov"])
+def test_cross_validation_of_the_book_s_points(kernel: str) -> None:
+    keys, values = _sine()
+    _check(_chosen(keys, values, kernel), keys, values, kernel)
+
+
+def test_cross_validation_of_two_columns() -> None:
+    rng = np.random.default_rng(1)
+    keys = rng.uniform(-1, 1, (90, 2)) * [1, 100]
+    values = (np.sin(4 * keys[:, :1]) + 0.002 * keys[:, 1:]) + rng.normal(0, 0.1, (90, 1))
+    found = _chosen(keys, values)
+    _check(found, keys, values, "gaussian")
+    assert found.widths[1] / found.widths[0] > 100  # the second column says less
+
+
+def test_cross_validation_of_several_values_and_a_temperature() -> None:
+    rng = np.random.default_rng(2)
+    keys = rng.normal(size=(60, 1))
+    values = np.concatenate([keys**2, np.cos(3 * keys)], axis=1) + rng.normal(0, 0.2, (60, 2))
+    _check(_chosen(keys, values), keys, values, "gaussian")
+    warm = _chosen(keys, values, temperature=4.0)
+    _check(warm, keys, values, "gaussian", 4.0)
+    # A temperature of 4 is a width of 2 for a Gaussian.
+    np.testing.assert_allclose(warm.widths[0] * 2, _chosen(keys, values).widths[0], rtol=1e-3)
+
+
+@pytest.mark.parametrize("columns", [1, 2])
+def test_cross_validation_of_text_values_by_log_loss(columns: int) -> None:
+    rng = np.random.default_rng(3)
+    keys = rng.normal(size=(80, columns))
+    odds = keys.sum(axis=1) + rng.normal(0, 0.6, 80)
+    texts = ["low" if x < -0.5 else "high" if x > 0.5 else "mid" for x in odds]
+    _check(_chosen(keys, texts), keys, texts, "gaussian")
+
+
+def test_cross_validation_agrees_with_statsmodels() -> None:
+    import warnings
+
+    from statsmodels.nonparametric.kernel_regression import KernelReg
+
+    keys, values = _sine()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        peer = KernelReg(values[:, 0], keys[:, 0], "c", reg_type="lc", bw="cv_ls").bw[0]
+    found = _chosen(keys, values)
+    ours, theirs = (_left_out(keys, values, [h], "gaussian") for h in (found.widths[0], peer))
+    assert ours <= theirs * (1 + 1e-6)
+
+
+def test_the_command_says_the_width_and_its_error() -> None:
+    keys, values = _sine()
+    chosen = _chosen(keys, values)
+    assert chosen.error is not None
+    path = str(SAMPLES / "sine.csv")
+    run = run_qkv("pool", "1", "--data", path, "--bandwidth", "cv", "--format", "json")
+    assert run.status == 0
+    (line,) = run.error.splitlines()
+    match = re.search(r"cv chose ([0-9.]+) \(leave-one-out mean squared error ([0-9.]+)\)", line)
+    assert match
+    np.testing.assert_allclose(float(match[1]), chosen.widths[0], rtol=1e-5)
+    np.testing.assert_allclose(float(match[2]), chosen.error, rtol=1e-5)
+    document = json.loads(run.out)
+    assert document["bandwidth"] == {
+        "rule": "cv",
+        "widths": [list(chosen.widths)],
+        "error": [chosen.error],
+    }
+    found = attend([[1.0]], keys, values, score="gaussian", bandwidth="cv")
+    answer = document["queries"][0]["answer"]["y"]
+    np.testing.assert_allclose(answer, found.numbers[0, 0], rtol=1e-13)
+
+
+def test_each_head_has_a_width_of_its_own() -> None:
+    rng = np.random.default_rng(4)
+    keys = rng.normal(size=(2, 50, 1)) * [[[1.0]], [[10.0]]]
+    values = np.sin(keys) + rng.normal(0, 0.1, (2, 50, 1))
+    for rule in ("scott", "cv"):
+        whole = attend([[0.5]], keys, values, score="gaussian", bandwidth=rule)
+        for head in range(2):
+            one = attend([[0.5]], keys[head], values[head], score="gaussian", bandwidth=rule)
+            np.testing.assert_array_equal(whole.numbers[head], one.numbers)
+
+
+@pytest.mark.parametrize("rule", ["scott", "silverman"])
+@pytest.mark.parametrize("columns", [1, 3])
+def test_rules_are_scipys_over_blocks_of_a_large_array(rule: str, columns: int) -> None:
+    rng = np.random.default_rng(5)
+    keys = rng.normal(1e6, 1, size=(150_000, columns)) * np.arange(1, columns + 1)
+    found = by_rule(rule, database_of(keys).heads[0])
+    factor = stats.gaussian_kde(keys.T, bw_method=rule).factor
+    np.testing.assert_allclose(found.widths, factor * keys.std(axis=0, ddof=1), rtol=1e-9)
+    assert found.rule == rule
+
+
+@pytest.mark.parametrize("constant", [0.1, 1e6 + 0.1, -3.3e-7, 0.0])
+@pytest.mark.parametrize("rule", ["scott", "silverman", "cv"])
+def test_a_constant_column_is_named_whatever_its_rounding(rule: str, constant: float) -> None:
+    keys = np.column_stack([np.arange(70_001.0), np.full(70_001, constant)])
+    with pytest.raises(QkvError, match=r"^keys: the key column 2 is constant, so .* give"):
+        attend([[1.0, 1.0]], keys, keys[:, 0], score="gaussian", bandwidth=rule)
+
+
+def test_widths_that_are_given() -> None:
+    assert given([0.5], 3) == Bandwidth((0.5,))
+    assert given([0.5, 1, 2], 3) == Bandwidth((0.5, 1, 2))
+    for widths in ([1.0, 2.0], [0.0], [-1.0], [float("nan")], [float("inf")], []):
+        with pytest.raises(QkvError, match="--bandwidth"):
+            given(widths, 3)
+
+
+def test_no_width_at_which_every_row_has_a_neighbour(put: Callable[..., str]) -> None:
+    path = put("far.csv", "x,y\n" + "".join(f"{x},1\n" for x in [*range(1000), 10**9]))
+    run = run_qkv("pool", "1", "--data", path, "--score", "boxcar", "--bandwidth", "cv")
+    assert run.status == 2
+    assert "cv finds no width" in run.error
+    assert run.error.count("\n") == 1
+
+
+def test_too_many_rows_for_cross_validation_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bandwidth, "CV_CAP", 39)
+    with pytest.raises(QkvError, match="40 rows are over the cap of 39 for --bandwidth cv"):
+        _chosen(*_sine())

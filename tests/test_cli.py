@@ -1,0 +1,48 @@
+"""The command line itself: its help, its version, its completion, and how it ends."""
+
+from __future__ import annotations
+
+import typer
+
+from qkvcli.cli import app
+from tests.support.command import run_qkv
+
+COMMANDS = typer.main.get_command(app).commands  # type: ignore[attr-defined]
+
+
+def test_alone_it_shows_its_help() -> None:
+    run = run_qkv()
+    assert (run.status, run.error) == (0, "")
+    assert run.out == run_qkv("--help").out == run_qkv("-h").out
+    for name in COMMANDS:
+        assert f"\n  {name} " in run.text
+
+
+def test_every_option_has_its_help() -> None:
+    for name, command in COMMANDS.items():
+        text = run_qkv(name, "--help").text
+        for parameter in command.params:
+            assert parameter.help, f"{name}: {parameter.name}"
+            for option in parameter.opts if parameter.param_type_name == "option" else ():
+                assert option in text, f"{name}: {option}"
+
+
+def test_completion() -> None:
+    def complete(*words: str) -> list[str]:
+        env = {
+            "_QKV_COMPLETE": "complete_bash",
+            "COMP_WORDS": " ".join(words),
+            "COMP_CWORD": str(len(words) - 1),
+        }
+        return run_qkv(env=env).text.split()
+
+    assert complete("qkv", "lo") == ["lookup"]
+    assert complete("qkv", "lookup", "--temp") == ["--temperature"]
+    for shell in ("bash", "zsh", "fish"):
+        assert "_QKV_COMPLETE" in run_qkv("--show-completion", shell).text
+
+
+def test_two_dashes_end_the_options() -> None:
+    run = run_qkv("lookup", "--mode", "average", "--", "--mode", "-5")
+    assert run.status == 0
+    assert {line.split("\t")[0] for line in run.text.splitlines()[1:]} == {"--mode", "-5"}

@@ -1,0 +1,72 @@
+"""One input gives one answer, byte for byte, whatever surrounds the program."""
+
+from __future__ import annotations
+
+import itertools
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.support.command import SAMPLES, run_qkv
+
+SURROUNDINGS = [
+    {"PYTHONHASHSEED": str(seed), "LC_ALL": locale, "TZ": zone, "HOME": home}
+    for (seed, locale), (zone, home) in zip(
+        itertools.product((0, 1, 4_294_967_295), ("C", "C.UTF-8", "tr_TR.UTF-8")),
+        itertools.cycle((("UTC", "/"), ("Asia/Kathmandu", "/nonexistent"))),
+    )
+]
+WORDS = ("Li", "Lipten", "Hu", "wernes")
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder with a table of several blocks and two arrays."""
+    folder = tmp_path_factory.mktemp("data")
+    lines = (f"name{i * 7919 % 100_003},{i % 13},{i / 7!r}\n" for i in range(60_000))
+    (folder / "t.csv").write_text("name,group,size\n" + "".join(lines))
+    rng = np.random.default_rng(1)
+    np.savez(
+        folder / "db.npz",
+        keys=rng.normal(size=(70_000, 4)).astype("f4"),
+        values=rng.normal(size=(70_000, 2)),
+    )
+    return folder
+
+
+COMMANDS = {
+    "lookup tsv": ("lookup", *WORDS, "-m", "softmax", "-m", "average"),
+    "lookup json": ("lookup", *WORDS, "-m", "softmax", "--format", "json", "-d", "{}/t.csv"),
+    "lookup npz": ("lookup", *WORDS, "-m", "softmax", "-d", "{}/t.csv", "--weights", "-"),
+    "pool tsv": ("pool", *WORDS, "-d", "{}/t.csv", "--value", "size"),
+    "pool json": ("pool", "0.1,0.2,0.3,0.4", "-d", "{}/db.npz", "--format", "json"),
+    "pool npy": ("pool", "0.1,0.2,0.3,0.4", "-d", "{}/db.npz", "--format", "npy"),
+    "pool npz": ("pool", *WORDS, "-d", "{}/t.csv", "--format", "npz", "--value", "size"),
+    "pool cv": ("pool", "1", "2", "-d", str(SAMPLES / "sine.csv"), "--bandwidth", "cv"),
+}
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_identical_bytes(name: str, data: Path, tmp_path: Path) -> None:
+    arguments = [word.replace("{}", str(data)) for word in COMMANDS[name]]
+    outs = set()
+    for i, env in enumerate(SURROUNDINGS):
+        cwd = (tmp_path, data, Path("/"))[i % 3]
+        threads = ("1", "2", "3", "8")[i % 4]
+        run = run_qkv(*arguments, "--threads", threads, env=env, cwd=cwd)
+        assert run.status == 0, run
+        outs.add(run.out)
+    outs.add(run_qkv(*arguments, env={"OPENBLAS_NUM_THREADS": "2", "COLUMNS": "7"}).out)
+    assert len(outs) == 1
+
+
+def test_files_are_as_alike_as_pipes(data: Path, tmp_path: Path) -> None:
+    found = set()
+    for i in range(4):
+        path = tmp_path / f"{i}.npz"
+        arguments = ("lookup", *WORDS, "-m", "softmax", "-d", str(data / "t.csv"))
+        run_qkv(*arguments, "-o", os.devnull, "--weights", str(path), "--threads", str(i + 1))
+        found.add(path.read_bytes())
+    assert len(found) == 1

@@ -1,0 +1,308 @@
+"""Faults at every place of every output: the old file or the whole new one, and the right end."""
+
+from __future__ import annotations
+
+import errno
+import io
+import os
+import random
+import signal
+import sys
+import time
+import zipfile
+from collections import Counter
+from typing import TYPE_CHECKING, Any, NamedTuple
+from unittest import mock
+
+import pytest
+
+from tests.support.command import SAMPLES
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+OLD = b"the old file\n"
+QUERIES = ("Li", "Lipten", "Hu", "Smolla")
+
+
+class Output(NamedTuple):
+    """A command line that writes to ``{}``, and whether that may be standard output."""
+
+    arguments: tuple[str, ...]
+    extension: str
+
+
+_LOOKUP = ("lookup", *QUERIES, "-m", "softmax", "--threads", "1")
+_POOL = ("pool", *QUERIES, "--threads", "1")
+# A command that writes something else adds a line here, and meets every fault.
+# Two panels: every read of a file is a place where one may fail.
+_HEATMAP = ("heatmap", str(SAMPLES / "animal_layer3_attention.npy"), "--heads", "0-1")
+OUTPUTS: dict[str, Output] = {
+    **{
+        f"lookup {form}": Output((*_LOOKUP, "--format", form, "-o", "{}"), form)
+        for form in ("tsv", "csv", "json", "jsonl", "value", "table")
+    },
+    "lookup weights npy": Output((*_LOOKUP, "-o", "/dev/null", "--weights", "{}"), "npy"),
+    "lookup weights npz": Output((*_LOOKUP, "-o", "/dev/null", "--weights", "{}"), "npz"),
+    **{
+        f"pool {form}": Output((*_POOL, "--format", form, "-o", "{}"), form)
+        for form in ("tsv", "csv", "json", "npy", "npz")
+    },
+    "pool weights npz": Output((*_POOL, "-o", "/dev/null", "--weights", "{}"), "npz"),
+    "heatmap svg": Output((*_HEATMAP, "-o", "{}"), "svg"),
+}
+ERRORS = ("ENOSPC", "EIO", "EACCES", "EPIPE", "MemoryError")
+WRITES = 3
+"""Into how many writes at least an output is cut."""
+
+
+def _error(name: str) -> BaseException:
+    if name == "MemoryError":
+        return MemoryError()
+    code = getattr(errno, name)
+    return OSError(code, os.strerror(code))
+
+
+class Faults:
+    """Fails the N-th of all calls that touch a file, and counts them."""
+
+    def __init__(self, fail_at: int, error: str, chunk: int) -> None:
+        self.fail_at, self.error, self.chunk = fail_at, error, chunk
+        self.calls: Counter[str] = Counter()
+
+    def hit(self, name: str) -> None:
+        """Count a call, and fail if its time has come."""
+        self.calls[name] += 1
+        if sum(self.calls.values()) == self.fail_at:
+            raise _error(self.error)
+
+    def on(self, name: str, function: Callable[..., Any]) -> Callable[..., Any]:
+        """Return a function that may fail."""
+
+        def call(*arguments: Any, **options: Any) -> Any:
+            self.hit(name)
+            return function(*arguments, **options)
+
+        return call
+
+    def raw(self) -> type[io.FileIO]:
+        """Return a file whose reads and writes may fail, and that writes a few bytes at a time."""
+        faults = self
+
+        class Faulty(io.FileIO):
+            def write(self, data: Any) -> int:
+                faults.hit("write")
+                return super().write(memoryview(data).cast("B")[: faults.chunk])
+
+            def readinto(self, data: Any) -> int | None:
+                faults.hit("read")
+                return super().readinto(data)
+
+            def close(self) -> None:
+                failed = not self.closed and self.writable()
+                super().close()
+                if failed:
+                    faults.hit("close")
+
+        return Faulty
+
+
+def _opened(faults: Faults, real: Callable[..., Any]) -> Callable[..., Any]:
+    """Return ``open`` for binary files, buffered little, over files that may fail."""
+    raw = faults.raw()
+
+    def fault(file: Any, mode: str = "r", buffering: int = -1, *more: Any, **options: Any) -> Any:
+        if "b" not in mode:
+            return real(file, mode, buffering, *more, **options)
+        faults.hit("open")
+        stream = raw(file, mode.replace("b", ""))
+        if buffering == 0:
+            return stream
+        kind = io.BufferedWriter if "w" in mode else io.BufferedReader
+        return kind(stream, 4096)
+
+    return fault
+
+
+def _child(arguments: list[str], folder: Path, faults: Faults) -> None:
+    """Run one command line in this forked process, with faults, and die as the command would."""
+    import builtins
+
+    from qkvcli import __main__ as process
+
+    os.chdir(folder)
+    os.dup2(os.open("stdout", os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), 1)
+    os.dup2(os.open("stderr", os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), 2)
+    for number in (signal.SIGPIPE, signal.SIGINT):
+        signal.signal(number, signal.SIG_DFL)
+    out = io.BufferedWriter(faults.raw()(1, "w", closefd=False), 256)
+    sys.stdout = io.TextIOWrapper(out, "utf-8")
+    sys.stderr = open(2, "w", closefd=False)  # noqa: SIM115
+    sys.argv = ["qkv", *arguments]
+    real = builtins.open
+    with (
+        mock.patch.object(builtins, "open", _opened(faults, real)),
+        mock.patch.object(os, "fdopen", _opened(faults, real)),
+        mock.patch.object(os, "open", faults.on("os.open", os.open)),
+        mock.patch.object(os, "fsync", faults.on("fsync", os.fsync)),
+        mock.patch.object(os, "fchmod", faults.on("fchmod", os.fchmod)),
+        mock.patch.object(os, "replace", faults.on("replace", os.replace)),
+    ):
+        process.main()
+
+
+def inject(
+    arguments: list[str], folder: Path, fail_at: int, error: str, chunk: int = 1 << 20
+) -> int:
+    """Run one command line with one fault, in a process of its own; return its wait status."""
+    child = os.fork()
+    if child:
+        return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    try:
+        _child(arguments, folder, Faults(fail_at, error, chunk))
+    finally:
+        os._exit(99)
+
+
+def _loaded() -> None:
+    """Import what the commands import, so that a child need not."""
+    import matplotlib as mpl  # noqa: F401
+
+    import qkvcli.attention
+    import qkvcli.cli
+    import qkvcli.heatmap
+    import qkvcli.render.arrays
+    import qkvcli.render.drawn
+    import qkvcli.render.lookups
+    import qkvcli.render.pools
+    import qkvcli.run.lookup
+    import qkvcli.run.pool
+    import qkvcli.scores.text
+    import qkvcli.sources.arrays
+    import qkvcli.sources.databases
+    import qkvcli.sources.delimited  # noqa: F401
+
+
+@pytest.mark.parametrize("error", ERRORS)
+@pytest.mark.parametrize("to", ["file", "stdout"])
+@pytest.mark.parametrize("name", OUTPUTS)
+def test_a_fault_at_every_place(name: str, to: str, error: str, tmp_path: Path) -> None:
+    """Fail the first call, the second, and so on, until the command succeeds."""
+    _loaded()
+    output = OUTPUTS[name]
+    if to == "stdout" and name == "heatmap svg":
+        output = Output((*output.arguments, "--format", "svg"), output.extension)
+    place = "-" if to == "stdout" else f"out.{output.extension}"
+    arguments = [word.replace("{}", place) for word in output.arguments]
+    target = tmp_path / (place if to == "file" else "stdout")
+    wanted = _whole(arguments, tmp_path, target)
+    chunk = -(-len(wanted) // WRITES)
+    for fail_at in range(1, 200):
+        if to == "file":
+            target.write_bytes(OLD)
+        status = inject(arguments, tmp_path, fail_at, error, chunk)
+        lines = (tmp_path / "stderr").read_text().splitlines()
+        here = f"fault {fail_at}: {status}, {lines}"
+        assert set(os.listdir(tmp_path)) == {"stdout", "stderr", target.name}, here
+        if status == 0:
+            assert target.read_bytes() == wanted
+            break
+        broken = status == -signal.SIGPIPE
+        assert broken or status == 2, here
+        assert error == "EPIPE" or not broken, here
+        assert len(lines) == (not broken), here
+        assert all(line.startswith("qkv: ") for line in lines), here
+        if to == "file":
+            assert target.read_bytes() == OLD, here
+        elif wanted.startswith(b"PK"):  # an .npz, whose start is written last where it can be
+            assert not zipfile.is_zipfile(target), here
+        else:
+            assert wanted.startswith(target.read_bytes()), here
+    assert 8 <= fail_at < 199
+
+
+def _whole(arguments: list[str], folder: Path, target: Path) -> bytes:
+    assert inject(arguments, folder, 1 << 40, "EIO") == 0, (folder / "stderr").read_text()
+    return target.read_bytes()
+
+
+MOMENTS = 200
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
+def test_killed_at_any_moment(number: signal.Signals, tmp_path: Path) -> None:
+    """Kill the command at 200 moments while it writes weights over an old file."""
+    _loaded()
+    (tmp_path / "k.csv").write_text("k\n" + "".join(f"key{i}\n" for i in range(1_000)))
+    target = tmp_path / "w.npy"
+    asked = ["lookup", *QUERIES, "-m", "softmax", "--data", "k.csv", "-o", "out.json"]
+    arguments = [*asked, "--weights", "w.npy", "--threads", "1"]
+    began = time.monotonic()
+    assert _killed(60, arguments, tmp_path, signal.SIGKILL) == 0
+    whole = time.monotonic() - began
+    wanted = target.read_bytes()
+    dice = random.Random(number)
+    ends: Counter[str] = Counter()
+    for _ in range(MOMENTS):
+        target.write_bytes(OLD)
+        status = _killed(dice.uniform(0, 1.2 * whole), arguments, tmp_path, number)
+        found = target.read_bytes()
+        assert found in (OLD, wanted)
+        ends["old" if found == OLD else "new"] += 1
+        assert status in (0, -number)
+        assert (tmp_path / "stderr").read_bytes() == b""
+        left = [name for name in os.listdir(tmp_path) if name.endswith(".qkv")]
+        if number == signal.SIGKILL:  # after which no process can clear up
+            for name in left:
+                (tmp_path / name).unlink()
+        else:
+            assert left == []
+    assert ends["old"] > MOMENTS // 10
+
+
+def _killed(seconds: float, arguments: list[str], folder: Path, number: signal.Signals) -> int:
+    """Run a command that writes slowly, kill it after some time; return its wait status."""
+    child = os.fork()
+    if not child:
+        try:
+            _write_slowly(arguments, folder)
+        finally:
+            os._exit(99)
+    ended = time.monotonic() + seconds
+    while time.monotonic() < ended:
+        time.sleep(min(0.005, seconds))
+        done, status = os.waitpid(child, os.WNOHANG)
+        if done:
+            return os.waitstatus_to_exitcode(status)
+    os.kill(child, number)
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+
+class _Slow(io.FileIO):
+    """A file that takes its time."""
+
+    def write(self, data: Any) -> int:
+        time.sleep(0.003)
+        return super().write(memoryview(data).cast("B")[:1024])
+
+
+def _write_slowly(arguments: list[str], folder: Path) -> None:
+    from qkvcli import __main__ as process
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_DFL)
+    os.chdir(folder)
+    os.dup2(os.open("stderr", os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), 2)
+    sys.stderr = open(2, "w", closefd=False)  # noqa: SIM115
+    sys.argv = ["qkv", *arguments]
+    fdopen = os.fdopen
+
+    def slow(descriptor: int, mode: str) -> Any:
+        if mode != "wb":
+            return fdopen(descriptor, mode)
+        return io.BufferedWriter(_Slow(descriptor, "w"), 1024)
+
+    with mock.patch.object(os, "fdopen", slow):
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        process.main()

@@ -1,0 +1,103 @@
+"""The README's commands do what the README says; so do those of the other documents."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import uuid
+from pathlib import Path
+
+import pytest
+
+from tests.support import readme
+from tests.support.command import QKV, SAMPLES, environment
+
+ROOT = Path(__file__).resolve().parents[1]
+DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+SECONDS = 120
+
+
+@pytest.mark.skipif(not shutil.which("bash"), reason="bash runs the documents' commands")
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_commands_show_what_the_document_shows(
+    document: Path, tmp_path: Path, subtests: pytest.Subtests
+) -> None:
+    # One folder for the whole document: what one session writes, the next may read.
+    shutil.copytree(SAMPLES, tmp_path / "sample_data")
+    for fence in readme.fences(document.read_text()):
+        if not fence.is_run:
+            continue
+        steps = readme.steps(fence)
+        answers = run_session([step.command for step in steps], tmp_path)
+        for step, (shown, status) in zip(steps, answers, strict=True):
+            with subtests.test(msg=f"{document.name}:{step.line}", command=step.command):
+                assert readme.matches(step.shown, shown), f"it shows:\n{shown}"
+                says_so = re.search(r"^qkv: |^\.\.\.$", step.shown, re.MULTILINE)
+                assert status == 0 or says_so, f"status {status}"
+
+
+def run_session(commands: list[str], folder: Path) -> list[tuple[str, int]]:
+    """Run commands in one shell, as typed; return what each shows and its exit status."""
+    mark = uuid.uuid4().hex
+    # The status is handed on, so that a next line `echo $?` shows it.
+    told = f"\n{{ _s=$?; printf '\\n{mark} %s\\n' $_s; (exit $_s); }}\n"
+    script = "".join(command + told for command in commands)
+    path = os.pathsep.join([str(Path(QKV).parent), os.environ.get("PATH", os.defpath)])
+    done = subprocess.run(
+        ["bash", "-c", script],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        env=environment({"PATH": path, "COLUMNS": "80", "HOME": str(folder)}),
+        cwd=folder,
+        timeout=SECONDS,
+        check=False,
+    )
+    parts = re.split(rf"\n{mark} (\d+)\n", done.stdout.decode())
+    return [(shown, int(status)) for shown, status in zip(parts[::2], parts[1::2], strict=False)]
+
+
+def test_two_set_up_commands_need_only_pip() -> None:
+    text = (ROOT / "README.md").read_text()
+    commands = [fence.body for fence in readme.fences(text) if "pip install" in fence.body]
+    assert len(commands) == 2
+    assert all(command.startswith("python3 -m venv .venv && ") for command in commands)
+    assert readme.ci_command(ROOT / "README.md") == commands[1]
+
+
+@pytest.mark.parametrize(
+    ("shown", "actual", "same"),
+    [
+        ("a\nb", "a\nb\n", True),
+        ("a\nb", "a\nc\n", False),
+        ("a", "a\nb\n", False),
+        ("a\n...\nd", "a\nb\nc\nd\n", True),
+        ("a\n...\nd", "a\nd\n", True),
+        ("a\n...", "b\n", False),
+        ("qkv ...", "qkv 0.1.0\n", True),
+        ("a...z", "a\nz\n", False),
+        ("", "", True),
+        ("", "noise\n", False),
+    ],
+)
+def test_comparison(shown: str, actual: str, same: bool) -> None:
+    assert readme.matches(shown, actual) is same
+
+
+def test_session_keeps_variables_and_statuses(tmp_path: Path) -> None:
+    answers = run_session(["x=1", 'echo "$x"', "false", "echo $?", "printf 'no end'"], tmp_path)
+    assert answers == [("", 0), ("1\n", 0), ("", 1), ("1\n", 0), ("no end", 0)]
+
+
+def test_sessions_are_found() -> None:
+    session = "```console\n$ echo a \\\n> b\na b\n$ true\n```\n"
+    text = session + "\n<!-- not run: slow -->\n\n```console\n$ x\n```\n"
+    first, second = readme.fences(text)
+    assert first.is_run
+    assert not second.is_run
+    assert readme.steps(first) == [
+        readme.Step("echo a \\\nb", "a b", 2),
+        readme.Step("true", "", 5),
+    ]

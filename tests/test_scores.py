@@ -1,0 +1,246 @@
+"""Scores: text against RapidFuzz pair by pair, vectors against their formulas."""
+
+from __future__ import annotations
+
+import math
+import random
+from typing import TYPE_CHECKING, Any
+
+import names
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from qkvcli.scores import KERNELS, TEXT_SCORES, VECTOR_SCORES, Score
+from qkvcli.scores.vector import gradient
+from tests.support import reference
+from tests.support.folds import attend
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+ODD = ["", "a", "Straße", "STRASSE", "İstanbul", "istanbul", "ISTANBUL", "ﬁne", "FINE", "naïve"]
+ODD += [
+    "nai\u0308ve",
+    "Ωmega",
+    "ωMEGA",
+    "日本",
+    "日本語",
+    "a\nb",
+    "a\r\nb",
+    "\u2028",
+    "😀",
+    "x" * 300,
+]
+TEXTS = st.text(max_size=12) | st.text("abAB ßİi", max_size=12) | st.sampled_from(ODD)
+
+
+# Text ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("case_sensitive", [False, True])
+@pytest.mark.parametrize("name", TEXT_SCORES)
+def test_text_scores_are_those_of_rapidfuzz(name: str, case_sensitive: bool) -> None:
+    surnames = random.Random(1).sample(_census(), 150)
+    queries = [*surnames[:20], *ODD]
+    keys = [*surnames, *ODD]
+    found = Score(name, case_sensitive=case_sensitive).text(queries, keys)
+    wanted = reference.text_scores(name, queries, keys, case_sensitive=case_sensitive)
+    assert found.shape == (len(keys), len(queries))
+    np.testing.assert_allclose(found.T, wanted, rtol=0, atol=1e-15)
+
+
+def _census() -> list[str]:
+    with open(names.full_path("dist.all.last")) as lines:
+        return [line.split()[0].capitalize() for line in lines]
+
+
+@given(
+    st.sampled_from(TEXT_SCORES),
+    st.lists(TEXTS, min_size=1, max_size=4),
+    st.lists(TEXTS, min_size=1, max_size=8),
+    st.booleans(),
+)
+def test_any_text_is_scored_as_rapidfuzz_does(
+    name: str, queries: list[str], keys: list[str], case_sensitive: bool
+) -> None:
+    found = Score(name, case_sensitive=case_sensitive).text(queries, keys)
+    wanted = reference.text_scores(name, queries, keys, case_sensitive=case_sensitive)
+    np.testing.assert_allclose(found.T, wanted, rtol=0, atol=1e-15)
+    assert ((found >= 0) & (found <= 1)).all()
+
+
+def test_indel_winkler_by_its_formula() -> None:
+    # Li and Lipton: 2 letters in common of 8, so r = 4/8, and a prefix of 2.
+    # Li and Smola: 1 in common of 7, so r = 2/7, and no prefix.
+    found = Score("indel-winkler").text(["Li"], ["Lipton", "Smola", "Li", "LIPTON", "xyz"])
+    wanted = [0.5 + 0.1 * 2 * 0.5, 2 / 7, 1.0, 0.5 + 0.1 * 2 * 0.5, 0.0]
+    np.testing.assert_allclose(found[:, 0], wanted, rtol=1e-15)
+    assert f"{found[0, 0]:.3f} {found[1, 0]:.3f}" == "0.600 0.286"
+    # The bonus counts four letters at most: 8 in common of 18, and a prefix of 8.
+    long = Score("indel-winkler").text(["abcdefgh"], ["abcdefghij"])
+    np.testing.assert_allclose(long, [[16 / 18 + 0.4 * (1 - 16 / 18)]], rtol=1e-15)
+
+
+def test_case_is_folded_unless_it_counts() -> None:
+    folded, exact = Score("indel"), Score("indel", case_sensitive=True)
+    for query, key in (("LI", "li"), ("STRASSE", "straße"), ("İ", "i\u0307"), ("ΣΑΣ", "σας")):
+        assert folded.text([query], [key])[0, 0] == 1
+        assert exact.text([query], [key])[0, 0] < 1
+    assert folded.text(["a\nB"], ["A\nb"])[0, 0] == 1
+
+
+def test_empty_text_is_scored() -> None:
+    for name in TEXT_SCORES:
+        found = Score(name).text(["", "a"], ["", "a"]).T
+        np.testing.assert_array_equal(found, reference.text_scores(name, ["", "a"], ["", "a"]))
+        assert found[0, 0] == found[1, 1] == 1
+
+
+@given(
+    st.sampled_from(TEXT_SCORES),
+    st.lists(st.text("abcd", min_size=1, max_size=7), min_size=1, max_size=30),
+    st.text("abcd", max_size=7),
+    st.integers(0, 29),
+)
+def test_a_cutoff_changes_no_score_that_reaches_it(
+    name: str, keys: list[str], query: str, at: int
+) -> None:
+    plain = Score(name).text([query], keys)
+    cutoff = float(plain[at % len(keys), 0])  # just reached by one key at least
+    cut = Score(name).text([query], keys, cutoff)
+    kept = plain >= cutoff
+    np.testing.assert_array_equal(cut[kept], plain[kept])
+    assert (cut[~kept] < max(cutoff, 1e-300)).all()
+
+
+@pytest.mark.parametrize("name", TEXT_SCORES)
+@pytest.mark.parametrize("workers", [1, 2])
+def test_high_cutoffs_keep_what_reaches_them_for_every_query(name: str, workers: int) -> None:
+    keys = ["Smola", "Smolla", "Lipton", "Li", "", "Zhang", "smo", "Smolas", "Smart", "AlomS"]
+    queries = ["Smola", "Liptom", "Zhan", "Smo"]
+    plain = Score(name).text(queries, keys)
+    for cutoff in sorted({0.0, 0.4, 0.5, 0.9, 1.0, *plain.ravel().tolist()}):
+        cut = Score(name, workers=workers).text(queries, keys, cutoff)
+        kept = plain >= cutoff
+        np.testing.assert_array_equal(cut[kept], plain[kept])
+        assert (cut[~kept] < max(cutoff, 1e-300)).all()
+
+
+@pytest.mark.parametrize("name", TEXT_SCORES)
+@pytest.mark.parametrize("neighbors", [1, 3])
+def test_the_best_so_far_spares_work_and_changes_no_answer(name: str, neighbors: int) -> None:
+    rng = random.Random(2)
+    keys = ["".join(rng.choices("abcde", k=rng.randint(1, 9))) for _ in range(140_000)]
+    queries = ["abcde", "edcba", "aaa"]
+    found = attend(
+        queries, keys, range(len(keys)), mode="approximate", neighbors=neighbors, score=name
+    )
+    scores = Score(name).text(queries, keys).T
+    for query in range(3):
+        order = np.lexsort((np.arange(len(keys)), -scores[query]))[:neighbors]
+        assert found.best_rows[query].tolist() == order.tolist()
+        assert found.numbers[query, 0] == pytest.approx(order.mean(), rel=1e-12)
+
+
+def test_threads_inside_rapidfuzz_change_nothing() -> None:
+    keys = random.Random(3).sample(_census(), 2000)
+    for name in TEXT_SCORES:
+        one = Score(name, workers=1).text(keys[:50], keys)
+        np.testing.assert_array_equal(Score(name, workers=3).text(keys[:50], keys), one)
+
+
+# Vectors -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("depth", [1, 2, 8, 9, 40])
+@pytest.mark.parametrize("name", VECTOR_SCORES)
+def test_vector_scores_are_their_formulas(name: str, depth: int) -> None:
+    rng = np.random.default_rng(depth)
+    queries, keys = rng.normal(size=(7, depth)), rng.normal(size=(50, depth))
+    queries[0] = keys[3]
+    queries[1] = keys[4] + 1e-9
+    queries[2] = 0
+    for width in (2.0 * math.sqrt(depth), tuple(rng.uniform(1, 5, depth))):
+        widths = width if isinstance(width, tuple) else (width,)
+        wanted = reference.vector_scores(name, queries, keys, width)
+        found = Score(name, widths).vectors(queries, keys).T
+        np.testing.assert_allclose(found, wanted, rtol=1e-11, atol=1e-11)
+        narrow = Score(name, widths).vectors(queries.astype("f4"), keys.astype("f4")).T
+        assert narrow.dtype == np.float32
+        edge = ~np.isfinite(wanted) | (wanted < -8)  # near a kernel's edge a logarithm is steep
+        np.testing.assert_allclose(narrow[~edge], wanted[~edge], rtol=2e-4, atol=2e-4)
+
+
+def test_kernels_at_their_edges() -> None:
+    queries, keys = np.array([[0.0]]), np.array([[0.0], [1.0], [2.0], [-2.0], [2.5]])
+    edge = math.nextafter(2.0, 3)
+    keys = np.append(keys, [[edge]], axis=0)
+    none = -math.inf
+    wanted = {
+        "boxcar": [0, 0, 0, 0, none, none],
+        "triangular": [0, math.log(0.5), none, none, none, none],
+        "epanechnikov": [0, math.log(0.75), none, none, none, none],
+        "gaussian": [0, -1 / 8, -1 / 2, -1 / 2, -(1.25**2) / 2, -1 / 2],
+        "laplacian": [0, -1 / 2, -1, -1, -1.25, -1],
+    }
+    for name in KERNELS:
+        found = Score(name, (2.0,)).vectors(queries, keys)[:, 0]
+        np.testing.assert_allclose(found, wanted[name], rtol=1e-15)
+
+
+def test_the_cosine_of_odd_lengths() -> None:
+    keys = np.array([[0.0, 0.0], [1e300, 1e300], [1e-300, 0.0], [-3.0, 0.0], [5e-324, 0.0]])
+    found = Score("cosine").vectors(np.array([[2.0, 0.0], [0.0, 0.0]]), keys)
+    np.testing.assert_allclose(found[:, 0], [0, math.sqrt(0.5), 1, -1, 1], rtol=1e-15)
+    assert not found[:, 1].any()
+
+
+@pytest.mark.parametrize("depth", [1, 9, 30])
+def test_no_kernel_is_above_that_of_a_key_itself(depth: int) -> None:
+    keys = np.random.default_rng(5).normal(size=(60, depth)) + 10
+    for name in KERNELS:
+        for dtype in ("f4", "f8"):
+            same = keys.astype(dtype)
+            assert Score(name, (3.0 * depth,)).vectors(same, same).max() <= 0
+
+
+def test_no_cosine_is_beyond_one() -> None:
+    vectors = np.random.default_rng(4).normal(size=(500, 3))
+    for dtype in ("f4", "f8"):
+        keys = vectors.astype(dtype)
+        found = Score("cosine").vectors(np.concatenate([keys, -keys]), keys)
+        assert found.min() == -1
+        assert found.max() == 1
+
+
+@given(st.integers(0, 2**32 - 1), st.sampled_from(VECTOR_SCORES), st.sampled_from([1, 3, 11]))
+def test_gradients_are_central_differences(seed: int, name: str, depth: int) -> None:
+    rng = np.random.default_rng(seed)
+    query, keys = rng.normal(size=depth), rng.normal(size=(8, depth))
+    width = tuple(rng.uniform(1, 2, depth) * (4 * math.sqrt(depth)))
+    found = gradient(name, query, keys, width)
+    wanted = np.zeros_like(found)
+    step = 1e-6
+    for axis in range(depth):
+        ends: list[NDArray[Any]] = []
+        for sign in (1, -1):
+            moved = query.copy()
+            moved[axis] += sign * step
+            ends.append(reference.vector_scores(name, moved[None], keys, width)[0])
+        with np.errstate(invalid="ignore"):
+            wanted[:, axis] = (ends[0] - ends[1]) / (2 * step)
+    inside = np.isfinite(wanted).all(axis=1)
+    np.testing.assert_allclose(found[inside], wanted[inside], rtol=1e-5, atol=1e-6)
+
+
+def test_gradients_are_zero_where_a_kernel_has_a_corner() -> None:
+    keys = np.array([[1.0], [3.0], [9.0]])
+    for name in KERNELS:
+        found = gradient(name, np.array([1.0]), keys, (2.0,))
+        assert np.isfinite(found).all()
+        assert found[0, 0] == 0
+        if name in ("boxcar", "triangular", "epanechnikov"):
+            assert not found.any()
+    assert not gradient("cosine", np.zeros(2), np.ones((3, 2)), ()).any()

@@ -32,14 +32,14 @@ def main() -> NoReturn:
         from qkvcli.cli import run  # inside, so that Ctrl-C during the import is silent too
 
         status = run(sys.argv[1:])
+        # Everything is written and flushed; tearing the interpreter down would only cost time.
+        os._exit(status)
     except KeyboardInterrupt:
         _die_by(signal.SIGINT)
     except Terminated:
         _die_by(signal.SIGTERM)
     except BrokenPipeError:
         _die_by(signal.SIGPIPE)
-    # Everything is written and flushed; tearing the interpreter down would only cost time.
-    os._exit(status)
 
 
 if __name__ == "__main__":

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import os
 import re
-import sys
 from typing import TYPE_CHECKING
 
 import numpy as np
-import pexpect  # type: ignore[import-untyped]
 import pytest
 from rich.cells import cell_len
 
 from qkvcli.heatmap import terminal
 from qkvcli.heatmap.compose import Request, prepare, read_picture
+from tests.support.command import run_pty
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -26,20 +24,12 @@ _PLAIN = {"NO_COLOR": "", "FORCE_COLOR": "", "COLUMNS": "80", "PYTHONIOENCODING"
 
 def screen(width: int, height: int, *arguments: object, **env: str) -> str:
     """Return what the command shows in a terminal of a size."""
-    # The window's size is what counts, and not that of the terminal under the tests.
-    inherited = {k: v for k, v in os.environ.items() if k not in ("COLUMNS", "LINES")}
-    process = pexpect.spawn(
-        sys.executable,
-        ["-m", "qkvcli", "heatmap", *map(str, arguments)],
-        dimensions=(height, width),
-        env={**inherited, "NO_COLOR": "", "FORCE_COLOR": "", "TERM": "xterm-256color", **env},
-        timeout=30,
-        encoding="utf-8",
-    )
-    process.expect(pexpect.EOF)
-    process.close()
-    assert process.exitstatus == 0
-    return str(process.before).replace("\r\n", "\n")
+    shown = run_pty(
+        "heatmap", *map(str, arguments), columns=width, rows=height,
+        env={"NO_COLOR": None, "FORCE_COLOR": None, "TERM": "xterm-256color", **env}, timeout=30,
+    )  # fmt: skip
+    assert shown.status == 0
+    return shown.text.replace("\r\n", "\n")
 
 
 def test_digits_in_a_pipe(qkv: Command, save: Save) -> None:

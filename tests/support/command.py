@@ -111,6 +111,7 @@ def run_qkv(
 def run_pty(
     *arguments: str | bytes,
     columns: int = 80,
+    rows: int = 24,
     keys: Iterable[tuple[float, bytes]] = (),
     env: Mapping[str, str | None] | None = None,
     cwd: str | Path | None = None,
@@ -122,8 +123,8 @@ def run_pty(
 
     Parameters
     ----------
-    columns
-        The terminal's width.
+    columns, rows
+        The terminal's size.
     keys
         What is typed, and after how many seconds: ``[(0.5, b"\x03")]`` is Ctrl-C, ``b"\x04"`` the
         end of input.
@@ -137,7 +138,7 @@ def run_pty(
     """
     report, reporting = os.pipe()
     leader, follower = pty.openpty()
-    fcntl.ioctl(follower, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
+    fcntl.ioctl(follower, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
     errors, err_end = os.pipe()
     with os.fdopen(report, "rb") as measured:
         with subprocess.Popen(

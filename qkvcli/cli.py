@@ -2,12 +2,12 @@
 
 import os
 import sys
+from collections.abc import Callable
 from typing import Annotated, Any
 
 import typer
 
 import qkvcli
-from qkvcli.commands import heatmap, lookup, pool
 from qkvcli.errors import OutputError, QkvError, UsageError, did_you_mean
 
 # Typer carries its own Click; its error class is reached through Typer's public one.
@@ -17,15 +17,27 @@ _COMPLETION = "_QKV_COMPLETE"
 """The variable by which a shell's completion calls."""
 
 
+_SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
+
+COMMANDS = {
+    "lookup": "Look queries up among the keys of a database.",
+    "pool": "Pool the values of a database under each query's weights.",
+    "heatmap": "Draw attention weights as SVG, PNG or PDF, or in the terminal.",
+}
+"""The commands and their first lines, which are known without importing them."""
+
+
 class _Commands(typer.core.TyperGroup):
-    """The commands, with a way out for who mistypes one."""
+    """The commands: only the one that is called is imported, and who mistypes one is helped."""
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:  # noqa: ANN401 - Click's own
         name = args[0]
-        if name not in self.commands:
-            hint = did_you_mean(name, list(self.commands))
-            raise UsageError(f"there is no command {name!r}{hint}")
-        return super().resolve_command(ctx, args)
+        if name in self.commands:
+            return name, _command(name), args[1:]
+        if ctx.resilient_parsing:  # a shell's completion says nothing
+            return None, None, args[1:]
+        hint = did_you_mean(name, list(self.commands))
+        raise UsageError(f"there is no command {name!r}{hint}")
 
 
 app = typer.Typer(
@@ -33,12 +45,38 @@ app = typer.Typer(
     cls=_Commands,
     rich_markup_mode=None,  # help drawn with Rich costs 65 ms more
     pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    context_settings=_SETTINGS,
     help="Explore attention: which keys a query attends to, what they answer, and how it looks.",
 )
-app.command("lookup")(lookup.lookup)
-app.command("pool")(pool.pool)
-app.command("heatmap")(heatmap.heatmap)
+
+
+def _in_name() -> None:
+    """Stand in a list of commands."""
+
+
+for _name, _summary in COMMANDS.items():
+    app.command(_name, help=_summary)(_in_name)
+
+
+def _command(name: str) -> Any:  # noqa: ANN401 - Click's own
+    """Import a command and return what parses and calls it."""
+    alone = typer.Typer(add_completion=False, rich_markup_mode=None, context_settings=_SETTINGS)
+    alone.command(name)(_function(name))
+    return typer.main.get_command(alone)
+
+
+def _function(name: str) -> Callable[..., int | None]:
+    if name == "lookup":
+        from qkvcli.commands.lookup import lookup
+
+        return lookup
+    if name == "pool":
+        from qkvcli.commands.pool import pool
+
+        return pool
+    from qkvcli.commands.heatmap import heatmap
+
+    return heatmap
 
 
 def _version(wanted: bool) -> None:  # noqa: FBT001 - Typer calls it so
@@ -103,10 +141,10 @@ def _usage_line(error: Exception, arguments: list[str]) -> str:
     if isinstance(error, typer.BadParameter) and error.param is not None:
         name = max(error.param.opts, key=len)
         if not error.message:  # an argument that was not given
-            return f"{name.upper()} is missing; see {_path(error)} --help"
+            return f"{name.upper()} is missing; see {_path(error, arguments)} --help"
         return f"{name}: {error.message}"
     text = error.format_message() if hasattr(error, "format_message") else str(error)
-    return f"{' '.join(text.rstrip('.').split())}; see {_path(error)} --help"
+    return f"{' '.join(text.rstrip('.').split())}; see {_path(error, arguments)} --help"
 
 
 def _no_such_option(option: str, arguments: list[str], error: Exception) -> str:
@@ -116,11 +154,13 @@ def _no_such_option(option: str, arguments: list[str], error: Exception) -> str:
     context = getattr(error, "ctx", None)
     known = [name for p in context.command.params for name in p.opts] if context else []
     hint = did_you_mean(option, [name for name in known if name.startswith("--")], several=False)
-    return f"there is no option {option}{hint or f'; see {_path(error)} --help'}"
+    return f"there is no option {option}{hint or f'; see {_path(error, arguments)} --help'}"
 
 
-def _path(error: Exception) -> str:
-    return getattr(getattr(error, "ctx", None), "command_path", None) or "qkv"
+def _path(error: Exception, arguments: list[str]) -> str:
+    """Return the command whose help tells more; the parser does not always say."""
+    known = getattr(getattr(error, "ctx", None), "command_path", None)
+    return known or " ".join(["qkv", *arguments[:1]] if arguments[0] in COMMANDS else ["qkv"])
 
 
 def _check_encoding(arguments: list[str]) -> None:

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import typer
-
-from qkvcli.cli import app
+from qkvcli import cli
 from tests.support.command import run_qkv
 
-COMMANDS = typer.main.get_command(app).commands  # type: ignore[attr-defined]
+COMMANDS = {name: cli._command(name) for name in cli.COMMANDS}
 
 
 def test_alone_it_shows_its_help() -> None:
@@ -21,6 +19,7 @@ def test_alone_it_shows_its_help() -> None:
 def test_every_option_has_its_help() -> None:
     for name, command in COMMANDS.items():
         text = run_qkv(name, "--help").text
+        assert text.split("\n\n")[1].strip() == cli.COMMANDS[name]
         for parameter in command.params:
             assert parameter.help, f"{name}: {parameter.name}"
             for option in parameter.opts if parameter.param_type_name == "option" else ():
@@ -34,10 +33,13 @@ def test_completion() -> None:
             "COMP_WORDS": " ".join(words),
             "COMP_CWORD": str(len(words) - 1),
         }
-        return run_qkv(env=env).text.split()
+        run = run_qkv(env=env)
+        assert (run.status, run.error) == (0, "")
+        return run.text.split()
 
     assert complete("qkv", "lo") == ["lookup"]
     assert complete("qkv", "lookup", "--temp") == ["--temperature"]
+    assert complete("qkv", "lokup", "--temp") == []
     for shell in ("bash", "zsh", "fish"):
         assert "_QKV_COMPLETE" in run_qkv("--show-completion", shell).text
 

@@ -130,6 +130,7 @@ class _Folding:
             in_base_2=self._in_base_2,
             level=plan.weighting.is_level,
             bounded=plan.bounded,
+            ceiling=plan.score.highest if plan.score else 0.0,
             perplexity=plan.perplexity,
             guard=not self._queries.is_wide,
         )

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -16,7 +17,7 @@ import numpy as np
 from qkvcli.attention.shares import Shares, merge_all
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
+    from numpy.typing import DTypeLike, NDArray
 
     from qkvcli.blocks import Categories
 
@@ -28,6 +29,10 @@ _CLAMP: dict[int, float] = {4: -100.0, 8: -1000.0}
 13 to 200 times slower to compute."""
 UNITS = (1e-30, 1e30)
 """The factors log₂e / T that float32 scores, or their queries, may be multiplied by."""
+
+
+_SHARED = 1 << 18
+"""How many equal numbers are kept for all tiles to use."""
 
 
 class NotFiniteError(ArithmeticError):
@@ -143,6 +148,8 @@ class Accumulator:
         Whether every score is 0 or −∞.
     bounded
         Whether scores may be −∞.
+    ceiling
+        What no score passes, where that is known.
     perplexity
         Whether to keep the moment.
     guard
@@ -159,6 +166,7 @@ class Accumulator:
         in_base_2: bool = False,
         level: bool = False,
         bounded: bool = False,
+        ceiling: float | None = None,
         perplexity: bool = False,
         guard: bool = True,
     ) -> None:
@@ -168,12 +176,13 @@ class Accumulator:
         self._in_base_2 = in_base_2
         self._level = level
         self._bounded = bounded
+        self._ceiling = ceiling
+        self._clamps = False
         self._peak = np.zeros(queries)
         self._mass = np.zeros(queries)
         self._total = np.zeros((queries, width))
         self._moment = np.zeros(queries) if perplexity else None
         self._shares: list[Shares] = []
-        self._floor: NDArray[np.floating] | None = None
         self._fresh = True
         self._highest = _HIGHEST if guard else 0.0
 
@@ -197,7 +206,7 @@ class Accumulator:
             The weights (K, Q) relative to the peaks as they are now.
         """
         weights = self._level_weights(scores) if self._level else self._softmax_weights(scores)
-        self._mass += np.ones(len(weights), weights.dtype) @ weights
+        self._mass += constants(1.0, len(weights), weights.dtype) @ weights
         if values.shape[1]:
             self._total += weights.T @ values
         for share, code in zip(self._shares, codes, strict=True):
@@ -220,7 +229,7 @@ class Accumulator:
             with np.errstate(over="ignore"):
                 scores *= self._unit
         hidden = np.isneginf(scores) if self._bounded else None
-        np.maximum(scores, self._floor_for(scores), out=scores)
+        self._clamp(scores)
         weights = scores if self._moment is None else np.empty_like(scores)
         np.exp2(scores, out=weights)
         if hidden is not None:
@@ -229,15 +238,19 @@ class Accumulator:
             self._moment += np.einsum("kq,kq->q", weights, scores) / LOG2E
         return weights
 
-    def _floor_for(self, scores: NDArray[np.floating]) -> NDArray[np.floating]:
-        """Return the clamp as an array, with which ``np.maximum`` is five times as fast."""
-        if self._floor is None or len(self._floor) < len(scores):
-            self._floor = np.full_like(scores, _CLAMP[scores.itemsize])
-        return self._floor[: len(scores)]
+    def _clamp(self, exponents: NDArray[np.floating]) -> None:
+        """Raise what is too low for ``exp2``, once anything is: to look is half the work."""
+        lowest = _CLAMP[exponents.itemsize]
+        self._clamps = self._clamps or bool(exponents.min(initial=0) < lowest)
+        if self._clamps:
+            # With an array in its order np.maximum is twice as fast as with one number.
+            rows = exponents if exponents.flags.c_contiguous else exponents.T
+            floor = constants(lowest, rows.size, rows.dtype).reshape(rows.shape)
+            np.maximum(rows, floor, out=rows)
 
     def _set_peaks(self, scores: NDArray[np.floating]) -> None:
         """Move the references where this tile's exponents would pass the guard."""
-        highest = scores.max(initial=-np.inf)
+        highest = scores.max(initial=-np.inf) if self._ceiling is None else self._ceiling
         if not highest < np.inf:
             raise NotFiniteError
         if not self._fresh and (highest - self._peak.min()) * self._unit <= self._highest:
@@ -273,3 +286,17 @@ class Accumulator:
             raise NotFiniteError
         peak = self._peak / self._factor if self._in_base_2 else self._peak
         return Sums(self._divisor, peak, self._mass, self._total, self._moment, tuple(self._shares))
+
+
+def constants(value: float, count: int, dtype: DTypeLike) -> NDArray[np.floating]:
+    """Return an array of equal numbers, which is not to be written to."""
+    if count > _SHARED:
+        return np.full(count, value, dtype)
+    return _kept(value, np.dtype(dtype))[:count]
+
+
+@cache
+def _kept(value: float, dtype: np.dtype[np.floating]) -> NDArray[np.floating]:
+    kept = np.full(_SHARED, value, dtype)
+    kept.flags.writeable = False
+    return kept

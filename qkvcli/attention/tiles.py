@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from qkvcli.attention.sums import LOG2E, UNITS, NotFiniteError
+from qkvcli.attention.sums import LOG2E, UNITS, NotFiniteError, constants
 from qkvcli.blocks import casefold_all
 from qkvcli.errors import InputError
 from qkvcli.weights import AVERAGE, EXACT, SOFTMAX
@@ -127,13 +127,13 @@ def _vector_tiles(block: Block, queries: Queries, plan: Plan, floor: Floor) -> I
 
 
 def _refuse_infinite(scores: NDArray[np.floating], keys: NDArray[np.floating], plan: Plan) -> None:
-    """Find what the sums would not: scores of −∞ by overflow or by an infinite key, and NaN."""
+    """Find what the sums and lists would not: scores of −∞ by overflow or an infinite key."""
     if plan.weighting.mode in (EXACT, AVERAGE) or (plan.score and plan.score.has_bounds):
         return
     if plan.listed or plan.mask is not None or scores.shape[1] <= keys.shape[1]:
-        if not (scores.min(initial=0) > -np.inf and scores.max(initial=0) < np.inf):
+        if not scores.min(initial=0) > -np.inf:  # which NaN is not either
             raise NotFiniteError
-    elif not np.isfinite(np.ones(len(keys), keys.dtype) @ keys).all():
+    elif not np.isfinite(constants(1.0, len(keys), keys.dtype) @ keys).all():
         raise NotFiniteError  # the keys are fewer numbers to look at than the scores
 
 

@@ -56,6 +56,13 @@ class Score:
         return self.name in ("boxcar", "triangular", "epanechnikov")
 
     @property
+    def highest(self) -> float | None:
+        """What no score passes; None where there is no such number."""
+        if self.is_product:
+            return None
+        return 0.0 if self.name in KERNELS else 1.0
+
+    @property
     def is_product(self) -> bool:
         """Whether this score is a multiple of q·k."""
         return self.name in ("dot", "scaled-dot")

@@ -17,8 +17,9 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-ROWS = 65_536
-"""How many rows make a block; never a matter of the machine, so that answers never are."""
+ROWS = 61_440
+"""How many rows make a block: of 64 float32 keys and values, 30 MiB, and of the tiles of every
+number of queries a multiple. Never a matter of the machine, so that answers never are."""
 
 
 @dataclass(frozen=True)

@@ -132,6 +132,7 @@ def _child(arguments: list[str], folder: Path, faults: Faults) -> None:
 
     from qkvcli import __main__ as process
 
+    _unmeasured()
     os.chdir(folder)
     os.dup2(os.open("stdout", os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), 1)
     os.dup2(os.open("stderr", os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), 2)
@@ -151,6 +152,15 @@ def _child(arguments: list[str], folder: Path, faults: Faults) -> None:
         mock.patch.object(os, "replace", faults.on("replace", os.replace)),
     ):
         process.main()
+
+
+def _unmeasured() -> None:
+    """Take this process out of a measure of coverage, whose locks no signal may interrupt.
+
+    At ``os._exit`` it would save its data besides, and that would be what is killed.
+    """
+    sys.settrace(None)
+    os._exit = ctypes.CDLL(None)._exit
 
 
 def inject(
@@ -305,8 +315,7 @@ def _write_slowly(arguments: list[str], folder: Path) -> None:
             return fdopen(descriptor, mode)
         return io.BufferedWriter(_Slow(descriptor, "w"), 1024)
 
-    # A measure of coverage saves its data at os._exit: that would be what is killed.
-    leave = ctypes.CDLL(None)._exit
+    _unmeasured()
     handle = signal.signal
 
     def begin(number: signal.Signals, handler: Any) -> Any:
@@ -316,7 +325,6 @@ def _write_slowly(arguments: list[str], folder: Path) -> None:
     handle(signal.SIGINT, signal.default_int_handler)
     with (
         mock.patch.object(os, "fdopen", slow),
-        mock.patch.object(os, "_exit", leave),
         mock.patch.object(signal, "signal", begin),
     ):
         process.main()

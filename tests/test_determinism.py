@@ -36,6 +36,13 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.fixture(scope="module")
+def fonts(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder for the list of fonts, which takes seconds to make where there is no home."""
+    return tmp_path_factory.mktemp("fonts")
+
+
+ATTENTION = str(SAMPLES / "animal_layer3_attention.npy")
 COMMANDS = {
     "lookup tsv": ("lookup", *WORDS, "-m", "softmax", "-m", "average"),
     "lookup json": ("lookup", *WORDS, "-m", "softmax", "--format", "json", "-d", "{}/t.csv"),
@@ -44,22 +51,29 @@ COMMANDS = {
     "pool json": ("pool", "0.1,0.2,0.3,0.4", "-d", "{}/db.npz", "--format", "json"),
     "pool npy": ("pool", "0.1,0.2,0.3,0.4", "-d", "{}/db.npz", "--format", "npy"),
     "pool npz": ("pool", *WORDS, "-d", "{}/t.csv", "--format", "npz", "--value", "size"),
+    "heatmap svg": ("heatmap", ATTENTION, "--format", "svg", "-o", "-"),
+    "heatmap png": ("heatmap", ATTENTION, "--format", "png", "-o", "-"),
+    "heatmap pdf": ("heatmap", ATTENTION, "--format", "pdf", "-o", "-"),
     "pool cv": ("pool", "1", "2", "-d", str(SAMPLES / "sine.csv"), "--bandwidth", "cv"),
 }
 
 
 @pytest.mark.parametrize("name", COMMANDS)
-def test_identical_bytes(name: str, data: Path, tmp_path: Path) -> None:
+def test_identical_bytes(name: str, data: Path, fonts: Path, tmp_path: Path) -> None:
     arguments = [word.replace("{}", str(data)) for word in COMMANDS[name]]
     outs = set()
     for i, env in enumerate(SURROUNDINGS):
         cwd = (tmp_path, data, Path("/"))[i % 3]
-        threads = ("1", "2", "3", "8")[i % 4]
-        run = run_qkv(*arguments, "--threads", threads, env=env, cwd=cwd)
+        threads = () if arguments[0] == "heatmap" else ("--threads", ("1", "2", "3", "8")[i % 4])
+        run = run_qkv(*arguments, *threads, env={**env, "MPLCONFIGDIR": str(fonts)}, cwd=cwd)
         assert run.status == 0, run
         outs.add(run.out)
     outs.add(run_qkv(*arguments, env={"OPENBLAS_NUM_THREADS": "2", "COLUMNS": "7"}).out)
     assert len(outs) == 1
+
+
+def test_there_are_a_hundred_runs() -> None:
+    assert len(COMMANDS) * (len(SURROUNDINGS) + 1) >= 100
 
 
 def test_files_are_as_alike_as_pipes(data: Path, tmp_path: Path) -> None:

@@ -31,7 +31,7 @@ def test_broken_files_are_read_or_refused(form: str) -> None:
 
 @pytest.mark.parametrize("name", FINDINGS)
 def test_findings_stay_mended(name: str, tmp_path: Path) -> None:
-    form, data = FINDINGS[name]
+    form, data, _ = FINDINGS[name]
     assert harness.try_file(form, 0, data, tmp_path / f"found.{form}") is None
 
 

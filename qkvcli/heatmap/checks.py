@@ -100,8 +100,9 @@ class Watch:
                 "Rows are queries"
             )
         elif self.odd_rows:
-            noun = "row does" if self.odd_rows == 1 else "rows do"
-            yield self._line(f"{self.odd_rows} of {self.rows} {noun} not sum to 1", "sum")
+            rows = "1 row" if self.rows == 1 else f"{self.rows} rows"
+            verb = "does" if self.odd_rows == 1 else "do"
+            yield self._line(f"{self.odd_rows} of {rows} {verb} not sum to 1", "sum")
 
     def _line(self, what: str, kind: str) -> str:
         return f"{self.name}: {what}; the first at {self.first[kind]}"

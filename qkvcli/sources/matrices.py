@@ -26,6 +26,7 @@ MAX_AXES = 5
 
 _TEXT_FORMATS = (".csv", ".tsv", ".tab", ".txt", ".json")
 _TABS = (".tsv", ".tab")
+_EMPTY = "is empty; a matrix of weights was expected"
 
 
 @dataclass(frozen=True)
@@ -98,7 +99,7 @@ def _streamed(path: str, extension: str, options: ReadOptions, file: str) -> Mat
         found = arrays.arrays_in(_joined(whole, arrays.WHOLE_CAP, file), file)
         return _picked(found, options, file)
     if not first.strip():
-        raise InputError("is empty; a matrix of weights was expected", file)
+        raise InputError(_EMPTY, file)
     data = _joined(whole, streams.DOCUMENT_CAP, file)
     if extension == ".json" or first.lstrip()[:1] in (b"[", b"{"):
         return _from_json(streams.decode(data, file), file)
@@ -142,9 +143,11 @@ def _only(found: dict[str, StoredArray], wanted: Sequence[str], file: str) -> St
         if label in found:
             return found[label]
     numeric = {label: array for label, array in found.items() if array.dtype.kind != "U"}
+    if not numeric:
+        raise InputError("holds text alone, and weights are numbers", file)
     if len(numeric) != 1:
         listing = ", ".join(list(numeric)[:8]) + (", …" if len(numeric) > 8 else "")  # noqa: PLR2004
-        held = f"holds {len(numeric)} arrays ({listing})" if numeric else "holds no numbers"
+        held = f"holds {len(numeric)} arrays ({listing})"
         raise UsageError(f"{file}: {held}; say which with --name")
     return next(iter(numeric.values()))
 
@@ -172,6 +175,8 @@ def _from_text(data: bytes, extension: str, options: ReadOptions, file: str) -> 
     names the queries, and so does any first column under an empty corner.
     """
     data, line, declared = _declared_delimiter(data)
+    if not data.strip():
+        raise InputError(_EMPTY, file)
     guess = declared or ("\t" if extension in _TABS or _has_tabs(data) else ",")
     delimiter = checked_delimiter(options.delimiter) if options.delimiter else guess
     opening = data.lstrip(b"\r\n").split(b"\n", 1)[0].decode("utf-8", "replace").strip("\r")

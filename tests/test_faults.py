@@ -250,18 +250,7 @@ def test_killed_at_any_moment(number: signal.Signals, tmp_path: Path) -> None:
     _warm()
     (tmp_path / "k.csv").write_text("k\n" + "".join(f"key{i}\n" for i in range(1_000)))
     target = tmp_path / "w.npy"
-    asked = [
-        "lookup",
-        *QUERIES,
-        "-m",
-        "softmax",
-        "--data",
-        "k.csv",
-        "-o",
-        "out.txt",
-        "--format",
-        "value",
-    ]
+    asked = ["lookup", *QUERIES, "-m", "softmax", "--data", "k.csv", "-o", "out.txt"]
     arguments = [*asked, "--weights", "w.npy", "--threads", "1"]
     began = time.monotonic()
     assert _killed(60, arguments, tmp_path, signal.SIGKILL) == 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import os
 from dataclasses import dataclass
 from itertools import chain
@@ -180,7 +181,7 @@ def _from_text(data: bytes, extension: str, options: ReadOptions, file: str) -> 
     guess = declared or ("\t" if extension in _TABS or _has_tabs(data) else ",")
     delimiter = checked_delimiter(options.delimiter) if options.delimiter else guess
     opening = data.lstrip(b"\r\n").split(b"\n", 1)[0].decode("utf-8", "replace").strip("\r")
-    width = len(next(csv.reader([opening], delimiter=delimiter), [""]))
+    width = len(next(csv.reader(io.StringIO(opening, newline=""), delimiter=delimiter), [""]))
     guessed = options.delimiter is None and declared is None
     cells = DelimitedCells(data, line, Dialect(file, delimiter, width, guessed))
     plain = cells.matrix(range(width), plain=False)

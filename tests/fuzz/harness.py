@@ -3,26 +3,37 @@
 from __future__ import annotations
 
 import faulthandler
+import io
 import math
+import os
 import random
 import resource
 import signal
+import sys
 import tempfile
 import traceback
 import warnings
-from contextlib import contextmanager
+from contextlib import chdir, contextmanager, redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
+from unittest import mock
 
+from qkvcli.cli import run as run_command
 from qkvcli.errors import QkvError
 from qkvcli.sources import open_table
 from qkvcli.sources.arrays import first_nonfinite, open_arrays
+from qkvcli.sources.matrices import ReadOptions, open_matrices, read_labels
 from qkvcli.sources.safetensors import open_tensors
 from qkvcli.sources.table import TableOptions
-from tests.fuzz.seeds import SEEDS, WORDS
+from tests.fuzz.seeds import NPY, SEEDS, WORDS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from qkvcli.sources.arrays import StoredArray
 
 SECONDS = 5
 MEMORY = 512 << 20
@@ -73,16 +84,24 @@ def _break(data: bytes, form: str, chance: random.Random) -> bytes:
 
 
 def read(form: str, path: str) -> None:
-    """Read everything that a file holds, as the commands would."""
-    if form in ("npy", "npz"):
+    """Read everything that a file holds, as the commands would; or run the command line in it."""
+    if form == "arguments":
+        _run_arguments(path)
+    elif form == "labels.txt":
+        read_labels(path)
+    elif form.startswith("matrix."):
+        _read_rows(open_matrices(path, ReadOptions()).array)
+    elif form in ("npy", "npz"):
         for array in open_arrays(path).values():
             _read_array(array)
-        return
-    if form == "safetensors":
+    elif form == "safetensors":
         for array in open_tensors(path).values():
-            if array.ndim and array.shape[-1]:
-                array.rows(0, math.prod(array.shape[:-1]), buffer="fuzz")
-        return
+            _read_rows(array)
+    else:
+        _read_table(form, path)
+
+
+def _read_table(form: str, path: str) -> None:
     for block in open_table(path, TableOptions(format=form)).blocks():
         rows = range(len(block))
         assert len(block.keys) == len(block.numbers) == len(block.records(rows)) == len(block)
@@ -90,15 +109,44 @@ def read(form: str, path: str) -> None:
             assert len(column.codes) == len(block)
 
 
-def _read_array(array: object) -> None:
-    from qkvcli.sources.arrays import StoredArray
+def _read_rows(array: StoredArray) -> NDArray[np.floating] | None:
+    if not array.ndim or not array.shape[-1]:
+        return None
+    return array.rows(0, math.prod(array.shape[:-1]), buffer="fuzz")
 
-    assert isinstance(array, StoredArray)
+
+def _run_arguments(path: str) -> None:
+    """Run a command line, kept as words with NUL between, beside a table and an array."""
+    words = [os.fsdecode(word) for word in Path(path).read_bytes().split(b"\0")]
+    folder = Path(path).parent
+    (folder / "t.csv").write_bytes(b"x,y\n1,2\n2,4.5\n3,1\n5,0\n")
+    (folder / "k.npy").write_bytes(NPY[0])
+    out = io.TextIOWrapper(io.BytesIO(), "utf-8")
+    with (
+        open(os.devnull) as nothing,
+        tempfile.TemporaryFile("w+", encoding="utf-8") as err,
+        mock.patch.object(sys, "stdin", nothing),
+        chdir(folder),
+        redirect_stdout(out),
+        redirect_stderr(err),
+    ):
+        status = run_command(words)
+        out.flush()
+        err.seek(0)
+        lines = err.read().split("\n")[:-1]
+    assert status in (0, 1, 2), status
+    assert all(line.startswith("qkv: ") for line in lines), lines
+    if status == 2:
+        assert len(lines) == 1, lines
+        assert not out.buffer.tell(), out.buffer
+
+
+def _read_array(array: StoredArray) -> None:
     whole = array.read()
     assert (whole.shape, whole.dtype) == (array.shape, array.dtype)
-    if array.dtype.kind != "U" and array.ndim and array.shape[-1]:
-        count = whole.size // array.shape[-1]
-        first_nonfinite(array.rows(0, count, buffer="fuzz"))
+    rows = _read_rows(array) if array.dtype.kind != "U" else None
+    if rows is not None:
+        first_nonfinite(rows)
 
 
 @contextmanager

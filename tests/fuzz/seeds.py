@@ -78,6 +78,27 @@ _TWO = (
 )
 SAFETENSORS = [_safetensors(_F32, bytes(range(24))), _safetensors(_TWO, bytes(range(100, 124)))]
 
+MATRIX_CSV = [
+    b"0.5,0.5\n0.25,0.75\n",
+    b",the,cat\nsat,0.1,0.9\ndown,1,0\n",
+    b'sep=;\n"0,5";0\n',
+    b"1\t2\n3\t4\n",
+]
+MATRIX_JSON = [b"[[0.5, 0.5], [1, 0]]", b"[[[1]], [[2]]]\n", b"[" + b"[1,2,3]," * 30 + b"[4,5,6]]"]
+LABELS = [b"the\ncat\n", "\ufeffÉtat\n日本\r\n\n▁it\n".encode(), b'["a", "b"]']
+
+_PICTURE = b"heatmap\0k.npy\0"
+ARGUMENTS = [
+    b"lookup\0Li\0Hu\0--mode\0softmax\0--top\x003\0--explain",
+    b"lookup\0Lipten\0-m\0approximate\0--score\0jaro-winkler\0--format\0json\0-o\0out.json",
+    b"lookup\0Li\0-m\0average\0--min-weight\x000.5\0--weights\0w.npz\0--temperature\x002",
+    b"pool\x001\x002.5\0--data\0t.csv\0--bandwidth\0scott\0--score\0gaussian",
+    b"pool\0--self\0--data\0t.csv\0--neighbors\x002\0--causal\0--jacobian\0--format\0json",
+    _PICTURE + b"-o\0x.svg\0--annotate\0--title\0T\0--size\x003x2",
+    _PICTURE + b"--queries\x000-1\0--keys\x000,2\0--vmin\x000\0--vmax\x001\0--cmap\0viridis",
+    b"--help",
+]
+
 SEEDS = {
     "csv": CSV,
     "tsv": TSV,
@@ -86,6 +107,10 @@ SEEDS = {
     "npy": NPY,
     "npz": NPZ,
     "safetensors": SAFETENSORS,
+    "matrix.csv": MATRIX_CSV,
+    "matrix.json": MATRIX_JSON,
+    "labels.txt": LABELS,
+    "arguments": ARGUMENTS,
 }
 
 _NUMBERS = [b"0", b"-1", b"1e999", b"nan", b"inf", b"9" * 400, b"1_000", b"007", b"1,5", b"."]
@@ -156,4 +181,28 @@ WORDS = {
     "npy": _HEADER + _NUMBERS + _BYTES + _SIZES,
     "npz": _HEADER + _NUMBERS + _BYTES + _SIZES,
     "safetensors": _JSON + _NUMBERS + _BYTES + _SIZES + [b'"F64"', b'"I64"', b'"BOOL"', b"[]"],
+    "matrix.csv": _TEXT,
+    "matrix.json": _TEXT + _JSON,
+    "labels.txt": _TEXT + _JSON,
+    "arguments": [
+        *_NUMBERS,
+        b"\0",
+        b"\0--",
+        b"\0-",
+        b"\0-o\0no/such/x.svg\0",
+        b"\0--format\0value\0",
+        b"\0--score\0dot\0",
+        b"\0--bandwidth\0cv\0",
+        b"\0--data\0k.npy\0",
+        b"\0--key\x002\0",
+        b"\0--queries\0t.csv\0",
+        b"\0--threads\x002\0",
+        b"\0--no-header\0",
+        b"\0--help\0",
+        b"\xff",
+        "é\u202e".encode(),
+        b"*",
+        b"%s",
+        b"=",
+    ],
 }

@@ -73,14 +73,11 @@ class Mask:
         Per query, how many leading keys may be attended to, of shape (Q,).
     allowed
         True where attention is allowed, of shape (Q, K).
-    distinct
-        Whether query i may not attend to key i, as in leave-one-out.
     """
 
     causal: bool = False
     lengths: NDArray[np.int64] | None = None
     allowed: NDArray[np.bool_] | None = None
-    distinct: bool = False
 
     def hide(
         self,
@@ -96,5 +93,3 @@ class Mask:
             scores[rows >= self.lengths[queries]] = -math.inf
         if self.allowed is not None:
             scores[~self.allowed[queries[0] : queries[-1] + 1, keys].T] = -math.inf
-        if self.distinct:
-            scores[rows == queries] = -math.inf

@@ -176,13 +176,11 @@ def test_masks_go_by_the_rows_of_all_queries_and_keys(mode: str, neighbors: int 
     every = np.arange(9)
     shown = {
         "causal": every <= np.arange(7)[:, None],
-        "distinct": every != np.arange(7)[:, None],
         "lengths": every < lengths[:, None],
         "allowed": allowed,
     }
     masks = {
         "causal": Mask(causal=True),
-        "distinct": Mask(distinct=True),
         "lengths": Mask(lengths=lengths),
         "allowed": Mask(allowed=allowed),
     }
@@ -231,7 +229,7 @@ VECTOR_PLANS = st.builds(
         st.sampled_from(("softmax", "approximate", "average", "exact")),
         st.sampled_from((0.05, 1.0, 30.0)),
     ),
-    st.sampled_from((None, Mask(causal=True), Mask(distinct=True))),
+    st.sampled_from((None, Mask(causal=True))),
     top=st.integers(0, 4),
     records=st.booleans(),
     perplexity=st.booleans(),

@@ -12,8 +12,8 @@ from scipy import special, stats
 
 from qkvcli import QkvError
 from qkvcli.run import bandwidth
-from qkvcli.run.bandwidth import Bandwidth, by_rule, cross_validated, given
-from qkvcli.scores import Score
+from qkvcli.run.bandwidth import Bandwidth, LeaveOneOut, by_rule, cross_validated, given
+from qkvcli.scores import KERNELS, Score
 from qkvcli.sources.memory import database_of
 from tests.support import reference
 from tests.support.command import SAMPLES, run_qkv
@@ -102,6 +102,72 @@ def test_cross_validation_of_text_values_by_log_loss(columns: int) -> None:
     odds = keys.sum(axis=1) + rng.normal(0, 0.6, 80)
     texts = ["low" if x < -0.5 else "high" if x > 0.5 else "mid" for x in odds]
     _check(_chosen(keys, texts), keys, texts, "gaussian")
+
+
+@pytest.mark.parametrize("columns", [1, 2, 9])  # beyond 8 distances come from products
+@pytest.mark.parametrize("text", [False, True])
+@pytest.mark.parametrize("kernel", KERNELS)
+def test_errors_are_those_of_brute_force(kernel: str, text: bool, columns: int) -> None:
+    rng = np.random.default_rng(6)
+    keys = rng.normal(size=(40, columns)) * np.geomspace(1, 100, columns) + 1000
+    keys[3] += 4 * keys.std(axis=0)  # far from all others
+    values = np.sin(keys[:, :1]) + rng.normal(0, 0.2, (40, 1))
+    # One text occurs once, and cannot be foretold.
+    texts = ["once" if i == 7 else "up" if v > 0 else "down" for i, v in enumerate(values[:, 0])]
+    shown = texts if text else values
+    source = database_of(keys, shown).heads[0]
+    scott = np.array(by_rule("scott", source).widths)
+    with LeaveOneOut(source, Score(kernel), 0.7) as left_out:
+        span = left_out.span(scott)
+        for factor, error in list(zip(bandwidth._SPAN, span, strict=True))[::4]:
+            wanted = _left_out(keys, shown, scott * factor, kernel, 0.7)
+            np.testing.assert_allclose(error, wanted, rtol=1e-9)
+            np.testing.assert_allclose(left_out.error(scott * factor), wanted, rtol=1e-9)
+        assert np.isfinite(span).any()
+
+
+@pytest.mark.parametrize("text", [False, True])
+@pytest.mark.parametrize("kernel", ["gaussian", "laplacian", "epanechnikov"])
+def test_no_width_of_a_dense_grid_does_better(kernel: str, text: bool) -> None:
+    rng = np.random.default_rng(7)
+    keys = rng.uniform(0, 5, (150, 1))
+    values = 2 * np.sin(3 * keys) + keys + rng.normal(0, 0.5, keys.shape)
+    shown = ["up" if v > 2.5 else "down" for v in values[:, 0]] if text else values
+    found = _chosen(keys, shown, kernel)
+    assert found.error is not None
+    source = database_of(keys, shown).heads[0]
+    scott = by_rule("scott", source).widths[0]
+    with LeaveOneOut(source, Score(kernel), 1.0) as left_out:
+        grid = scott * np.geomspace(0.02, 20, 1500)
+        errors = [left_out.error(np.array([width])) for width in grid]
+    best = int(np.argmin(errors))
+    assert found.error <= errors[best] * (1 + 1e-8)
+    np.testing.assert_allclose(found.widths[0], grid[best], rtol=5e-3)
+
+
+@pytest.mark.parametrize("text", [False, True])
+def test_neither_threads_nor_strips_change_the_width(
+    monkeypatch: pytest.MonkeyPatch, text: bool
+) -> None:
+    rng = np.random.default_rng(8)
+    keys = rng.normal(size=(300, 2))
+    values = np.sin(3 * keys[:, :1]) + rng.normal(0, 0.2, (300, 1))
+    shown = ["up" if v > 0 else "down" for v in values[:, 0]] if text else values
+    source = database_of(keys, shown).heads[0]
+    monkeypatch.setattr(bandwidth, "_PAIRS", 7 * 300)  # strips of 7 rows, the last of 6
+    one, three = (
+        cross_validated(source, Score("gaussian"), 1.0, threads=threads) for threads in (1, 3)
+    )
+    assert one == three
+    monkeypatch.undo()
+    assert _chosen(keys, shown).error == pytest.approx(one.error, rel=1e-9)
+
+
+def test_numbers_that_are_not_finite_are_named() -> None:
+    keys, values = _sine()
+    values[5] = np.nan
+    with pytest.raises(QkvError, match=r"values: NaN or infinity at index \[5, 0\]"):
+        _chosen(keys, values)
 
 
 def test_cross_validation_agrees_with_statsmodels() -> None:

@@ -11,8 +11,9 @@ import pytest
 from scipy import special, stats
 
 from qkvcli import QkvError
-from qkvcli.run import bandwidth
-from qkvcli.run.bandwidth import Bandwidth, LeaveOneOut, by_rule, cross_validated, given
+from qkvcli.run import cross_validation
+from qkvcli.run.bandwidth import Bandwidth, by_rule, given
+from qkvcli.run.cross_validation import LeaveOneOut, cross_validated
 from qkvcli.scores import KERNELS, Score
 from qkvcli.sources.memory import database_of
 from tests.support import reference
@@ -119,7 +120,7 @@ def test_errors_are_those_of_brute_force(kernel: str, text: bool, columns: int) 
     scott = np.array(by_rule("scott", source).widths)
     with LeaveOneOut(source, Score(kernel), 0.7) as left_out:
         span = left_out.span(scott)
-        for factor, error in list(zip(bandwidth._SPAN, span, strict=True))[::4]:
+        for factor, error in list(zip(cross_validation._SPAN, span, strict=True))[::4]:
             wanted = _left_out(keys, shown, scott * factor, kernel, 0.7)
             np.testing.assert_allclose(error, wanted, rtol=1e-9)
             np.testing.assert_allclose(left_out.error(scott * factor), wanted, rtol=1e-9)
@@ -154,7 +155,7 @@ def test_neither_threads_nor_strips_change_the_width(
     values = np.sin(3 * keys[:, :1]) + rng.normal(0, 0.2, (300, 1))
     shown = ["up" if v > 0 else "down" for v in values[:, 0]] if text else values
     source = database_of(keys, shown).heads[0]
-    monkeypatch.setattr(bandwidth, "_PAIRS", 7 * 300)  # strips of 7 rows, the last of 6
+    monkeypatch.setattr(cross_validation, "_PAIRS", 7 * 300)  # strips of 7 rows, the last of 6
     one, three = (
         cross_validated(source, Score("gaussian"), 1.0, threads=threads) for threads in (1, 3)
     )
@@ -254,6 +255,6 @@ def test_no_width_at_which_every_row_has_a_neighbour(put: Callable[..., str]) ->
 
 
 def test_too_many_rows_for_cross_validation_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(bandwidth, "CV_CAP", 39)
+    monkeypatch.setattr(cross_validation, "CV_CAP", 39)
     with pytest.raises(QkvError, match="40 rows are over the cap of 39 for --bandwidth cv"):
         _chosen(*_sine())

@@ -98,8 +98,9 @@ def settle_scores(  # noqa: PLR0913 - what a score depends on
         if bandwidth is not None and not isinstance(bandwidth, str):
             widths.append(rules.given(bandwidth, database.depth))
         elif bandwidth == "cv":
-            kernel = Score(name)
-            widths.append(rules.cross_validated(source, kernel, temperature, threads=threads))
+            from qkvcli.run.cross_validation import cross_validated
+
+            widths.append(cross_validated(source, Score(name), temperature, threads=threads))
         else:
             widths.append(rules.by_rule(bandwidth or "scott", source))
     return [Score(name, found.widths) for found in widths], widths

@@ -46,4 +46,9 @@ FINDINGS: dict[str, tuple[str, bytes, str]] = {
         + NPZ[2][_DIRECTORY + len(_UTF_8) :].replace(b"a0.npy", b"\xff0.npy"),
         ": not a .npz file, or a damaged one",
     ),
+    "a lone carriage return in a matrix's first line was a traceback of csv": (
+        "matrix.csv",
+        b"a\rb,c\n1,2\n",
+        ":2: 2 fields where the header has 1; quote the comma",
+    ),
 }

@@ -81,7 +81,7 @@ SAFETENSORS = [_safetensors(_F32, bytes(range(24))), _safetensors(_TWO, bytes(ra
 MATRIX_CSV = [
     b"0.5,0.5\n0.25,0.75\n",
     b",the,cat\nsat,0.1,0.9\ndown,1,0\n",
-    b'sep=;\n"0,5";0\n',
+    b'sep=;\n"0.5";0\n',
     b"1\t2\n3\t4\n",
 ]
 MATRIX_JSON = [b"[[0.5, 0.5], [1, 0]]", b"[[[1]], [[2]]]\n", b"[" + b"[1,2,3]," * 30 + b"[4,5,6]]"]

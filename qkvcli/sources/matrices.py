@@ -163,7 +163,7 @@ def _labels_in(found: dict[str, StoredArray], name: str) -> tuple[str, ...] | No
 def in_memory(values: NDArray[np.floating], name: str) -> StoredArray:
     """Return an array at hand as one that is stored, so that it is read like any other."""
     data = np.ascontiguousarray(values)
-    return StoredArray(name, data.shape, data.dtype, data=data.data.cast("B"))
+    return StoredArray(name, data.shape, data.dtype, data=data.reshape(-1).view(np.uint8).data)
 
 
 # --- CSV and TSV ---

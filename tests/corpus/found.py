@@ -12,7 +12,7 @@ def _asked(command: str, form: str) -> tuple[str, ...]:
     """Return how a command reads a file of a format; nothing where it does not."""
     if command == "heatmap":
         return () if form == "jsonl" else (command, f"found.{form}")
-    if form == "safetensors":
+    if form == "safetensors" or form.startswith("matrix."):
         return ()
     return (command, "1", "--keys" if form == "npy" else "--data", f"found.{form}")
 

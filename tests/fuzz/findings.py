@@ -51,4 +51,9 @@ FINDINGS: dict[str, tuple[str, bytes, str]] = {
         b"a\rb,c\n1,2\n",
         ":2: 2 fields where the header has 1; quote the comma",
     ),
+    "a matrix of one empty row was a traceback": (
+        "matrix.json",
+        b"[[]]\n",
+        ": its shape is (1, 0); there is nothing to draw",
+    ),
 }

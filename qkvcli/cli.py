@@ -124,7 +124,7 @@ def _call(arguments: list[str]) -> int:
         command.main(args=arguments, prog_name="qkv")
     try:
         # Not command.main(), which turns a closed pipe and Ctrl-C into exit statuses of its own.
-        with command.make_context("qkv", arguments or ["--help"]) as context:
+        with command.make_context("qkv", arguments[:] or ["--help"]) as context:
             outcome = command.invoke(context)
     except _ClickError as error:
         raise UsageError(_usage_line(error, arguments)) from None
@@ -160,7 +160,7 @@ def _no_such_option(option: str, arguments: list[str], error: Exception) -> str:
 def _path(error: Exception, arguments: list[str]) -> str:
     """Return the command whose help tells more; the parser does not always say."""
     known = getattr(getattr(error, "ctx", None), "command_path", None)
-    return known or " ".join(["qkv", *arguments[:1]] if arguments[0] in COMMANDS else ["qkv"])
+    return known or " ".join(["qkv", *(word for word in arguments[:1] if word in COMMANDS)])
 
 
 def _check_encoding(arguments: list[str]) -> None:

@@ -55,3 +55,8 @@ def _nothing_left_open() -> Iterator[None]:
     """Close generators before the next test, whose warnings would be another's."""
     yield
     gc.collect(0)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the tests first that fork a process thousands of times: it is smallest then."""
+    items.sort(key=lambda item: item.path.name != "test_faults.py")

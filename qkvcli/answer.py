@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from qkvcli.blocks import Columns, Record
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Share:
     """The shares of the weight that the distinct values of one text column have.
 
@@ -31,7 +31,7 @@ class Share:
     weights: NDArray[np.float64]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Answer:
     """What a database answers Q queries under one weighting.
 
@@ -185,7 +185,7 @@ class Match:
     weights: tuple[float, ...]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Found:
     """What a lookup found for one query.
 
@@ -220,7 +220,7 @@ Value = float | tuple[tuple[str, float], ...]
 """A pooled number, or the shares of a text column's values, the largest first."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Lookup:
     """What a lookup found: the same answer for a person, a pipe and a program.
 
@@ -267,7 +267,7 @@ def _falling(share: Share | None, query: int) -> tuple[tuple[str, float], ...] |
     return tuple(sorted((pair for pair in pairs if pair[1] > 0), key=lambda pair: -pair[1]))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Runs:
     """An array to be written: its shape and dtype, and its elements in C order, run by run."""
 
@@ -287,7 +287,7 @@ def heads_of(lead: tuple[int, ...]) -> list[tuple[int, ...]]:
     return list(itertools.product(*(range(count) for count in lead)))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Pool:
     """What a database answers: one ``Answer`` a head.
 

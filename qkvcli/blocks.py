@@ -58,7 +58,7 @@ class Columns:
         return tuple(i for i in range(len(self.value)) if i not in self.numbers)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Queries:
     """Queries as they were asked, and as the fold meets them.
 

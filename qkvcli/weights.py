@@ -61,7 +61,7 @@ class Weighting:
         return max(self.temperature, COLDEST) if self.mode == SOFTMAX else 1.0
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Mask:
     """Which keys each query may attend to; everything else has the log-weight −∞.
 

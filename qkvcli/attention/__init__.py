@@ -33,7 +33,7 @@ __all__ = ["Plan", "State", "finish", "merge", "summarise"]
 _OVERFLOW = "a score or a sum overflows a double; scale the keys, queries or values down"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class State:
     """What is known of some queries after some rows; ``State()`` is the identity of ``merge``.
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from qkvcli.blocks import Categories
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Shares:
     """Sums of weights by distinct value, or nothing once there are more values than the cap.
 

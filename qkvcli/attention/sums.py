@@ -39,7 +39,7 @@ class NotFiniteError(ArithmeticError):
     """A score that is NaN or +∞: there is NaN in the data, or the arithmetic overflowed."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Sums:
     """Sums over the rows seen so far, each term weighted by exp((a − peak) / divisor).
 

@@ -21,7 +21,7 @@ _DENSE = 8
 """Where fewer than one score in so many is left, sorting those beats a partition of all."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Top:
     """The best rows of each query, best first; at most ``count`` of them.
 

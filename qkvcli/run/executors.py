@@ -7,11 +7,11 @@ work is its own affair; in which order states are merged is not. That is a ``Tre
 from __future__ import annotations
 
 from collections import deque
-from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import reduce
+from itertools import chain, islice
 from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 
 import numpy as np
@@ -20,6 +20,7 @@ from qkvcli.attention import Plan, State, merge, summarise
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
+    from concurrent.futures import Future
 
     from qkvcli.attention.top import Floor
     from qkvcli.blocks import Block, Queries
@@ -38,7 +39,7 @@ class Progress(Protocol):
         """Take note of some more rows."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Work:
     """What is asked of every block; it travels to wherever blocks are summarised.
 
@@ -141,7 +142,7 @@ def folded(work: Work, blocks: Iterable[Block], part: int) -> States:
     return tree.total() or work.nothing()
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Serial:
     """One block after another, in this thread."""
 
@@ -158,7 +159,7 @@ class Serial:
         return [tree.total() or work.nothing() for tree in trees]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Threads:
     """Several blocks at a time, in threads of this process."""
 
@@ -168,13 +169,19 @@ class Threads:
         self, work: Work, blocks: Iterable[Block], progress: Progress | None = None
     ) -> list[States]:
         """Return the states of all rows, for each part of the queries."""
+        blocks = iter(blocks)
+        first = tuple(islice(blocks, 2))
+        if len(first) * len(work.parts) < 2:  # noqa: PLR2004 - nothing to share out
+            return Serial().totals(work, first, progress)
+        from concurrent.futures import ThreadPoolExecutor  # 3 ms, of which small tables need none
+
         with ThreadPoolExecutor(self.count) as pool:
 
             def submit(block: Block, part: int, least: Floor) -> Future[States]:
                 return pool.submit(work, block, part, least)
 
             try:
-                return in_order(submit, 2 * self.count, work, blocks, progress)
+                return in_order(submit, 2 * self.count, work, chain(first, blocks), progress)
             except BaseException:
                 pool.shutdown(wait=False, cancel_futures=True)
                 raise

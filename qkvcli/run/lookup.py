@@ -58,7 +58,7 @@ class Request:
     threads: int = 1
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Ask:
     """A request settled for one head of a database, which may have taken a reading of its keys."""
 

@@ -116,6 +116,7 @@ CASES |= {
     "usage: a query for a command": Case(
         ("Li",), "there is no command 'Li'; there is lookup, pool"
     ),
+    "usage: a flag with a value": Case(("--help=",), "Option '--help' does not take a value"),
     "usage: an empty command": Case(("",), "there is no command ''"),
     "usage: a mistyped option": Case(
         ("--verison",), "there is no option --verison; did you mean '--version'"

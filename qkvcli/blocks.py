@@ -107,6 +107,78 @@ class Queries:
         return replace(self, keys=keys, is_wide=True)
 
 
+@dataclass(frozen=True, eq=False)
+class Outline:
+    """Text keys as they lie among the bytes of a block: how long they are, and of which letters.
+
+    Parameters
+    ----------
+    data
+        The bytes, in UTF-8.
+    starts, lengths
+        Where each of the K keys starts, and how many bytes it has, of shape (K,).
+    is_odd
+        Which keys have letters other than ASCII's, of which this says nothing; None for none.
+    """
+
+    data: bytes
+    starts: NDArray[np.intp]
+    lengths: NDArray[np.intp]
+    is_odd: NDArray[np.bool_] | None = None
+
+    @staticmethod
+    def of(data: bytes, starts: NDArray[np.intp], ends: NDArray[np.intp]) -> Outline:
+        """Return the outline of keys that start and end at these bytes."""
+        if data.isascii():
+            return Outline(data, starts, ends - starts)
+        import numpy as np
+
+        high = np.flatnonzero(np.frombuffer(data, np.uint8) > 127)  # noqa: PLR2004
+        is_odd = np.searchsorted(high, starts) < np.searchsorted(high, ends)
+        return Outline(data, starts, ends - starts, is_odd)
+
+    def keys(self, rows: NDArray[np.intp]) -> list[str]:
+        """Return some keys, by their positions."""
+        starts, ends = self.starts[rows], self.starts[rows] + self.lengths[rows]
+        pairs = zip(starts.tolist(), ends.tolist(), strict=True)
+        return [self.data[start:end].decode() for start, end in pairs]
+
+    def begins(self, letters: str) -> NDArray[np.bool_]:
+        """Return whether the first letter of each key is among these, of shape (K,)."""
+        import numpy as np
+
+        data = np.frombuffer(self.data or b"\0", np.uint8)
+        first = data[np.minimum(self.starts, len(data) - 1)]
+        alike = np.zeros(len(first), np.bool_)
+        for letter in filter(str.isascii, letters):
+            alike |= first == ord(letter)
+        return alike & (self.lengths > 0)
+
+    def common(self, rows: NDArray[np.intp], letters: str) -> NDArray[np.intp]:
+        """Return how many letters of some keys, by their positions, are among these."""
+        import numpy as np
+
+        marked = self._marked(letters)
+        # Eight marks of 0 or 1 at a time, as one number from any byte on.
+        marks = np.ndarray((len(marked) - 7,), "<u8", marked, strides=(1,))
+        first = np.array([(1 << 8 * n) - 1 for n in range(9)], np.uint64)
+        starts, lengths = self.starts[rows], self.lengths[rows]
+        count = np.zeros(len(rows), np.uint64)
+        for done in range(0, int(lengths.max(initial=0)), 8):
+            eight = marks[np.minimum(starts + done, len(marks) - 1)]
+            eight &= first[np.clip(lengths - done, 0, 8)]
+            eight *= np.uint64(0x0101010101010101)  # whose highest byte is the sum of all
+            count += eight >> np.uint64(56)
+        return count.astype(np.intp)
+
+    def _marked(self, letters: str) -> bytes:
+        """Return 1 for each byte that is one of these letters, else 0; and eight more of 0."""
+        table = bytearray(256)
+        for letter in filter(str.isascii, letters):
+            table[ord(letter)] = 1
+        return self.data.translate(table) + bytes(8)
+
+
 class Block(Protocol):
     """A run of rows of a database."""
 
@@ -134,6 +206,9 @@ class Block(Protocol):
 
     def may_hold(self, keys: Iterable[str]) -> bool:
         """Return False where it is cheap to see that none of these texts is a key."""
+
+    def outline(self) -> Outline | None:
+        """Return what can be seen of text keys without making strings, where that is cheap."""
 
     @property
     def numbers(self) -> NDArray[np.floating]:

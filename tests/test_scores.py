@@ -12,12 +12,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from qkvcli import lookup
+from qkvcli.blocks import Outline
 from qkvcli.scores import KERNELS, TEXT_SCORES, VECTOR_SCORES, Score
 from qkvcli.scores.vector import gradient
+from qkvcli.sources import streams
 from tests.support import reference
 from tests.support.folds import attend
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from numpy.typing import NDArray
 
 ODD = ["", "a", "Straße", "STRASSE", "İstanbul", "istanbul", "ISTANBUL", "ﬁne", "FINE", "naïve"]
@@ -142,6 +147,65 @@ def test_the_best_so_far_spares_work_and_changes_no_answer(name: str, neighbors:
         order = np.lexsort((np.arange(len(keys)), -scores[query]))[:neighbors]
         assert found.best_rows[query].tolist() == order.tolist()
         assert found.numbers[query, 0] == pytest.approx(order.mean(), rel=1e-12)
+
+
+@pytest.mark.parametrize("name", TEXT_SCORES)
+def test_a_file_is_looked_at_before_it_is_split_and_answers_the_same(
+    name: str, put: Callable[[str, str], str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rng = random.Random(5)
+    keys = ["".join(rng.choices("abcdeéß", k=rng.randint(0, 9))) for _ in range(20_000)]
+    path = put("t.csv", "k,v\n" + "".join(f"{key},{row}\n" for row, key in enumerate(keys)))
+    monkeypatch.setattr(streams, "CHUNK", 4096)
+    queries = ["abcde", "edcba", "éß", "aaaa"]
+    found = lookup(queries, path, mode="approximate", neighbors=5, score=name, threads=2, top=5)
+    scores = Score(name).text(queries, keys).T
+    for query, one in enumerate(found.found):
+        order = np.lexsort((np.arange(len(keys)), -scores[query]))[:5]
+        assert [match.row for match in one.matches] == order.tolist()
+        assert [match.score for match in one.matches] == scores[query][order].tolist()
+
+
+WORDS = st.text("abAB é\u212aß", max_size=12)
+"""Among them what folds to other letters, or to more: the Kelvin sign is a k, ß is ss."""
+
+
+@given(
+    WORDS,
+    st.lists(WORDS, min_size=1, max_size=20),
+    st.sampled_from(TEXT_SCORES),
+    st.booleans(),
+    st.floats(0.01, 1),
+)
+def test_no_key_is_passed_by_that_scores_as_much(
+    query: str, keys: list[str], name: str, case_sensitive: bool, floor: float
+) -> None:
+    score = Score(name, case_sensitive=case_sensitive)
+    asked = query if case_sensitive else query.casefold()
+    data = "".join(keys).encode()
+    ends = np.cumsum([len(key.encode()) for key in keys])
+    outline = Outline.of(data, np.concatenate([[0], ends[:-1]]), ends)
+    near = score.near(asked, outline, floor)
+    scores = score.text([query], keys)[:, 0]
+    odd = np.array([not key.isascii() for key in keys])
+    assert not (~near & ~odd & (scores >= floor)).any()
+    assert (outline.is_odd is None) == (not odd.any())
+    assert outline.is_odd is None or outline.is_odd.tolist() == odd.tolist()
+    rows = np.arange(len(keys))
+    assert outline.keys(rows) == keys
+    plain = [sum(letter in "ab" for letter in key) for key in keys]
+    assert outline.common(rows, "abé").tolist() == plain
+    assert outline.begins("aé").tolist() == [key.startswith("a") for key in keys]
+
+
+def test_few_keys_are_near() -> None:
+    keys = _census()
+    ends = np.cumsum([len(key) for key in keys])
+    outline = Outline.of("".join(keys).encode(), np.concatenate([[0], ends[:-1]]), ends)
+    for name in TEXT_SCORES:
+        near = Score(name).near("lipten", outline, 0.85)
+        assert 0 < np.count_nonzero(near) < len(keys) // 8, name
+    assert Score("indel").near("a" * 2_000_000, outline, 0.9).all()  # too long to say
 
 
 def test_threads_inside_rapidfuzz_change_nothing() -> None:

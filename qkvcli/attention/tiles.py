@@ -27,6 +27,10 @@ _ROWS_FOR_MORE = 512
 _TEXT_PAIRS = 1 << 21
 """How many pairs of texts are scored at a time."""
 
+_LOOKS, _FEW = 8, 8
+"""For up to how many queries a block is looked at before it is split, and what part of its rows
+is few."""
+
 
 class Tile(NamedTuple):
     """Scores of shape (K, Q) of the rows ``rows`` of a block, which may be overwritten."""
@@ -81,10 +85,35 @@ def _text_tiles(block: Block, queries: Queries, plan: Plan, floor: Floor) -> Ite
     if score is None:
         raise AssertionError
     fold = not score.case_sensitive
-    keys = block.folded if fold else _texts(block.keys)
     asked = casefold_all(_texts(queries.keys)) if fold else _texts(queries.keys)
+    near = _near(block, asked, score, floor)
+    if near is not None:
+        few, some = near
+        some = casefold_all(some) if fold else some
+        yield Tile(few, score.text(asked, some, np.maximum(0.0, floor), folded=True))
+        return
+    keys = block.folded if fold else _texts(block.keys)
     for rows in _slices(len(block), max(1, _TEXT_PAIRS // len(queries))):
         yield Tile(rows, score.text(asked, keys[rows], np.maximum(0.0, floor), folded=True))
+
+
+def _near(
+    block: Block, queries: list[str], score: Score, floor: Floor
+) -> tuple[NDArray[np.intp], list[str]] | None:
+    """Return the rows that may score at least the floor of any query, and their keys, if few.
+
+    To see that takes less time than to split the block into strings.
+    """
+    if len(queries) > _LOOKS or not np.min(floor) > 0:
+        return None
+    outline = block.outline()
+    if outline is None:
+        return None
+    near = np.zeros(len(block), np.bool_) if outline.is_odd is None else outline.is_odd
+    for query, least in zip(queries, np.broadcast_to(floor, len(queries)), strict=True):
+        near = near | score.near(query, outline, float(least))
+    rows = np.flatnonzero(near)
+    return (rows, outline.keys(rows)) if len(rows) <= len(block) // _FEW else None
 
 
 def _texts(keys: Keys) -> list[str]:

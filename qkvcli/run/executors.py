@@ -58,6 +58,12 @@ class Work:
         """Return the states of one block for one part of the queries."""
         return tuple(summarise(block, self.parts[part], plan, floor) for plan in self.plans)
 
+    @property
+    def has_floor(self) -> bool:
+        """Whether what some rows come to spares work on others."""
+        is_text = isinstance(self.parts[0].keys, list)
+        return is_text and all(plan.weighting.survivors for plan in self.plans)
+
     def nothing(self) -> States:
         """Return the states of no rows."""
         return (State(),) * len(self.plans)
@@ -204,11 +210,13 @@ def in_order(
         if progress and part == 0:
             progress(rows)
 
+    waits = 0 if work.has_floor else ahead
     for block in blocks:
         for part, tree in enumerate(trees):
             waiting.append((len(block), part, submit(block, part, floor(tree))))
-            if len(waiting) > ahead:  # so that a stream is not read ahead of the work
+            if len(waiting) > waits:  # so that a stream is not read ahead of the work
                 take()
+        waits = ahead
     while waiting:
         take()
     return [tree.total() or work.nothing() for tree in trees]

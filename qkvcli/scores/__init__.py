@@ -10,6 +10,8 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from qkvcli.blocks import Outline
+
 TEXT_SCORES = (
     "indel-winkler",
     "jaro-winkler",
@@ -22,6 +24,10 @@ TEXT_SCORES = (
 KERNELS = ("gaussian", "laplacian", "boxcar", "triangular", "epanechnikov")
 BANDWIDTH_RULES = ("scott", "silverman", "cv")
 VECTOR_SCORES = ("dot", "scaled-dot", "cosine", *KERNELS)
+
+_ROUNDING = 1e-9
+"""How far a score may be from what its formula says."""
+_LARGEST_TABLE = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -105,6 +111,36 @@ class Score:
 
         as_is = folded or self.case_sensitive
         return text_scores(self.name, queries, keys, as_is, cutoff, workers=self.workers).T
+
+    def near(self, query: str, keys: Outline, floor: float) -> NDArray[np.bool_]:
+        """Return which keys (K,) may score at least so much, of those that are not odd.
+
+        Parameters
+        ----------
+        query
+            Case-folded, unless this score is case-sensitive.
+        keys, floor
+            What is seen of the keys, and the least score of interest.
+        """
+        import numpy as np
+
+        from qkvcli.scores.text import ceilings
+
+        size, longest = len(query), int(keys.lengths.max(initial=0))
+        if (size + 1) * (longest + 1) > _LARGEST_TABLE:
+            return np.ones(len(keys.lengths), np.bool_)
+        letters, first = (
+            part if self.case_sensitive else part + part.upper() for part in (query, query[:1])
+        )
+        # By whether the first letter is the query's, how many letters are, and how many there are.
+        most = ceilings(self.name, size, *np.ogrid[:2, : size + 1, : longest + 1])
+        may_be = most >= floor - _ROUNDING
+        begins = keys.begins(first).view(np.uint8)
+        near: NDArray[np.bool_] = may_be[begins, np.minimum(keys.lengths, size), keys.lengths]
+        rows = np.flatnonzero(near)
+        common = np.minimum(keys.common(rows, letters), size)
+        near[rows] = may_be[begins[rows], common, keys.lengths[rows]]
+        return near
 
     def vectors(
         self,

@@ -90,6 +90,43 @@ def text_scores(  # noqa: PLR0913 - one argument for each thing that a score dep
     return scores
 
 
+def ceilings(
+    name: str,
+    query: int,
+    alike: NDArray[np.integer],
+    common: NDArray[np.integer],
+    keys: NDArray[np.integer],
+) -> NDArray[np.float64]:
+    """Return what the scores of a query and keys cannot pass, told by counting letters alone.
+
+    Parameters
+    ----------
+    name
+        A text score.
+    query, keys
+        How many letters the query has, and each key.
+    common
+        How many letters of a key are letters of the query, or more.
+    alike
+        Whether the first letter of a key is the query's.
+
+    Returns
+    -------
+    ndarray
+        Of the shape to which these broadcast.
+    """
+    common = np.minimum(common, np.minimum(query, keys))
+    if name in ("indel", "indel-winkler"):
+        most = 2 * common / np.maximum(query + keys, 1)
+    elif name == "jaro-winkler":
+        matched = common / np.maximum(query, 1) + common / np.maximum(keys, 1) + 1
+        most = np.where(common > 0, matched / 3, 0.0)
+    else:
+        most = common / np.maximum(np.maximum(query, keys), 1)
+    bonus = _BONUS * _LETTERS * alike if name.endswith("winkler") else 0.0 * alike
+    return np.where(keys + query > 0, most + bonus * (1 - most), 1.0)  # two empty texts are alike
+
+
 def _add_bonus_at(
     at: NDArray[np.intp], scores: NDArray[np.float64], queries: list[str], keys: list[str]
 ) -> None:

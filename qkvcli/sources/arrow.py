@@ -13,7 +13,15 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from pyarrow import types
 
-from qkvcli.blocks import Categories, Columns, Record, casefold_all, categories, number_text
+from qkvcli.blocks import (
+    Categories,
+    Columns,
+    Outline,
+    Record,
+    casefold_all,
+    categories,
+    number_text,
+)
 from qkvcli.errors import InputError, UsageError
 from qkvcli.sources import NUMBER, TEXT, numbers
 from qkvcli.sources.arrays import WHOLE_CAP
@@ -225,6 +233,19 @@ class ArrowBlock:
             return True
         wanted = pa.array(list(keys), pa.string())
         return "" in wanted.to_pylist() or bool(pc.any(pc.is_in(column, wanted)).as_py())
+
+    def outline(self) -> Outline | None:
+        """Return how long text keys are and where their letters lie."""
+        column = self._column(self.fields.key[0].name)
+        if len(self.fields.key) > 1 or not types.is_string(column.type):
+            return None
+        texts = pa.concat_arrays(column.chunks)
+        _, offsets, letters = texts.buffers()
+        if letters is None:
+            return None
+        ends = np.frombuffer(offsets, np.int32)[texts.offset : texts.offset + len(texts) + 1]
+        places = ends.astype(np.intp)
+        return Outline.of(letters.to_pybytes(), places[:-1], places[1:])
 
     @cached_property
     def numbers(self) -> NDArray[np.floating]:

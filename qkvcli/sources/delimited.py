@@ -8,12 +8,13 @@ import os
 import re
 from contextlib import closing
 from dataclasses import dataclass
-from functools import cache, cached_property
+from functools import cached_property
 from itertools import chain
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, NamedTuple, NoReturn
 
+from qkvcli.blocks import Outline
 from qkvcli.errors import InputError, UsageError
-from qkvcli.sources import streams
+from qkvcli.sources import numbers, streams
 from qkvcli.sources.table import Layout, ListCells, TableBlock, TableOptions, layout
 
 if TYPE_CHECKING:
@@ -51,11 +52,13 @@ class DelimitedCells:
     first_line: int
     dialect: Dialect
     place: streams.Place | None = None
+    line_ends: int | None = None  # where they were counted before
 
     def __getstate__(self) -> dict[str, object]:
         """Leave behind what was worked out, and the bytes too where they lie in a file."""
         kept = {"first_line": self.first_line, "dialect": self.dialect, "place": self.place}
-        return {"data": b"" if self.place else self.data, "_count": self._count, **kept}
+        data = b"" if self.place else self.data
+        return {"data": data, "_count": self._count, "line_ends": None, **kept}
 
     def load(self) -> None:
         """Read the bytes again where they were left behind."""
@@ -68,7 +71,9 @@ class DelimitedCells:
 
     @cached_property
     def _count(self) -> int:
-        return _count(self.data, b"\n") if self._is_lines else len(self._cells)
+        if not self._is_lines:
+            return len(self._cells)
+        return _count(self.data, b"\n") if self.line_ends is None else self.line_ends
 
     @cached_property
     def _is_lines(self) -> bool:
@@ -81,18 +86,35 @@ class DelimitedCells:
             self.data = self.data.replace(b"\r\n", b"\n")
         if self.data[-1:] != b"\n":
             self.data += b"\n"
+            self.line_ends = None
         return b"\r" not in self.data and not _has_blank_line(self.data)
 
-    @cached_property
+    @property
     def _plain(self) -> bool:
         """Whether a record is a line of the header's width, and a delimiter always ends a cell."""
+        return self._ends is not None
+
+    @cached_property
+    def _ends(self) -> NDArray[np.intp] | None:
+        """Where each cell ends, of shape (K, width), if every record is a line of that many."""
         if not self._is_lines:
-            return False
-        delimiter = self.dialect.delimiter.encode()
-        if self.dialect.width == 1:
-            return delimiter not in self.data
-        record = delimiter * (self.dialect.width - 1) + b"\n"
-        return self.data.translate(None, _all_but(delimiter)) == record * len(self)
+            return None
+        import numpy as np
+
+        data, width = self._bytes, self.dialect.width
+        is_end = data == _LINE_END
+        is_end |= data == ord(self.dialect.delimiter)
+        found = np.flatnonzero(is_end)
+        if len(found) != len(self) * width:
+            return None
+        ends = found.reshape(-1, width)
+        return ends if (data[ends[:, -1]] == _LINE_END).all() else None
+
+    @property
+    def _bytes(self) -> NDArray[np.uint8]:
+        import numpy as np
+
+        return np.frombuffer(self.data, np.uint8)
 
     def may_hold(self, cells: Iterable[str]) -> bool:
         """Return False where none of these texts can be a cell, found by a search of the bytes.
@@ -106,6 +128,30 @@ class DelimitedCells:
         if self.dialect.guessed and width == 1 and (b";" in self.data or b"\t" in self.data):
             return True
         return any(cell.encode() in self.data for cell in cells)
+
+    def outline(self, position: int) -> Outline | None:
+        """Return how long the cells of a column are and where their letters lie."""
+        ends, width = self._ends, self.dialect.width
+        if ends is None or not _is_utf8(self.data) or (self.dialect.guessed and width == 1):
+            return None
+        starts = ends[:, position - 1] + 1
+        if position == 0:
+            starts[1:], starts[0] = ends[:-1, -1] + 1, 0
+        return Outline.of(self.data, starts, ends[:, position])
+
+    def first_mismatch(self, position: int, grammar: str) -> int | None:
+        """Return the first row whose cell of a column is no finite number by a grammar."""
+        if self._plain and not (self.dialect.guessed and self.dialect.width == 1):
+            sign = re.escape(self.dialect.delimiter)
+            other = rf"[^{sign}\n]*+"
+            before, after = rf"(?:{other}{sign}){{{position}}}", rf"(?:{sign}{other})*+"
+            found = re.match(rf"(?:{before}{numbers.SURE[grammar]}{after}\n)*+", self._text)
+            if found and found.end() == len(self._text):
+                return None
+            row = self._text.count("\n", 0, found.end() if found else 0)
+            if numbers.mismatches([self.row(row)[position]], grammar):
+                return row
+        return self._cells.first_mismatch(position, grammar)
 
     def _refuse_byte(self, byte: bytes, message: str) -> NoReturn:
         line = self.first_line + self.data.count(b"\n", 0, self.data.index(byte))
@@ -146,18 +192,12 @@ class DelimitedCells:
 
     def row(self, position: int) -> list[str]:
         """Return one row."""
-        if self._plain and "_cells" not in vars(self):
-            ends = self._line_ends
+        if self._ends is not None and "_cells" not in vars(self):
+            ends = self._ends[:, -1]
             line = self.data[ends[position - 1] + 1 if position else 0 : ends[position]]
             text = streams.decode(line, self.dialect.name, self.first_line + position)
             return text.split(self.dialect.delimiter)
         return self._cells.row(position)
-
-    @cached_property
-    def _line_ends(self) -> NDArray[np.intp]:
-        import numpy as np
-
-        return np.flatnonzero(np.frombuffer(self.data, np.uint8) == _LINE_END)
 
     def line(self, row: int) -> int:
         """Return the line of the file on which a row starts."""
@@ -202,12 +242,6 @@ def _has_blank_line(data: bytes) -> bool:
 
     ends = np.frombuffer(data, np.uint8) == _LINE_END
     return bool(ends[:1].any() or (ends[1:] & ends[:-1]).any())
-
-
-@cache
-def _all_but(delimiter: bytes) -> bytes:
-    """Return every byte but a delimiter and the line end."""
-    return bytes(set(range(256)) - set(delimiter + b"\n"))
 
 
 def _is_utf8(data: bytes) -> bool:
@@ -303,38 +337,60 @@ def _refuse_other_delimiter(cells: ListCells, dialect: Dialect) -> None:
                 raise InputError(message, f"{dialect.name}:{cells.line(row)}")
 
 
-def runs(parts: Iterator[bytes], name: str) -> Iterator[tuple[bytes, int]]:
-    """Cut a stream of bytes into runs of whole records, each with its first line's number.
+class Run(NamedTuple):
+    """Whole records as bytes: the line of the first, how many line ends, where they start."""
+
+    data: bytes
+    line: int = 1
+    line_ends: int = 0
+    offset: int = 0
+
+    def without(self, size: int, lines: int) -> Run:
+        """Return the run without its first bytes, which are so many lines."""
+        left = self.line_ends - self.data.count(b"\n", 0, size)
+        return Run(self.data[size:], self.line + lines, left, self.offset + size)
+
+    @property
+    def is_blank(self) -> bool:
+        """Whether there is nothing but line ends."""
+        return _NOT_BLANK.search(self.data) is None
+
+
+_NOT_BLANK = re.compile(rb"[^\r\n]")
+
+
+def runs(parts: Iterator[bytes], name: str, offset: int = 0) -> Iterator[Run]:
+    """Cut a stream of bytes, which starts at an offset of its file, into runs of whole records.
 
     A line end outside quotes is one before which the number of quotes is even.
     """
     held, line = b"", 1
     for part in parts:
-        data = held + part
-        cut = _last_record_end(data)
-        if cut:
-            run = data[:cut]
-            yield run, line
-            line += _count(run, b"\n")
-        held = data[cut:]
+        data, held = _cut(held, part)
+        if data:
+            run = Run(data, line, _count(data, b"\n"), offset)
+            yield run
+            line, offset = line + run.line_ends, offset + len(data)
         if len(held) > FIELD_CAP:
             message = f"a record is longer than {FIELD_CAP >> 20} MiB; is a quote unbalanced?"
             raise InputError(message, f"{name}:{line}")
     if held:
-        yield held, line
+        yield Run(held, line, held.count(b"\n"), offset)
 
 
-def _with_ends(parts: Iterator[tuple[bytes, int]], offset: int) -> Iterator[tuple[bytes, int, int]]:
-    """Add to each run that holds anything where in the file it ends."""
-    for data, line in parts:
-        offset += len(data)
-        if data.strip(b"\r\n"):
-            yield data, line, offset
+def _cut(held: bytes, part: bytes) -> tuple[bytes, bytes]:
+    """Return the whole records of what was held and what comes now, and the rest."""
+    if b'"' in part or b'"' in held:
+        data = held + part
+        end = _last_record_end(data)
+        return data[:end], data[end:]
+    end = part.rfind(b"\n") + 1
+    if not end:
+        return b"", held + part
+    return b"".join((held, memoryview(part)[:end])), part[end:]  # copied once
 
 
 def _last_record_end(data: bytes) -> int:
-    if b'"' not in data:
-        return data.rfind(b"\n") + 1
     odd = data.count(b'"') % 2
     end = len(data)
     while (found := data.rfind(b"\n", 0, end)) >= 0:
@@ -386,27 +442,26 @@ class DelimitedSource:
     def _runs(self) -> Generator[DelimitedCells, None, None]:
         text = streams.chunks(self._path, self._options.encoding)
         start = streams.start_in_file(self._path, self._options.encoding)
-        parts = _with_ends(runs(text, self.name), start or 0)
-        data, line, end = next(parts, (b"", 1, 0))
-        declared = self._declared_delimiter(data)
+        parts = (run for run in runs(text, self.name, start or 0) if not run.is_blank)
+        first = next(parts, Run(b""))
+        declared = self._declared_delimiter(first.data)
         if declared:
-            data, line = data[declared:], line + 1
-            if not data.strip(b"\r\n"):
-                data, line, end = next(parts, (b"", line, end))
-        record, size, lines = self._first_record(data, line)
+            first = first.without(declared, 1)
+            if first.is_blank:
+                first = next(parts, first)
+        record, size, lines = self._first_record(first)
         guessed = not declared and self._options.delimiter is None
         dialect = Dialect(self.name, self._delimiter, len(record), guessed)
         if self._options.header:
-            self._names = _checked_header(record, self.name, line)
-            data, line = data[size:], line + lines
+            self._names = _checked_header(record, self.name, first.line)
+            first = first.without(size, lines)
         else:
             self._names = tuple(str(i + 1) for i in range(len(record)))
-        for run, at, to in chain([(data, line, end)], parts):
-            place = None
-            if start is not None:
-                place = streams.Place(os.path.abspath(self._path), to - len(run), len(run))
-            cells = DelimitedCells(run, at, dialect, place)
-            if run.strip(b"\r\n") and len(cells):
+        path = os.path.abspath(self._path)
+        for run in chain([first], parts):
+            place = None if start is None else streams.Place(path, run.offset, len(run.data))
+            cells = DelimitedCells(run.data, run.line, dialect, place, run.line_ends)
+            if not run.is_blank and len(cells):
                 yield cells
 
     def _declared_delimiter(self, data: bytes) -> int:
@@ -418,22 +473,26 @@ class DelimitedSource:
             self._delimiter = found[1].decode()
         return found.end()
 
-    def _first_record(self, data: bytes, line: int) -> tuple[list[str], int, int]:
+    def _first_record(self, run: Run) -> tuple[list[str], int, int]:
         """Return the first record, its length in bytes and how many lines it takes."""
-        if not data.strip(b"\r\n"):
+        if run.is_blank:
             message = "is empty; a table needs a header and rows"
             raise InputError(message, self.name)
+        data, line = run.data, run.line
         if b"\0" in data:
             at = line + data.count(b"\n", 0, data.index(b"\0"))
             message = "a NUL byte; is this a text file?"
             raise InputError(message, f"{self.name}:{at}")
         csv.field_size_limit(FIELD_CAP)
-        text = io.StringIO(streams.decode(data, self.name, line), newline="")
+        text = io.TextIOWrapper(io.BytesIO(data), "utf-8", newline="")  # decoded as it is read
         reader = csv.reader(text, delimiter=self._delimiter, strict=True)
         try:
             record = next(row for row in reader if row)
         except csv.Error as error:
             raise InputError(_csv_reason(error), f"{self.name}:{line}") from None
+        except UnicodeDecodeError:
+            streams.decode(data, self.name, line)  # which names the line
+            raise
         text.seek(0)
         header = "".join(text.readline() for _ in range(reader.line_num))
         _refuse_stray_quote(header, line, self._delimiter, self.name)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, NoReturn, Protocol
 
-from qkvcli.blocks import Categories, Columns, Record, casefold_all, categories
+from qkvcli.blocks import Categories, Columns, Outline, Record, casefold_all, categories
 from qkvcli.errors import InputError, UsageError, did_you_mean
 from qkvcli.sources import NUMBER, TEXT, numbers
 
@@ -71,6 +71,12 @@ class Cells(Protocol):
     def may_hold(self, cells: Iterable[str]) -> bool:
         """Return False where it is cheap to see that none of these texts is a cell."""
 
+    def outline(self, position: int) -> Outline | None:
+        """Return what can be seen of a column without making strings, where that is cheap."""
+
+    def first_mismatch(self, position: int, grammar: str) -> int | None:
+        """Return the first row whose cell of a column is no finite number by a grammar."""
+
     def row(self, position: int) -> Sequence[str]:
         """Return one row."""
 
@@ -107,6 +113,13 @@ class ListCells:
     def may_hold(self, cells: Iterable[str]) -> bool:  # noqa: ARG002
         """Return True: looking for a cell here is as cheap as it gets."""
         return True
+
+    def outline(self, position: int) -> None:
+        """Return nothing: the cells are strings already."""
+
+    def first_mismatch(self, position: int, grammar: str) -> int | None:
+        """Return the first row whose cell of a column is no finite number by a grammar."""
+        return numbers.first_mismatch(self.column(position), grammar)
 
     def row(self, position: int) -> list[str]:
         """Return one row."""
@@ -174,6 +187,10 @@ class TableBlock:
     def may_hold(self, keys: Iterable[str]) -> bool:
         """Return False where it is cheap to see that none of these texts is a key."""
         return len(self.layout.key) > 1 or self.cells.may_hold(keys)
+
+    def outline(self) -> Outline | None:
+        """Return what can be seen of text keys without making strings, where that is cheap."""
+        return self.cells.outline(self.layout.key[0]) if len(self.layout.key) == 1 else None
 
     @cached_property
     def numbers(self) -> NDArray[np.float64]:
@@ -323,16 +340,17 @@ def find_column(column: str, names: Sequence[str], option: str, name: str) -> in
 def _is_numeric(first: Cells, position: int, role: str, wanted: str | None, name: str) -> bool:
     if wanted == TEXT:
         return False
-    cells = first.column(position)
     grammar = numbers.PLAIN if role == "key" and wanted is None else numbers.NUMBER
-    row = numbers.first_mismatch(cells, grammar)
+    row = first.first_mismatch(position, grammar)
     if row is None:
         return True
+    cell = first.row(row)[position]
     if wanted == NUMBER:
-        refuse_number(cells[row], f"{name}:{first.line(row)}", role)
+        refuse_number(cell, f"{name}:{first.line(row)}", role)
     # Numbers, and what was surely meant as numbers, are a column of numbers with a mistake in it.
-    if numbers.mistaken(cells[row]):
+    if numbers.mistaken(cell):
+        cells = first.column(position)
         odd = numbers.mismatches(cells, grammar)
         if len(odd) < len(cells) and all(numbers.mistaken(cells[i]) for i in odd):
-            refuse_number(cells[row], f"{name}:{first.line(row)}", role)
+            refuse_number(cell, f"{name}:{first.line(row)}", role)
     return False

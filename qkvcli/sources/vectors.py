@@ -117,6 +117,9 @@ class VectorBlock:
         del keys
         return True
 
+    def outline(self) -> None:
+        """Return nothing: vectors have no letters."""
+
     def pick_numbers(self, rows: Sequence[int]) -> NDArray[np.floating]:
         """Return some rows of ``numbers``."""
         return self.numbers[list(rows)]

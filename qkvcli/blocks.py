@@ -143,6 +143,17 @@ class Outline:
         pairs = zip(starts.tolist(), ends.tolist(), strict=True)
         return [self.data[start:end].decode() for start, end in pairs]
 
+    def equal(self, text: str) -> NDArray[np.intp]:
+        """Return which keys are this text, by their positions."""
+        import numpy as np
+
+        wanted = text.encode()
+        data = np.frombuffer(self.data, np.uint8)
+        rows = np.flatnonzero(self.lengths == len(wanted))
+        for place, byte in enumerate(wanted):
+            rows = rows[data[self.starts[rows] + place] == byte]
+        return rows
+
     def begins(self, letters: str) -> NDArray[np.bool_]:
         """Return whether the first letter of each key is among these, of shape (K,)."""
         import numpy as np

@@ -384,6 +384,38 @@ def test_a_block_travels_light_and_is_itself_again(
             assert (one.start, one.keys) == (other.start, other.keys)
 
 
+def test_the_first_block_is_short_and_the_rest_follows(put: Any, monkeypatch: Any) -> None:
+    monkeypatch.setattr(delimited, "_FIRST", 64)
+    for text in (NAMES + "x,y\n" * 500, (NAMES + "x,y\n" * 500).replace("\n", "\r\n")):
+        sent: list[Any] = list(open_table(put("t.csv", text), TableOptions()).blocks())
+        assert len(sent) == (1 if "\r" in text else 2)
+        assert sent[-1].start == (0 if "\r" in text else len(sent[0]))
+        found = [pickle.loads(pickle.dumps(block)).load() for block in sent]
+        wanted = [line.split(",") for line in text.split()[1:]]
+        rows = [[*r.key, *r.value] for b in found for r in b.records(range(len(b)))]
+        assert rows == wanted
+        lines = [b.cells.line(i) for b in sent for i in range(len(b))]
+        assert lines == list(range(2, len(wanted) + 2))
+
+
+def test_keys_are_found_without_strings(put: Any) -> None:
+    path = put("t.csv", "v,name,w\na,Li,1\nLi,Lix,2\nb,é,3\nc,Li,4\nd,,5\ne,xLi,\n")
+    (block,) = blocks(path, key=("name",))[1]
+    seen: Any = block.outline()
+    assert [seen.equal(text).tolist() for text in ("Li", "é", "", "lI", "i")] == [
+        [0, 3],
+        [2],
+        [4],
+        [],
+        [],
+    ]
+    assert seen.is_odd.tolist() == [False, False, True, False, False, False]
+    assert seen.keys(np.array([2, 1])) == ["é", "Lix"]
+    for text in ('k,v\n"a",b\n', "k,v\n\na,b\n"):  # not plain: records are not just lines
+        assert blocks(put("u.csv", text))[1][0].outline() is None
+    assert blocks(put("w.csv", b"k,v\na,\xff\n"))[1][0].outline() is None  # nor is it UTF-8
+
+
 @pytest.mark.parametrize("encoding", ["latin-1", "utf-16-le", "utf-8"])
 def test_a_block_in_another_encoding_travels_too(put: Any, encoding: str) -> None:
     path = put("t.csv", "name,v\nJosé,é\nÉva,1\n".encode(encoding))

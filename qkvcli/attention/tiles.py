@@ -128,12 +128,27 @@ def _equal_texts(block: Block, queries: Queries, *, every_row: bool) -> Tile:
     wanted: dict[str, list[int]] = {}
     for column, text in enumerate(_texts(queries.keys)):
         wanted.setdefault(text, []).append(column)
-    keys = _texts(block.keys) if every_row or block.may_hold(wanted) else []
-    hits = [row for row, key in enumerate(keys) if key in wanted]
-    scores = np.full((len(keys) if every_row else len(hits), len(queries)), -np.inf)
-    for at, row in enumerate(hits):
-        scores[row if every_row else at, wanted[keys[row]]] = 1.0
-    return Tile(slice(0, len(keys)) if every_row else np.array(hits, np.intp), scores)
+    hits = _hits(block, list(wanted))
+    rows = np.sort(np.concatenate([np.empty(0, np.intp), *hits.values()]))
+    scores = np.full((len(block) if every_row else len(rows), len(queries)), -np.inf)
+    for text, equal in hits.items():
+        places = equal if every_row else np.searchsorted(rows, equal)
+        scores[places[:, None], wanted[text]] = 1.0
+    return Tile(slice(0, len(block)) if every_row else rows, scores)
+
+
+def _hits(block: Block, texts: list[str]) -> dict[str, NDArray[np.intp]]:
+    """Return for each text the rows whose key it is, if it is any row's."""
+    if not block.may_hold(texts):
+        return {}
+    outline = block.outline() if len(texts) <= _LOOKS else None
+    if outline is not None:
+        return {text: outline.equal(text) for text in texts}
+    hits: dict[str, list[int]] = {text: [] for text in texts}
+    for row, key in enumerate(_texts(block.keys)):
+        if key in hits:
+            hits[key].append(row)
+    return {text: np.array(rows, np.intp) for text, rows in hits.items()}
 
 
 def _vector_tiles(block: Block, queries: Queries, plan: Plan, floor: Floor) -> Iterator[Tile]:

@@ -28,6 +28,10 @@ if TYPE_CHECKING:
 FIELD_CAP = 16 << 20
 """How long one record, and so one field, may be: 16 MiB."""
 _LINE_END = ord("\n")
+_FIRST = 1 << 16
+"""How large the first block is: what it finds may spare work on all others."""
+_SLICE = 1 << 17
+"""How many bytes are compared at a time where several comparisons are to meet in a cache."""
 
 
 @dataclass(frozen=True)
@@ -145,10 +149,11 @@ class DelimitedCells:
             sign = re.escape(self.dialect.delimiter)
             other = rf"[^{sign}\n]*+"
             before, after = rf"(?:{other}{sign}){{{position}}}", rf"(?:{sign}{other})*+"
-            found = re.match(rf"(?:{before}{numbers.SURE[grammar]}{after}\n)*+", self._text)
-            if found and found.end() == len(self._text):
+            line = rf"{before}{numbers.SURE[grammar]}{after}\n"
+            found = re.match(f"(?:{line})*+".encode(), self.data)
+            if found and found.end() == len(self.data):
                 return None
-            row = self._text.count("\n", 0, found.end() if found else 0)
+            row = self.data.count(b"\n", 0, found.end() if found else 0)
             if numbers.mismatches([self.row(row)[position]], grammar):
                 return row
         return self._cells.first_mismatch(position, grammar)
@@ -176,6 +181,19 @@ class DelimitedCells:
         if self.dialect.guessed and width == 1:
             _refuse_other_delimiter(cells, self.dialect)
         return cells
+
+    def parted(self, size: int) -> tuple[DelimitedCells, ...]:
+        """Return the first rows, in about so many bytes, and the others; or all, if not plain."""
+        at = self.data.rfind(b"\n", 0, size) + 1
+        as_read = self.place is None or self.place.length == len(self.data)
+        if not at or len(self.data) < 2 * size or not (self._plain and as_read):
+            return (self,)
+        before, after = (None, None) if self.place is None else self.place.parted(at)
+        line = self.first_line + self.data.count(b"\n", 0, at)
+        return (
+            DelimitedCells(self.data[:at], self.first_line, self.dialect, before),
+            DelimitedCells(self.data[at:], line, self.dialect, after),
+        )
 
     def column(self, position: int) -> list[str]:
         """Return one column."""
@@ -212,20 +230,26 @@ class DelimitedCells:
         import numpy as np
 
         spelled = b"0123456789-.\n" if plain else b"0123456789-.+eE\n"
-        if not self._plain or self.data.translate(None, spelled + self.dialect.delimiter.encode()):
+        # Of all columns that reader sees for itself that every record has as many.
+        every = len(positions) == self.dialect.width
+        if not (self._is_lines if every else self._plain):
+            return None
+        if self.data.translate(None, spelled + self.dialect.delimiter.encode()):
             return None
         if plain and _has_leading_zero(self.data):
             return None
         try:
             found: NDArray[np.float64] = np.loadtxt(
-                self._text.split("\n"),
+                io.BytesIO(self.data),
                 delimiter=self.dialect.delimiter,
-                usecols=positions,
+                usecols=None if every else positions,
                 ndmin=2,
                 comments=None,
             )
         except ValueError:
             return None  # a cell such as '' or '--1', which the general way names
+        if every and list(positions) != list(range(len(positions))):
+            found = found[:, positions]
         return found if np.isfinite(found).all() else None
 
 
@@ -252,14 +276,25 @@ def _is_utf8(data: bytes) -> bool:
 
 
 def _has_leading_zero(data: bytes) -> bool:
+    """Whether a zero starts a number, of nothing but numbers, and a digit follows it."""
     import numpy as np
 
     array = np.frombuffer(data, np.uint8)
-    digit = (array - np.uint8(ord("0"))) < 10  # noqa: PLR2004
-    point = array == ord(".")
-    starts = ~(digit | point)  # a delimiter, a line end or a sign
-    zeros = (array[1:-1] == ord("0")) & starts[:-2] & digit[2:]
-    return bool(zeros.any()) or (array[0] == ord("0") and len(array) > 1 and bool(digit[1]))
+    if array[:1] == ord("0") and ((array[1:2] - np.uint8(ord("0"))) < 10).any():  # noqa: PLR2004
+        return True
+    return any(
+        _zero_and_digit(array[start : start + _SLICE + 2]) for start in range(0, len(array), _SLICE)
+    )
+
+
+def _zero_and_digit(array: NDArray[np.uint8]) -> bool:
+    """Whether a delimiter, a line end or a sign comes before a zero, and a digit after it."""
+    digit = (array - 48) < 10  # noqa: PLR2004
+    found = array[1:-1] == ord("0")
+    found &= digit[2:]
+    found &= ~digit[:-2]
+    found &= array[:-2] != ord(".")
+    return bool(found.any())
 
 
 def _parse(text: str, first_line: int, dialect: Dialect) -> tuple[list[list[str]], list[int]]:
@@ -423,14 +458,12 @@ class DelimitedSource:
         if self._first is None:  # read before
             self._stream = self._runs()
             self._first = self._next_run()
-        cells: DelimitedCells | None
-        cells, self._first = self._first, None
+        first, self._first = self._first.parted(_FIRST), None
         start = 0
         with closing(self._stream) as stream:
-            while cells is not None:
+            for cells in chain(first, stream):
                 yield TableBlock(start, self._layout, cells)
                 start += len(cells)
-                cells = next(stream, None)
 
     def _next_run(self) -> DelimitedCells:
         first = next(self._stream, None)

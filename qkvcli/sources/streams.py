@@ -225,6 +225,10 @@ class Place(NamedTuple):
     offset: int
     length: int
 
+    def parted(self, at: int) -> tuple[Place, Place]:
+        """Return the first bytes, so many of them, and the others."""
+        return self._replace(length=at), Place(self.path, self.offset + at, self.length - at)
+
 
 def start_in_file(path: str, encoding: str | None = None) -> int | None:
     """Return where in a file its text starts, or None where ``chunks`` yields other bytes.

@@ -307,10 +307,16 @@ def layout(names: Sequence[str], first: Cells, options: TableOptions, name: str)
     if not value:
         # A bare list of keys is its own values, as in self-attention.
         value = tuple(i for i in range(len(names)) if i not in key) or key
-    kinds = [_is_numeric(first, i, "key", options.key_type, name) for i in key]
-    numeric = [
-        i for i, at in enumerate(value) if _is_numeric(first, at, "value", options.value_type, name)
-    ]
+    # A table of nothing but numbers is known at once.
+    plain = first.matrix(range(len(names)), plain=True) is not None
+
+    def is_numeric(position: int, role: str, wanted: str | None) -> bool:
+        if plain:
+            return wanted != TEXT
+        return _is_numeric(first, position, role, wanted, name)
+
+    kinds = [is_numeric(i, "key", options.key_type) for i in key]
+    numeric = [i for i, at in enumerate(value) if is_numeric(at, "value", options.value_type)]
     columns = Columns(
         tuple(names[i] for i in key), tuple(names[i] for i in value), all(kinds), tuple(numeric)
     )

@@ -141,7 +141,8 @@ class _Folding:
         texts, values = self._texts_of(tile), self._numbers_of(tile)
         if not self._plan.jacobian:
             self._accumulator.pool_text(texts, self._plan.label_cap)
-            self._accumulator.add(tile.scores, values, [text.codes for text in texts])
+            codes = [text.codes for text in texts]
+            self._accumulator.add(tile.scores, values, codes, tile.lowest)
             return
         accumulator = self._new_accumulator()
         accumulator.pool_text(texts, self._plan.label_cap)

@@ -197,15 +197,21 @@ class Accumulator:
         scores: NDArray[np.floating],
         values: NDArray[np.floating],
         codes: list[NDArray[np.intp]],
+        lowest: float | None = None,
     ) -> NDArray[np.floating]:
         """Add a tile: scores (K, Q), which are overwritten, values (K, Dv) and codes of texts.
+
+        The least of the scores, ``lowest``, need not be looked for where it is known.
 
         Returns
         -------
         ndarray
             The weights (K, Q) relative to the peaks as they are now.
         """
-        weights = self._level_weights(scores) if self._level else self._softmax_weights(scores)
+        if self._level:
+            weights = self._level_weights(scores)
+        else:
+            weights = self._softmax_weights(scores, lowest)
         self._mass += constants(1.0, len(weights), weights.dtype) @ weights
         if values.shape[1]:
             self._total += weights.T @ values
@@ -218,7 +224,9 @@ class Accumulator:
         np.isfinite(scores, out=scores, casting="unsafe")
         return scores
 
-    def _softmax_weights(self, scores: NDArray[np.floating]) -> NDArray[np.floating]:
+    def _softmax_weights(
+        self, scores: NDArray[np.floating], lowest: float | None
+    ) -> NDArray[np.floating]:
         if scores.dtype == np.float32 and not UNITS[0] < self._unit < UNITS[1]:
             scores = scores.astype(np.float64)
         self._set_peaks(scores)
@@ -229,7 +237,8 @@ class Accumulator:
             with np.errstate(over="ignore"):
                 scores *= self._unit
         hidden = np.isneginf(scores) if self._bounded else None
-        self._clamp(scores)
+        if lowest is None or (lowest - self._peak.max()) * self._unit < _CLAMP[scores.itemsize]:
+            self._clamp(scores)
         weights = scores if self._moment is None else np.empty_like(scores)
         np.exp2(scores, out=weights)
         if hidden is not None:

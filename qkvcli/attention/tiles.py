@@ -33,10 +33,14 @@ is few."""
 
 
 class Tile(NamedTuple):
-    """Scores of shape (K, Q) of the rows ``rows`` of a block, which may be overwritten."""
+    """Scores of shape (K, Q) of the rows ``rows`` of a block, which may be overwritten.
+
+    ``lowest`` is the least of them, where it was looked at.
+    """
 
     rows: slice | NDArray[np.intp]
     scores: NDArray[np.floating]
+    lowest: float | None = None
 
 
 def folds_factor(plan: Plan, queries: Queries) -> bool:
@@ -165,20 +169,29 @@ def _vector_tiles(block: Block, queries: Queries, plan: Plan, floor: Floor) -> I
         part = np.asarray(keys[rows], dtype)
         held = out[: len(part)]
         scores = _vector_scores(part, vectors, score, plan, held, mend=queries.is_wide)
+        lowest = None
         if plan.score is not None and not queries.is_wide:
-            _refuse_infinite(scores, part, plan)
-        yield Tile(rows, scores)
+            lowest = _lowest_if_finite(scores, part, plan)
+        yield Tile(rows, scores, lowest if plan.mask is None else None)
 
 
-def _refuse_infinite(scores: NDArray[np.floating], keys: NDArray[np.floating], plan: Plan) -> None:
-    """Find what the sums and lists would not: scores of −∞ by overflow or an infinite key."""
+def _lowest_if_finite(
+    scores: NDArray[np.floating], keys: NDArray[np.floating], plan: Plan
+) -> float | None:
+    """Find what the sums and lists would not: scores of −∞ by overflow or an infinite key.
+
+    Return the least score, if that is what was looked at.
+    """
     if plan.weighting.mode in (EXACT, AVERAGE) or (plan.score and plan.score.has_bounds):
-        return
+        return None
     if plan.listed or plan.mask is not None or scores.shape[1] <= keys.shape[1]:
-        if not scores.min(initial=0) > -np.inf:  # which NaN is not either
+        lowest = float(scores.min(initial=0))
+        if not lowest > -np.inf:  # which NaN is not either
             raise NotFiniteError
-    elif not np.isfinite(constants(1.0, len(keys), keys.dtype) @ keys).all():
+        return lowest
+    if not np.isfinite(constants(1.0, len(keys), keys.dtype) @ keys).all():
         raise NotFiniteError  # the keys are fewer numbers to look at than the scores
+    return None
 
 
 def _vector_scores(  # noqa: PLR0913 - two sides, and how they meet

@@ -84,7 +84,8 @@ class Score:
             There is no such score; see ``takes_factor``.
         """
         if self.is_product:
-            return self, queries * queries.dtype.type(factor)
+            scale = math.sqrt(queries.shape[1]) if self.name == "scaled-dot" else 1.0
+            return replace(self, name="dot"), queries * queries.dtype.type(factor / scale)
         if self.name == "gaussian":
             narrower = tuple(h / math.sqrt(factor) for h in self.bandwidth)
             return replace(self, bandwidth=narrower), queries

@@ -50,8 +50,9 @@ def vector_scores(
         length 0 is 0.
     """
     if name in ("dot", "scaled-dot"):
-        scale = 1 / math.sqrt(queries.shape[1]) if name == "scaled-dot" else 1.0
-        return np.matmul(keys, (queries * queries.dtype.type(scale)).T, out=out)
+        if name == "scaled-dot":
+            queries = queries * queries.dtype.type(1 / math.sqrt(queries.shape[1]))
+        return np.matmul(keys, queries.T, out=out)
     if name == "cosine":
         return _cosine(queries, keys, out)
     if name == "gaussian" and len(set(bandwidth)) == 1:

@@ -30,7 +30,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Plan", "State", "finish", "merge", "summarise"]
 
-_OVERFLOW = "a score or a sum overflows a double; scale the keys, queries or values down"
+_OVERFLOW = (
+    "a score or a sum overflows a double; scale the keys, queries or values down, or widen a kernel"
+)
 
 
 @dataclass(frozen=True, eq=False)

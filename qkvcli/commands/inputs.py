@@ -82,7 +82,12 @@ def check_ways(
 
 
 def queries(
-    database: Database, words: Sequence[str] | None, file: str | None, *, own: bool
+    database: Database,
+    words: Sequence[str] | None,
+    file: str | None,
+    encoding: str | None,
+    *,
+    own: bool,
 ) -> list[Queries] | None:
     """Return the queries of each head, or None where none were asked."""
     from qkvcli.sources import queries as read
@@ -92,7 +97,7 @@ def queries(
     if words == [streams.STDIN]:
         file = streams.STDIN
     if file is not None:
-        return read.queries_from_file(database, file)
+        return read.queries_from_file(database, file, encoding)
     if words:
         return [read.asked(database, words)] * len(database.heads)
     if database.queries is not None:

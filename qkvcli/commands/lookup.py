@@ -112,7 +112,7 @@ def lookup(  # noqa: PLR0913 - one parameter an option
     context.with_resource(runners.running(processes, scheduler))
     twice, rule = own or weights is not None, not isinstance(request.bandwidth, tuple)
     database = inputs.open_(data, table, keys, values, labels, twice=twice, rule=rule)
-    asked = inputs.queries(database, query, queries, own=own)
+    asked = inputs.queries(database, query, queries, encoding, own=own)
     if asked is None:
         message = "no query; give one or more, - for stdin, --queries FILE or --self"
         raise UsageError(message)

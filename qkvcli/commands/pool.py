@@ -115,7 +115,7 @@ def pool(  # noqa: PLR0913 - one parameter an option
     )
     context.with_resource(runners.running(processes, scheduler))
     database = inputs.open_(data, table, keys, values, labels, twice=True)
-    asked = inputs.queries(database, query, queries, own=own)
+    asked = inputs.queries(database, query, queries, encoding, own=own)
     settled = settle(database, asked, request)
     matrix = None
     if sink.weights is not None:  # over the cap it is refused here, before any work

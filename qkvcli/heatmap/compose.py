@@ -30,7 +30,8 @@ from qkvcli.heatmap.picture import (
 from qkvcli.heatmap.ranges import numbers
 from qkvcli.heatmap.scale import Scale, ScaleOptions, scales
 from qkvcli.heatmap.stack import Stack, check_same_shape, rollout, stack
-from qkvcli.sources.matrices import Matrices, ReadOptions, open_matrices, read_labels
+from qkvcli.sources.labels import read_labels
+from qkvcli.sources.matrices import Matrices, ReadOptions, open_matrices
 
 if TYPE_CHECKING:
     import numpy as np

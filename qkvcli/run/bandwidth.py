@@ -69,12 +69,14 @@ def by_rule(rule: str, source: Source) -> Bandwidth:
     InputError
         A column that is constant, by name; or a single row.
     """
-    count, squares = _spread(source)
-    depth = len(squares)
+    count, deviations = _deviations(source, np.float64)
+    if not (np.isfinite(deviations) & (deviations > 0)).all():
+        # Constant, or squares that are too large or too small for a double.
+        count, deviations = _deviations(source, np.longdouble)
+    depth = len(deviations)
     if count < 2:  # noqa: PLR2004
         message = f"one row has no spread for --bandwidth {rule}; give a number"
         raise InputError(message, source.name)
-    deviations = np.sqrt(squares / (count - 1))
     for column, deviation in enumerate(deviations):
         if not deviation > 0:
             names = source.columns.key
@@ -84,25 +86,26 @@ def by_rule(rule: str, source: Source) -> Bandwidth:
     factor = count ** (-1 / (depth + 4))
     if rule == "silverman":
         factor = (count * (depth + 2) / 4) ** (-1 / (depth + 4))
-    return Bandwidth(tuple((factor * deviations).tolist()), rule)
+    return Bandwidth(tuple((factor * deviations).astype(np.float64).tolist()), rule)
 
 
-def _spread(source: Source) -> tuple[int, NDArray[np.float64]]:
-    """Return n and the sums of squared deviations, by column."""
-    count, mean, squares = 0, np.zeros(1), np.zeros(1)
-    origin: NDArray[np.float64] | None = None
+def _deviations(source: Source, dtype: type[np.floating]) -> tuple[int, NDArray[np.floating]]:
+    """Return n and the standard deviation of each column."""
+    count, mean, squares = 0, np.zeros(1, dtype), np.zeros(1, dtype)
+    origin: NDArray[np.floating] | None = None
     for reference in source.blocks():
         block = reference.load()
-        keys = np.array(block.keys, np.float64)
+        keys = np.array(block.keys, dtype)
         if not np.isfinite(keys).all():
             block.check()
         origin = keys[0].copy() if origin is None else origin
-        keys -= origin  # what is constant is 0, and has no spread by rounding
-        own_mean = keys.mean(axis=0)
-        own = np.square(keys - own_mean).sum(axis=0)
-        total = count + len(keys)
-        shift = own_mean - mean
-        squares = squares + own + np.square(shift) * (count * len(keys) / total)
-        mean = mean + shift * (len(keys) / total)
+        with np.errstate(over="ignore", invalid="ignore"):
+            keys -= origin  # what is constant is 0, and has no spread by rounding
+            own_mean = keys.mean(axis=0)
+            own = np.square(keys - own_mean).sum(axis=0)
+            total = count + len(keys)
+            shift = own_mean - mean
+            squares = squares + own + np.square(shift) * (count * len(keys) / total)
+            mean = mean + shift * (len(keys) / total)
         count = total
-    return count, squares
+    return count, np.sqrt(squares / max(1, count - 1))

@@ -107,6 +107,7 @@ def settle(database: Database, request: Request) -> list[Ask]:
         request.bandwidth,
         temperature,
         case_sensitive=request.case_sensitive,
+        modes=request.modes,
         threads=request.threads,
     )
     modes = tuple(dict.fromkeys(request.modes))

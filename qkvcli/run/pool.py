@@ -97,6 +97,7 @@ def settle(database: Database, queries: Sequence[Queries] | None, request: Reque
             request.bandwidth,
             temperature,
             case_sensitive=request.case_sensitive,
+            modes=(request.mode,),
             threads=request.threads,
         )
         scores = list(found)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from qkvcli.errors import UsageError
+from qkvcli.errors import InputError, UsageError
 from qkvcli.scores import KERNELS, TEXT_SCORES, Score
+from qkvcli.weights import AVERAGE, EXACT, SOFTMAX
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -67,6 +68,7 @@ def settle_scores(  # noqa: PLR0913 - what a score depends on
     temperature: float,
     *,
     case_sensitive: bool = False,
+    modes: Sequence[str] = (SOFTMAX,),
     threads: int = 1,
 ) -> tuple[list[Score], list[Bandwidth]]:
     """Return the score of each head, with the widths of kernels worked out.
@@ -79,6 +81,8 @@ def settle_scores(  # noqa: PLR0913 - what a score depends on
         A rule's name, widths, or None for Scott's rule.
     temperature
         T, at which ``cv`` judges.
+    modes
+        What the scores are for: no weight of ``exact`` and ``average`` depends on a width.
 
     Raises
     ------
@@ -102,5 +106,10 @@ def settle_scores(  # noqa: PLR0913 - what a score depends on
 
             widths.append(cross_validated(source, Score(name), temperature, threads=threads))
         else:
-            widths.append(rules.by_rule(bandwidth or "scott", source))
+            try:
+                widths.append(rules.by_rule(bandwidth or "scott", source))
+            except InputError:
+                if bandwidth is not None or not set(modes) <= {EXACT, AVERAGE}:
+                    raise
+                widths.append(rules.given((1.0,), database.depth))
     return [Score(name, found.widths) for found in widths], widths

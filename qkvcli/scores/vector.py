@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 _COLUMNS = 8
 _NEAR = 1e-3
 """What part of ‖q‖² + ‖k‖² is a distance whose rounding shows in its root."""
+_LEAST = 1e-15
 _PAIRS = 1 << 20
 """How many numbers are held at a time to work such distances out anew."""
 
@@ -55,8 +56,8 @@ def vector_scores(
         return np.matmul(keys, queries.T, out=out)
     if name == "cosine":
         return _cosine(queries, keys, out)
-    if name == "gaussian" and len(set(bandwidth)) == 1:
-        # One width: one multiplication of the tile in place of three.
+    if name == "gaussian" and len(set(bandwidth)) == 1 and _LEAST < bandwidth[0] < 1 / _LEAST:
+        # One width, whose square is a float: one multiplication of the tile in place of three.
         squares = squared_distances(queries, keys, (), out)
         squares *= -0.5 / bandwidth[0] ** 2
         return squares

@@ -69,7 +69,7 @@ def open_table(path: str, options: TableOptions | None = None) -> Source:
     from qkvcli.sources.table import TableOptions  # and with it blocks, which no help needs
 
     options = options or TableOptions()
-    form = options.format or _form_of_many(path)
+    form = options.format or form_of(path)
     if form in _COLUMNAR:
         return _open_columnar(path, options, form)
     if "://" in path:
@@ -88,10 +88,14 @@ def open_table(path: str, options: TableOptions | None = None) -> Source:
 _COLUMNAR = ("parquet", "arrow")
 
 
-def _form_of_many(path: str) -> str:
-    """Return the format by the end of a name or a pattern; a folder holds columnar files."""
+def form_of(path: str) -> str:
+    """Return the format by the end of a name or a pattern, or nothing where that says none.
+
+    A folder holds columnar files.
+    """
     end = path.lower().partition("?")[0] if "://" in path else path.lower()
     is_folder = os.path.isdir(path) or end.endswith("/") or ("://" in path and "." not in end[-9:])
+    end = end.removesuffix(".gz")
     return "parquet" if is_folder else _EXTENSIONS.get(os.path.splitext(end)[1], "")
 
 

@@ -120,8 +120,8 @@ def open_database(  # noqa: PLR0913 - what a database is made of
     InputError
         A file that cannot be read, or arrays whose shapes do not fit together.
     """
-    if keys is not None or data.lower().endswith((".npz", ".npy")):
-        return _open_arrays(data, keys, values, labels)
+    if keys is not None or _holds_arrays(data, options):
+        return _open_arrays(data, keys, values, labels, options.encoding)
     if labels is not None or values is not None:
         message = "--labels and --values go with arrays; a table names its own rows (--value COL)"
         raise UsageError(message)
@@ -137,7 +137,16 @@ def open_database(  # noqa: PLR0913 - what a database is made of
     return Database(source.name, (source,), (), kind, depth, None, files, evidence)
 
 
-def _open_arrays(data: str, keys: str | None, values: str | None, labels: str | None) -> Database:
+def _holds_arrays(data: str, options: TableOptions) -> bool:
+    if data == streams.STDIN and options.format is None:
+        return streams.peek_stdin().startswith(streams.ARRAYS)
+    return data.lower().endswith((".npz", ".npy"))
+
+
+def _open_arrays(
+    data: str, keys: str | None, values: str | None, labels: str | None, encoding: str | None
+) -> Database:
+    from qkvcli.sources.labels import labels_of
     from qkvcli.sources.shards import check_alike, pairs
     from qkvcli.sources.vectors import Head, VectorSource
 
@@ -150,7 +159,7 @@ def _open_arrays(data: str, keys: str | None, values: str | None, labels: str | 
         check_alike(shards[0].values, shards[-1].values)
         files += [file for file in (one, other) if file]
     ends = list(accumulate(shard.keys.shape[-2] for shard in shards))
-    names = tuple(read_labels(labels, ends[-1], "keys")) if labels else None
+    names = labels_of(labels, ends[-1], "keys", encoding) if labels is not None else None
     lead = shards[0].keys.shape[:-2]
     heads = tuple(
         VectorSource(
@@ -208,31 +217,3 @@ def check_numeric(array: StoredArray) -> None:
     if array.dtype.kind == "U":
         message = f"is of dtype {array.dtype}; numbers were expected"
         raise InputError(message, array.name)
-
-
-def read_labels(path: str, count: int, axis: str) -> list[str]:
-    """Read labels, one a line or a JSON list of strings, as many as the axis is long.
-
-    Raises
-    ------
-    InputError
-        Another number of labels, with both numbers.
-    """
-    is_json = path.lower().endswith(".json")
-    labels = _json_labels(path) if is_json else streams.read_lines(path)
-    if len(labels) != count:
-        message = f"{len(labels)} labels for {count} {axis}; there must be one for each"
-        raise InputError(message, streams.display_name(path))
-    return labels
-
-
-def _json_labels(path: str) -> list[str]:
-    from qkvcli.sources.records import Scanner
-
-    name = streams.display_name(path)
-    scanner = Scanner(streams.decode(streams.read_document(path), name), name)
-    found = scanner.value()
-    scanner.end("the list")
-    if not isinstance(found, list) or not all(isinstance(label, str) for label in found):
-        scanner.fail("labels are a JSON list of strings", 0)
-    return list(found)

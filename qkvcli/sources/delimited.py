@@ -248,6 +248,8 @@ class DelimitedCells:
             )
         except ValueError:
             return None  # a cell such as '' or '--1', which the general way names
+        if plain and np.abs(found).max(initial=0) >= numbers.LARGEST:
+            return None  # perhaps a whole number of too many digits
         if every and list(positions) != list(range(len(positions))):
             found = found[:, positions]
         return found if np.isfinite(found).all() else None

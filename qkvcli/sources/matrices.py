@@ -18,7 +18,7 @@ from qkvcli.sources.delimited import DelimitedCells, Dialect, checked_delimiter
 from qkvcli.sources.records import Scanner
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Sequence
 
     from numpy.typing import NDArray
 
@@ -294,42 +294,3 @@ def _row(scanner: Scanner, flat: list[float]) -> int:
     except OverflowError:
         scanner.fail("a number out of the range of a double", start)
     return len(row)
-
-
-# --- labels ---
-
-
-def read_labels(path: str, encoding: str | None = None) -> tuple[str, ...]:
-    """Return labels from a text file with one a line, or from a JSON list of strings.
-
-    Raises
-    ------
-    InputError
-        The file cannot be read, is empty, or is a JSON document of another shape.
-    """
-    file = streams.display_name(path)
-    lines = streams.read_lines(path, encoding)
-    text = "\n".join(lines)
-    if path.lower().endswith(".json") or (text[:1] == "[" and text[1:].lstrip()[:1] == '"'):
-        return _json_labels(text, file)
-    if not lines:
-        raise InputError("is empty; a label a line was expected", file)
-    if "\0" in text:
-        at = next(_lines_with(lines, "\0"))
-        raise InputError("a NUL byte; is this a text file?", f"{file}:{at}")
-    return tuple(lines)
-
-
-def _lines_with(lines: list[str], sign: str) -> Iterator[int]:
-    return (number for number, line in enumerate(lines, 1) if sign in line)
-
-
-def _json_labels(text: str, file: str) -> tuple[str, ...]:
-    scanner = Scanner(text, file)
-    scanner.peek()
-    start = scanner.at
-    found = scanner.value()
-    scanner.end("the list")
-    if not isinstance(found, list) or not all(isinstance(item, str) for item in found):
-        scanner.fail("labels are a list of strings", start)
-    return tuple(found)

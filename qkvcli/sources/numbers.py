@@ -4,15 +4,18 @@ import re
 from collections.abc import Sequence
 from itertools import islice
 
-# A key column is numeric when every cell is a plain decimal number: no exponent and no
-# leading zero, since 007 and 1e3 are as often codes as numbers.
-PLAIN = r"-?(?:(?:0|[1-9][0-9]*)(?:\.[0-9]*)?|\.[0-9]+)"
+# A key column is numeric when every cell is a plain decimal number: no exponent, no leading zero
+# and no whole number of more than 15 digits, since 007, 1e3 and 9007199254740993 are as often codes
+# as numbers, and of the last a double would make its neighbour.
+PLAIN = r"-?(?:0|[1-9][0-9]{0,14}|(?:0|[1-9][0-9]*)\.[0-9]*|\.[0-9]+)"
+LARGEST = 1e15
+"""What a plain whole number is below."""
 # A value, or a key under --key-type number: what programs print for a finite number.
 NUMBER = r"[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?"
 _DIGITS = 299
 """So many digits, without an exponent, are below the largest double."""
 _SURE = rf"(?:[0-9]{{1,{_DIGITS}}}+(?:\.[0-9]*+)?+|\.[0-9]++)"
-_SURE_PLAIN = rf"-?+(?:(?:0|[1-9][0-9]{{0,{_DIGITS - 1}}}+)(?:\.[0-9]*+)?+|\.[0-9]++)"
+_SURE_PLAIN = r"-?+(?:(?:0|[1-9][0-9]{0,14}+)(?:\.[0-9]*+)?+|\.[0-9]++)"
 SURE = {PLAIN: _SURE_PLAIN, NUMBER: rf"[+-]?+{_SURE}"}
 """By grammar, what most of its numbers look like, all of them finite; quicker to match."""
 # What is a number elsewhere and a mistake here: never taken for text beside numbers.

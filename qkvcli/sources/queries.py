@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import math
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
-from qkvcli.blocks import Queries
+from qkvcli.blocks import Queries, number_text
 from qkvcli.errors import InputError, UsageError, did_you_mean
-from qkvcli.sources import numbers, streams
+from qkvcli.sources import form_of, numbers, open_table, streams
 from qkvcli.sources.databases import QUERIES, check_numeric
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     import numpy as np
     from numpy.typing import NDArray
@@ -69,12 +69,20 @@ def _vector(database: Database, word: str) -> list[float]:
     return _named_vector(database, word)
 
 
+def _names(database: Database) -> tuple[str, ...]:
+    """Return what the keys of arrays are called, where they have names."""
+    return getattr(getattr(database.heads[0], "head", None), "names", None) or ()
+
+
+def _is_name(database: Database, word: str) -> bool:
+    return word in _names(database) and not database.lead
+
+
 def _named_vector(database: Database, word: str) -> list[float]:
     from qkvcli.sources.vectors import VectorSource
 
-    source = database.heads[0]
-    names = source.head.names if isinstance(source, VectorSource) else None
-    if names and word in names and isinstance(source, VectorSource) and not database.lead:
+    source, names = database.heads[0], _names(database)
+    if isinstance(source, VectorSource) and _is_name(database, word):
         row = names.index(word)
         vector: list[float] = source.key(row).tolist()
         return vector
@@ -83,46 +91,165 @@ def _named_vector(database: Database, word: str) -> list[float]:
     raise UsageError(message)
 
 
-def queries_from_file(database: Database, path: str) -> list[Queries]:
-    """Return queries of a file, for each head: lines of text, a table's rows or an array.
+class _Asked(NamedTuple):
+    """One query of a file: its cells, and its place."""
+
+    cells: list[str]
+    where: str
+
+
+def queries_from_file(database: Database, path: str, encoding: str | None = None) -> list[Queries]:
+    """Return queries of a file, for each head.
+
+    Parameters
+    ----------
+    database
+        What is asked.
+    path
+        An array file; a table (CSV, TSV, JSON, JSON Lines), whose columns are those that are named
+        as the keys', or else all; or lines, of text or of numbers, of another file or of ``-``.
+    encoding
+        Of text, if not UTF-8.
 
     Raises
     ------
     InputError
         Queries of another width than the keys, with both widths; or no queries.
     """
-    if path.lower().endswith((".npy", ".npz")):
+    if _holds_arrays(path):
         from qkvcli.sources.arrays import open_arrays, pick
 
         arrays = open_arrays(path)
         alone = next(iter(arrays.values())) if len(arrays) == 1 else None
         stored = alone or pick(arrays, QUERIES, "--queries with one array", path)
         return queries_from_array(database, stored)
-    lines = [line for line in streams.read_lines(path) if line.strip()]
-    name = streams.display_name(path)
-    if not lines:
+    found = list(_rows(database, path, encoding))
+    if not found:
         message = "holds no queries; give one a line"
-        raise InputError(message, name)
+        raise InputError(message, streams.display_name(path))
     if database.kind == "text":
-        return [asked(database, lines)] * len(database.heads)
-    return [asked(database, _number_lines(lines, name))] * len(database.heads)
+        texts = [" ".join(row.cells) for row in found]
+        asked_here = Queries(tuple(texts), texts)
+    else:
+        import numpy as np
+
+        vectors = [_row_vector(database, row) for row in found]
+        labels = tuple(",".join(row.cells) for row in found)
+        asked_here = Queries(labels, np.array(vectors, dtype=_dtype(database)))
+    return [asked_here] * len(database.heads)
 
 
-_SEPARATOR = re.compile(r"[,;\t ]+")
+def _holds_arrays(path: str) -> bool:
+    if path == streams.STDIN:
+        return streams.peek_stdin().startswith(streams.ARRAYS)
+    return path.lower().endswith((".npy", ".npz"))
 
 
-def _number_lines(lines: list[str], name: str) -> list[str]:
-    """Return lines of numbers, without a header that is not one."""
-    rows = [",".join(_SEPARATOR.split(line.strip())) for line in lines]
-    start = 0 if numbers.all_match(rows[0].split(","), numbers.NUMBER) else 1
-    for line, row in enumerate(rows[start:], start + 1):
-        if not numbers.all_match(row.split(","), numbers.NUMBER):
-            message = f"{lines[line - 1]!r} is not a query; give numbers such as 1.5,0.3"
-            raise InputError(message, f"{name}:{line}")
-    if not rows[start:]:
-        message = "holds no queries; give one a line"
-        raise InputError(message, name)
-    return rows[start:]
+def _rows(database: Database, path: str, encoding: str | None) -> Iterator[_Asked]:
+    form = "" if path == streams.STDIN else form_of(path)
+    if form in ("json", "jsonl"):
+        return _picked(database, _json_rows(path, encoding, lines=form == "jsonl"))
+    if form and not path.lower().removesuffix(".gz").endswith(".txt"):
+        return _picked(database, _table_rows(path, encoding, form))
+    return _lines(database, path, encoding)
+
+
+def _lines(database: Database, path: str, encoding: str | None) -> Iterator[_Asked]:
+    """Yield a query a line: as it is where keys are text, else numbers between delimiters."""
+    name = streams.display_name(path)
+    for number, line in enumerate(streams.read_lines(path, encoding), 1):
+        if line.strip():
+            cells = [line] if database.kind == "text" else _SEPARATOR.split(line.strip())
+            yield _Asked(cells, f"{name}:{number}")
+
+
+_SEPARATOR = re.compile(r" *[,;\t] *| +")
+
+_Record = tuple[tuple[str, ...] | None, _Asked]
+"""A row of a table, and the names of its cells where it has them."""
+
+
+def _table_rows(path: str, encoding: str | None, form: str) -> Iterator[_Record]:
+    """Yield the records of a table, of a CSV or TSV file all without names."""
+    from qkvcli.sources.table import TableBlock, TableOptions
+
+    plain = form in ("csv", "tsv")
+    options = TableOptions(header=not plain, encoding=encoding, key_type="text", value_type="text")
+    source = open_table(path, options)
+    names = None if plain else (*source.columns.key, *source.columns.value)
+    width = 1 if source.columns.key == source.columns.value else 0  # a column that is its own value
+    for block in source.blocks():
+        block = block.load()  # noqa: PLW2901 - a block may be a reference
+        for row, record in enumerate(block.records(range(len(block)))):
+            place = f"{source.name}: row {block.start + row}"
+            if isinstance(block, TableBlock):
+                place = block.layout.where(block.cells.line(row))
+            cells = list(record.key) if width else [*record.key, *record.value]
+            yield names, _Asked(cells, place)
+
+
+def _json_rows(path: str, encoding: str | None, *, lines: bool) -> Iterator[_Record]:
+    """Yield what a JSON list, or each line of JSON Lines, holds: a cell, cells, or a record."""
+    from qkvcli.sources.records import Scanner, cell, json_lines
+
+    name = streams.display_name(path)
+    if lines:
+        values = json_lines(path, encoding, name)
+    else:
+        scanner = Scanner(streams.decode(streams.read_document(path, encoding), name), name)
+        found = scanner.value()
+        scanner.end("the list")
+        if not isinstance(found, list):
+            scanner.fail("queries are a JSON list", 0)
+        values = ((value, name) for value in found)
+    for value, where in values:
+        if isinstance(value, dict):
+            yield tuple(value), _Asked([cell(one) for one in value.values()], where)
+        else:
+            parts = value if isinstance(value, list) else [value]
+            yield None, _Asked([cell(part) for part in parts], where)
+
+
+def _picked(database: Database, rows: Iterator[_Record]) -> Iterator[_Asked]:
+    """Yield the cells that are named as the key columns; all of them where none is."""
+    wanted = [key.casefold() for key in database.columns.key]
+    names: tuple[str, ...] | None = None
+    for number, (own, row) in enumerate(rows):
+        if own is None and number == 0 and _is_header(database, row.cells, wanted):
+            names = tuple(row.cells)
+            continue
+        known = [name.casefold() for name in own or names or ()]
+        if all(key in known for key in wanted):
+            yield row._replace(cells=[row.cells[known.index(key)] for key in wanted])
+        elif database.kind == "text" and len(wanted) == 1:
+            yield row._replace(cells=row.cells[:1])
+        else:
+            yield row
+
+
+def _is_header(database: Database, cells: list[str], wanted: Sequence[str]) -> bool:
+    """Return whether a first record names columns: the keys', or anything but numbers."""
+    folded = {cell.strip().casefold() for cell in cells}
+    if folded & set(wanted):
+        return True
+    digits = any(character.isdigit() for cell in cells for character in cell)
+    odd = any(numbers.mistaken(cell) for cell in cells)
+    return database.kind != "text" and all(cells) and not (digits or odd)
+
+
+def _row_vector(database: Database, row: _Asked) -> list[float]:
+    cells = [cell.strip() for cell in row.cells]
+    if len(cells) == 1 and _is_name(database, cells[0]):
+        return _named_vector(database, cells[0])
+    odd = numbers.mismatches(cells, numbers.NUMBER, most=1)
+    if odd:
+        message = f"{cells[odd[0]]!r} is not a finite number; ask with numbers such as 1.5,0.3"
+        raise InputError(message, row.where)
+    if len(cells) != database.depth:
+        count = "1 number" if len(cells) == 1 else f"{len(cells)} numbers"
+        message = f"{count}, and the keys of {database.name} have width {database.depth}"
+        raise InputError(message, row.where)
+    return [float(cell) for cell in cells]
 
 
 def queries_from_array(database: Database, stored: StoredArray) -> list[Queries]:
@@ -145,14 +272,20 @@ def queries_from_array(database: Database, stored: StoredArray) -> list[Queries]
         message = f"queries of shape {stored.shape} for keys with leading axes {database.lead}"
         raise InputError(f"{message}; they must be the same, or none", stored.name)
     count = stored.shape[-2]
-    labels = tuple(str(i) for i in range(count))
     found = []
     for head in range(len(database.heads)):
         first = head * count if lead else 0
         vectors = stored.rows(first, first + count)
         _check_finite(stored, vectors, head if lead else 0)
-        found.append(Queries(labels, vectors))
+        found.append(Queries(_labels(database, vectors), vectors))
     return found
+
+
+def _labels(database: Database, vectors: NDArray[np.floating]) -> tuple[str, ...]:
+    """Return what queries in an array are called: their numbers, as the columns of a table have."""
+    if database.kind == "table":
+        return tuple(",".join(map(number_text, vector)) for vector in vectors)
+    return tuple(str(i) for i in range(len(vectors)))
 
 
 def _check_finite(stored: StoredArray, vectors: NDArray[np.floating], head: int) -> None:
@@ -166,10 +299,12 @@ def _check_finite(stored: StoredArray, vectors: NDArray[np.floating], head: int)
 
 def own_keys(database: Database) -> list[Queries]:
     """Return the keys as the queries, as in self-attention, for each head."""
-    return [_own_keys(source) for source in database.heads]
+    return [
+        _own_keys(source, "," if database.kind == "table" else " ") for source in database.heads
+    ]
 
 
-def _own_keys(source: Source) -> Queries:
+def _own_keys(source: Source, sign: str) -> Queries:
     import numpy as np
 
     labels: list[str] = []
@@ -178,7 +313,7 @@ def _own_keys(source: Source) -> Queries:
     for reference in source.blocks():
         block = reference.load()
         block.check()
-        labels += [" ".join(record.key) for record in block.records(range(len(block)))]
+        labels += [sign.join(record.key) for record in block.records(range(len(block)))]
         if isinstance(block.keys, list):
             texts += block.keys
         else:

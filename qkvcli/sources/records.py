@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from contextlib import closing
 from itertools import islice
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
 from qkvcli.errors import InputError
 from qkvcli.sources import streams
@@ -84,8 +84,11 @@ class Scanner:
         """Return ``file:line:column`` of a position in the text."""
         position = self.at if position is None else position
         line = self._line + self._text.count("\n", 0, position)
-        column = position - self._text.rfind("\n", 0, position)
-        return f"{self._name}:{line}:{column}"
+        return f"{self._name}:{line}:{self.column(position)}"
+
+    def column(self, position: int) -> int:
+        """Return the column, from 1, of a position in the text."""
+        return position - self._text.rfind("\n", 0, position)
 
     def line(self) -> int:
         """Return the line reached; counted on from the last call."""
@@ -160,7 +163,11 @@ def cell(value: Any) -> str:  # noqa: ANN401
         return ""
     if isinstance(value, float):
         text = repr(value).removesuffix(".0")
-        return f"{value:f}".rstrip("0").rstrip(".") if "e" in text and abs(value) >= 1 else text
+        if "e" not in text:
+            return text
+        from decimal import Decimal  # for numbers far from 1, which are written out
+
+        return f"{Decimal(text):f}"
     return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
 
 
@@ -171,17 +178,24 @@ def _cells(values: Iterable[Any], scanner: Scanner, start: int) -> list[str]:
         return scanner.fail("nested too deeply", start)
 
 
-Row = tuple[tuple[str, ...] | None, list[str], int]
-"""A record's column names (None for a pair), its cells and its line."""
+class Row(NamedTuple):
+    """A record's column names (None for a pair), its cells, its line and its column."""
+
+    names: tuple[str, ...] | None
+    cells: list[str]
+    line: int
+    column: int
 
 
 def _row(value: Any, scanner: Scanner, start: int, line: int) -> Row:  # noqa: ANN401
     if isinstance(value, dict):
-        return tuple(value), _cells(value.values(), scanner, start), line
-    if isinstance(value, list) and len(value) == 2:  # noqa: PLR2004
-        return None, _cells(value, scanner, start), line
-    message = f"a row is an object or a [key, value] pair, not this ({_kind(value)})"
-    return scanner.fail(message, start)
+        names, parts = tuple(value), list(value.values())
+    elif isinstance(value, list) and len(value) == 2:  # noqa: PLR2004
+        names, parts = None, value
+    else:
+        message = f"a row is an object or a [key, value] pair, not this ({_kind(value)})"
+        scanner.fail(message, start)
+    return Row(names, _cells(parts, scanner, start), line, scanner.column(start))
 
 
 def _kind(value: Any) -> str:  # noqa: ANN401
@@ -231,10 +245,13 @@ def _member(scanner: Scanner, seen: set[str]) -> Row:
         scanner.fail("not well-formed JSON (expecting ':')")
     scanner.peek()
     start = scanner.at
-    return None, [key, *_cells([scanner.value()], scanner, start)], line
+    cells = [key, *_cells([scanner.value()], scanner, start)]
+    return Row(None, cells, line, scanner.column(start))
 
 
-def _line_rows(path: str, encoding: str | None, name: str) -> Iterator[Row]:
+def _scanned_lines(
+    path: str, encoding: str | None, name: str
+) -> Iterator[tuple[Any, Scanner, int]]:
     for data, first in runs_of_lines(path, encoding, name):
         text = streams.decode(data, name, first)
         for offset, line in enumerate(text.split("\n")):  # U+2028 ends no line here
@@ -243,7 +260,18 @@ def _line_rows(path: str, encoding: str | None, name: str) -> Iterator[Row]:
             scanner = Scanner(line, name, first + offset)
             value = scanner.value()
             scanner.end("the row; put each row on a line of its own")
-            yield _row(value, scanner, 0, first + offset)
+            yield value, scanner, first + offset
+
+
+def _line_rows(path: str, encoding: str | None, name: str) -> Iterator[Row]:
+    for value, scanner, line in _scanned_lines(path, encoding, name):
+        yield _row(value, scanner, 0, line)
+
+
+def json_lines(path: str, encoding: str | None, name: str) -> Iterator[tuple[Any, str]]:
+    """Yield the value of each line of JSON Lines, with its place."""
+    for value, _, line in _scanned_lines(path, encoding, name):
+        yield value, f"{name}:{line}"
 
 
 def runs_of_lines(path: str, encoding: str | None, name: str) -> Iterator[tuple[bytes, int]]:
@@ -309,28 +337,23 @@ class RecordSource:
         shape: tuple[tuple[str, ...] | None, int] | None = None
         while batch := list(islice(rows, ROWS)):
             flat: list[str] = []
-            for names, cells, line in batch:
+            for row in batch:
                 if shape is None:
-                    shape = (names, len(cells))
-                    self._names = self._names if names is None else names
-                    if not cells:
+                    shape = (row.names, len(row.cells))
+                    self._names = row.names or self._names
+                    if not row.cells:
                         message = "an empty record; a row needs a key"
-                        raise InputError(message, f"{self.name}:{line}:1")
-                flat += self._ordered(names, cells, line, shape[0])
-            yield ListCells(flat, shape[1], [row[2] for row in batch])  # type: ignore[index]
+                        raise InputError(message, f"{self.name}:{row.line}:{row.column}")
+                flat += self._ordered(row, shape[0])
+            yield ListCells(flat, shape[1], [row.line for row in batch])  # type: ignore[index]
 
-    def _ordered(
-        self,
-        names: tuple[str, ...] | None,
-        cells: list[str],
-        line: int,
-        wanted: tuple[str, ...] | None,
-    ) -> list[str]:
-        if names == wanted:
-            return cells
-        if names is None or wanted is None or set(names) != set(wanted):
+    def _ordered(self, row: Row, wanted: tuple[str, ...] | None) -> list[str]:
+        """Return the cells in the order of the first row's."""
+        if row.names == wanted:
+            return row.cells
+        if row.names is None or wanted is None or set(row.names) != set(wanted):
             shape = f"an object with {', '.join(wanted)}" if wanted else "a [key, value] pair"
             message = f"this row has another shape than the first, which is {shape}"
-            raise InputError(message, f"{self.name}:{line}:1")
-        found = dict(zip(names, cells, strict=True))
+            raise InputError(message, f"{self.name}:{row.line}:{row.column}")
+        found = dict(zip(row.names, row.cells, strict=True))
         return [found[name] for name in wanted]

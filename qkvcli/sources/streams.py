@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
 
 STDIN = "-"
+ARRAYS = (b"\x93NUMPY", b"PK\x03\x04", b"PK\x05\x06")
+"""How the files of arrays start."""
 CHUNK = 1 << 20
 """How many bytes are read at a time; never a matter of the machine, so that blocks never are."""
 DOCUMENT_CAP = 256 << 20
@@ -83,6 +85,7 @@ class _Returnable(io.RawIOBase):
     def __init__(self, stream: io.FileIO | io.BufferedIOBase) -> None:
         self._stream = stream
         self._returned = b""
+        self._ended = False
 
     def peek(self, size: int, name: str) -> bytes:
         try:
@@ -101,8 +104,11 @@ class _Returnable(io.RawIOBase):
             size = min(len(view), len(self._returned))
             view[:size], self._returned = self._returned[:size], self._returned[size:]
             return size
+        if self._ended:
+            return 0  # a terminal would wait for another Ctrl-D
         while (got := self._stream.readinto(view)) is None:
             select.select([self._stream], [], [])  # someone has made the pipe non-blocking
+        self._ended = got == 0 and len(view) > 0
         return got
 
     def close(self) -> None:

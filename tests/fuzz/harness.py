@@ -22,7 +22,8 @@ from qkvcli.cli import run as run_command
 from qkvcli.errors import QkvError
 from qkvcli.sources import open_table
 from qkvcli.sources.arrays import first_nonfinite, open_arrays
-from qkvcli.sources.matrices import ReadOptions, open_matrices, read_labels
+from qkvcli.sources.labels import read_labels
+from qkvcli.sources.matrices import ReadOptions, open_matrices
 from qkvcli.sources.safetensors import open_tensors
 from qkvcli.sources.table import TableOptions
 from tests.fuzz.seeds import NPY, SEEDS, WORDS

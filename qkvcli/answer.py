@@ -197,7 +197,8 @@ class Found:
         The keys worth showing, best first.
     answers
         Per mode: the pooled value of each value column, as a number or as (value, share) pairs
-        falling by share; None where the query attends to nothing.
+        falling by share, or None where there are more distinct texts than are pooled; None
+        altogether where the query attends to nothing.
     perplexities
         Per mode, the effective number of keys; NaN where there is no answer.
     left_out
@@ -206,7 +207,7 @@ class Found:
 
     query: str
     matches: tuple[Match, ...]
-    answers: tuple[tuple[Value, ...] | None, ...]
+    answers: tuple[tuple[Value | None, ...] | None, ...]
     perplexities: tuple[float, ...]
     left_out: tuple[tuple[int, float], ...]
 
@@ -236,6 +237,10 @@ class Lookup:
         Per query.
     rows
         How many keys there are.
+    neighbors
+        How many best keys alone are attended to, or None.
+    widths, rule, errors
+        Of a kernel, as in ``Pool``.
     """
 
     source: str
@@ -245,6 +250,22 @@ class Lookup:
     temperatures: tuple[float, ...]
     found: tuple[Found, ...]
     rows: int
+    neighbors: int | None = None
+    widths: tuple[tuple[float, ...], ...] = ()
+    rule: str = ""
+    errors: tuple[float, ...] = ()
+
+    @property
+    def unpooled(self) -> list[str]:
+        """The value columns with more distinct texts than were pooled."""
+        odd = {
+            position
+            for one in self.found
+            for values in one.answers
+            for position, value in enumerate(values or ())
+            if value is None
+        }
+        return [self.columns.value[position] for position in sorted(odd)]
 
 
 def pooled(answer: Answer, query: int, columns: Columns) -> tuple[Value | None, ...]:

@@ -1,5 +1,6 @@
 """The Typer app, and the one edge where failures become a line on stderr and an exit status."""
 
+import errno
 import os
 import sys
 from collections.abc import Callable
@@ -128,7 +129,9 @@ def _call(arguments: list[str]) -> int:
             outcome = command.invoke(context)
     except _ClickError as error:
         raise UsageError(_usage_line(error, arguments)) from None
-    except typer.Exit as leave:
+    except typer.Exit as leave:  # after help or the version
+        if sys.stdout is None:
+            raise OutputError("is closed", "stdout") from None
         return leave.exit_code
     return outcome if isinstance(outcome, int) else 0
 
@@ -174,6 +177,8 @@ def _check_encoding(arguments: list[str]) -> None:
 
 
 def _os_line(error: OSError) -> str:
+    if error.filename is None and error.errno in (errno.ENOSPC, errno.EFBIG, errno.EBADF):
+        return f"stdout: not written: {error.strerror}"  # help, or the version
     name = f"{error.filename}: " if error.filename else ""
     return f"{name}{error.strerror or error}"
 

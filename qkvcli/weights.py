@@ -20,6 +20,15 @@ RULES = {
     AVERAGE: "0; 1/m on every key",
 }
 """The lines of the table of modes: the log-weight, and what its softmax is."""
+NEIGHBORS_RULE = "a(q, k) / T as T → 0; equal shares on the {} best-scoring keys"
+"""The line of ``approximate`` with several neighbours."""
+
+
+def temperature_of(mode: str, temperature: float) -> float:
+    """Return the temperature of which a mode is the softmax: 0 as T → 0, ∞ as T → ∞."""
+    limits = {EXACT: 0.0, APPROXIMATE: 0.0, AVERAGE: math.inf}
+    return limits.get(mode, temperature)
+
 
 COLDEST = 1e-300
 """The lowest temperature that divides a score without overflowing a double's exponent range."""

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import subprocess
+
+import pytest
+
 from qkvcli import cli
-from tests.support.command import run_qkv
+from tests.support.command import QKV, run_qkv
 
 COMMANDS = {name: cli._command(name) for name in cli.COMMANDS}
 
@@ -48,3 +52,19 @@ def test_two_dashes_end_the_options() -> None:
     run = run_qkv("lookup", "--mode", "average", "--", "--mode", "-5")
     assert run.status == 0
     assert {line.split("\t")[0] for line in run.text.splitlines()[1:]} == {"--mode", "-5"}
+
+
+@pytest.mark.parametrize(
+    "arguments", [["--version"], ["--help"], ["lookup", "--help"]], ids=" ".join
+)
+def test_help_that_cannot_be_shown_is_an_error(arguments: list[str]) -> None:
+    for redirect, line in ((">&-", "is closed"), (">/dev/full", "not written: No space left")):
+        run = subprocess.run(
+            ["sh", "-c", f'"$0" "$@" {redirect}', QKV, *arguments],
+            capture_output=True,
+            check=False,
+            text=True,
+        )
+        assert (run.returncode, run.stdout) == (2, "")
+        assert run.stderr.startswith(f"qkv: stdout: {line}")
+        assert run.stderr.count("\n") == 1

@@ -61,7 +61,7 @@ OUTPUTS: dict[str, Output] = {
     },
 }
 ERRORS = ("ENOSPC", "EIO", "EACCES", "EPIPE", "MemoryError")
-WRITES = 5
+WRITES = 10
 """Into how many writes at least an output is cut."""
 TO = ("file", "stdout")
 INJECTIONS = 2_000

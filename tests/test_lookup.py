@@ -448,6 +448,99 @@ def test_a_table_of_numbers(put: Callable[[str, str], str]) -> None:
     assert "no key of" in run.error
 
 
+def test_an_exact_number_needs_no_width(put: Callable[[str, str], str]) -> None:
+    assert rows("5", "--data", put("one.csv", "k,v\n5,a\n"))[0]["v"] == "a"
+    same = put("same.csv", "k,v\n1,a\n1,b\n")
+    assert [row["weight"] for row in rows("1", "--data", same)] == ["0.5", "0.5"]
+    run = run_qkv("lookup", "1", "--data", same, "-m", "softmax")
+    assert (run.status, "is constant" in run.error) == (2, True)
+
+
+def test_whole_numbers_of_many_digits_are_names(put: Callable[[str, str], str]) -> None:
+    ids = ["9007199254740992", "9007199254740993", "1"]
+    path = put("t.csv", "id,v\n" + "".join(f"{i},{v}\n" for i, v in zip(ids, "abc", strict=True)))
+    assert [row["v"] for row in rows(ids[1], "--data", path)] == ["b"]
+    numbers = put("u.csv", "x,y\n" + "".join(f"{k},1\n" for k in (1, 2, 999999999999999)))
+    assert rows("2", "--data", numbers)[0]["x"] == "2"  # 15 digits are a number
+
+
+def test_a_width_by_cross_validation_is_told() -> None:
+    arguments = ("1", "--data", str(SAMPLES / "sine.csv"), "--bandwidth", "cv", "-m", "softmax")
+    run = answered(*arguments, "--top", "0")
+    assert re.fullmatch(
+        r"qkv: note: --bandwidth cv chose 0\.32\d* \(leave-one-out mean squared error 0\.2499\d*\)\n",
+        run.error,
+    ), run.error
+    found = document(*arguments)["bandwidth"]
+    assert found["rule"] == "cv"
+    assert found["widths"][0][0] == pytest.approx(0.328, abs=1e-3)
+
+
+def test_an_explanation_holds_however_small_a_weight_is() -> None:
+    how = ("-m", "softmax", "-m", "average", "-T", "0.001", "--explain", "--top", "0")
+    found = {row["last_name"]: row for row in rows("Li", *how)}
+    assert found["Hu"]["weight_softmax"] == "0"  # exp(−1000), which no double holds
+    assert found["Hu"]["log_weight_softmax"] == "0"
+    assert found["Lipton"]["log_weight_softmax"] == "600"
+    (best, *_) = rows("Li", "-m", "approximate", "-k", "3", "--explain")
+    assert best["rule"].endswith("equal shares on the 3 best-scoring keys")
+
+
+def test_a_least_weight_hides_keys_and_says_no_more() -> None:
+    shown = answered("Lipten", "-m", "softmax", "--min-weight", "1", "--format", "table").text
+    assert "no key has so much weight" in shown
+    assert "answer Zachary 0.949" in shown
+    run = answered("Lipten", "-m", "softmax", "--min-weight", "0.01", "--top", "0")
+    assert run.error.endswith("; a lower --min-weight lists more\n")
+
+
+class TestManyTexts:
+    """What text values come to is told as far as it is known, and never made up."""
+
+    def test_the_answer_of_many_texts_is_that_of_all(self, put: Callable[[str, str], str]) -> None:
+        few = "".join(f"name{i},val{i}\n" for i in range(1_200))
+        path = put("t.csv", "k,v\n" + few + "".join(f"other{i},COMMON\n" for i in range(3_000)))
+        for mode in (("average",), ("softmax", "-T", "1")):
+            run = answered("name5", "-d", path, "-m", *mode, "--format", "value")
+            assert run.text == "COMMON\n"
+        found = document("name5", "-d", path, "-m", "average")["queries"][0]["answers"]["average"]
+        assert len(found["v"]) == 1_000
+        assert found["v"]["COMMON"] == pytest.approx(3_000 / 4_200)
+
+    def test_more_texts_than_are_pooled_have_no_answer(
+        self, put: Callable[[str, str], str]
+    ) -> None:
+        path = put("t.csv", "k,v\n" + "".join(f"n{i},v{i}\n" for i in range(200_001)))
+        how = ("n5", "-d", path, "-m", "softmax", "-m", "approximate")
+        found = document(*how)["queries"][0]["answers"]
+        assert found == {"softmax": {"v": None}, "approximate": {"v": {"v5": 1.0}}}
+        run = answered(*how, "--format", "tsv")
+        assert "'v' of" in run.error
+        assert "has more distinct texts than are pooled; attend to few keys" in run.error
+        shown = answered(*how, "--format", "table").text
+        assert "v: too many distinct texts to pool" in shown
+        bare = run_qkv("lookup", "n5", "-d", path, "-m", "softmax", "--format", "value")
+        assert (bare.status, bare.out) == (2, b"")
+        assert bare.error.startswith(f"qkv: 'v' of {path} has more distinct texts than are pooled")
+        assert answered("n5", "-d", path, "-m", "approximate", "--format", "value").text == "v5\n"
+
+
+def test_a_matrix_over_the_cap_is_refused_before_any_work(put: Callable[[str, str], str]) -> None:
+    path = put("t.csv", "k\n" + "".join(f"name{i:06}\n" for i in range(40_000)))
+    run = run_qkv("lookup", "--self", "-d", path, "-m", "softmax", "--weights", "w.npy", timeout=20)
+    assert run.status == 2
+    assert "weights of shape (40000, 40000) would take 11.9 GiB, over the cap of 8 GiB" in run.error
+
+
+def test_a_bar_appears_by_itself(put: Callable[[str, str], str]) -> None:
+    """Where one block is all of the work, nothing else would tell that it goes on."""
+    path = put("t.csv", "k,v\n" + "".join(f"name{i:05},1\n" for i in range(12_000)))
+    how = ("lookup", "--self", "-d", path, "-m", "softmax", "--top", "1", "-o", os.devnull)
+    run = run_pty(*how, err_apart=False)
+    assert run.status == 0, run
+    assert run.seconds < 1 or b"looking up" in run.out
+
+
 MISSPELT = [
     "smtih",
     "jonson",
@@ -646,16 +739,18 @@ def test_a_bar_only_for_who_watches_and_waits(put: Callable[[str, str], str]) ->
         "--threads",
         "1",
         "--top",
+        "0",
+        "--min-weight",
         "1",
     )
-    slow = run_pty(*arguments, "--format", "value")
+    slow = run_pty(*arguments, "--format", "tsv")
     quick = run_pty("lookup", "Li", "--format", "value")
     assert quick.out == b"Mu\r\n"
     if slow.seconds > 2.5:
         assert b"looking up" in slow.out
-    apart = run_pty(*arguments, "--format", "value", err_apart=True)
-    assert b"looking up" not in apart.out
-    assert apart.err == b""
+    apart = run_pty(*arguments, "--format", "tsv", err_apart=True)
+    assert b"looking up" not in apart.out + apart.err
+    assert b"\x1b" not in apart.err
 
 
 def test_ctrl_c_dies_by_the_signal(put: Callable[[str, str], str]) -> None:
@@ -663,4 +758,6 @@ def test_ctrl_c_dies_by_the_signal(put: Callable[[str, str], str]) -> None:
     queries = [f"key{i}" for i in range(100)]
     run = run_pty("lookup", *queries, "--data", path, "-m", "softmax", keys=[(1.0, b"\x03")])
     assert run.status == 130
-    assert run.out.replace(b"^C", b"").replace(b"\r\n", b"") == b""
+    left = run.out.rpartition(b"\x1b[2K")[2]  # a bar that had just appeared is gone
+    assert left.replace(b"\x1b[?25h", b"").replace(b"^C", b"").replace(b"\r\n", b"") == b""
+    assert b"qkv:" not in run.out

@@ -372,6 +372,57 @@ def test_masks(shape: tuple[int, ...], causal: bool, tmp_path: Path) -> None:
     np.testing.assert_allclose(np.load(tmp_path / "w.npy"), rows, rtol=1e-12, atol=1e-15)
 
 
+def test_where_no_query_has_an_answer_empty_ones_are_written(tmp_path: Path) -> None:
+    arguments = ["50", "--data", SINE, "--score", "boxcar", "--bandwidth", "0.5"]
+    run = run_qkv("pool", *arguments)
+    assert (run.status, run.text) == (1, "x\ty\tperplexity\n50\t\t\n")
+    assert run.error == (
+        "qkv: 1 query attends to no key and has no answer: 50; widen --bandwidth, or mask less\n"
+    )
+    document = json.loads(run_qkv("pool", *arguments, "--format", "json").text)
+    assert document["queries"][0]["answer"] is None
+    assert run_qkv("pool", *arguments, "-o", "o.npy", cwd=tmp_path).status == 1
+    assert np.isnan(np.load(tmp_path / "o.npy")).all()
+    table = run_qkv("pool", *arguments, "1", "--jacobian", "--format", "table")
+    assert "nan" not in table.text
+
+
+@pytest.mark.parametrize("score", KERNELS)
+@pytest.mark.parametrize("width", ["1e308", "1e160", "1e-160", "1e-200"])
+def test_widths_whose_squares_are_no_doubles(score: str, width: str) -> None:
+    run = run_qkv("pool", "1", "--data", SINE, "--score", score, "--bandwidth", width)
+    if width.startswith("1e-"):
+        assert run.status in (1, 2)
+        assert run.error.count("\n") == 1
+        assert "Traceback" not in run.error
+    else:
+        found = float(run.text.split("\n")[1].split("\t")[1])
+        assert found == pytest.approx(_sine()[1].mean(), rel=1e-12)
+
+
+def test_keys_whose_squares_are_no_doubles(put: Callable[..., str]) -> None:
+    for scale in (1e200, 1e-200):
+        table = put("t.csv", f"x,y\n{scale!r},2\n0,3\n{-scale!r},4\n")
+        run = run_qkv("pool", "0", "--data", table, "--key-type", "number")
+        assert (run.status, run.error) == (0, "")
+        assert float(run.text.split("\n")[1].split("\t")[1]) == pytest.approx(3)
+
+
+def test_an_exact_pooling_needs_no_width(put: Callable[..., str]) -> None:
+    for rows in ("5,1\n", "5,1\n5,3\n"):
+        run = run_qkv("pool", "5", "--mode", "exact", "--data", put("t.csv", "k,v\n" + rows))
+        assert (run.status, run.text.split("\t")[3][:1]) == (0, "1" if rows == "5,1\n" else "2")
+
+
+def test_one_mode_is_pooled() -> None:
+    run = run_qkv("pool", "Li", "-m", "softmax", "-m", "average")
+    assert (run.status, run.error) == (
+        2,
+        "qkv: pool has one --mode; lookup shows several side by side\n",
+    )
+    assert run_qkv("pool", "Li", "-m", "exact", "-k", "7").status == 0  # no neighbours count
+
+
 def test_masks_reach_over_blocks_and_runs_of_queries() -> None:
     count, asked = 70_000, 600
     keys, values, queries = _random(19, count, 2), _random(20, count, 1), _random(21, asked, 2)

@@ -14,7 +14,7 @@ import numpy as np
 
 from qkvcli.answer import Answer, Share
 from qkvcli.attention.gradients import covariance, with_slopes
-from qkvcli.attention.plan import Plan
+from qkvcli.attention.plan import LABEL_CAP, Plan
 from qkvcli.attention.sums import Accumulator, NotFiniteError, Sums
 from qkvcli.attention.survivors import sums_of_survivors
 from qkvcli.attention.tiles import Tile, folds_factor, row_numbers, tiles
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from qkvcli.attention.top import Floor
     from qkvcli.blocks import Block, Categories, Queries
 
-__all__ = ["Plan", "State", "finish", "merge", "summarise"]
+__all__ = ["LABEL_CAP", "Plan", "State", "finish", "merge", "summarise"]
 
 _OVERFLOW = (
     "a score or a sum overflows a double; scale the keys, queries or values down, or widen a kernel"

@@ -12,6 +12,10 @@ if TYPE_CHECKING:
     from qkvcli.weights import Mask, Weighting
 
 
+LABEL_CAP = 10_000
+"""How many distinct values of a text column are pooled by default."""
+
+
 @dataclass(frozen=True)
 class Plan:
     """How queries and keys become weights, and what to keep of them.
@@ -42,7 +46,7 @@ class Plan:
     jacobian: bool = False
     matrix: bool = False
     texts: tuple[int, ...] = ()
-    label_cap: int = 1_000
+    label_cap: int = LABEL_CAP
 
     @property
     def listed(self) -> int:

@@ -38,16 +38,21 @@ def open_(  # noqa: PLR0913 - what a database is opened by
     if data is not None and keys is not None:
         message = "--data and --keys both name the keys; pass one of them"
         raise UsageError(message)
-    for option, given in (("--data", data), ("--keys", keys), ("--values", values)):
-        if given == "":
-            message = f"{option} needs a file name"
-            raise UsageError(message)
+    named = (("--data", data), ("--keys", keys), ("--values", values), ("--labels", labels))
+    for option, given in named:
+        _check_name(option, given)
     where = data
     if where is None and keys is None:
         where, table = sample(SAMPLE), replace(table, name=f"the bundled {SAMPLE}")
     return open_database(
         where or "", table, keys=keys, values=values, labels=labels, twice=twice, rule=rule
     )
+
+
+def _check_name(option: str, file: str | None) -> None:
+    if file == "":
+        message = f"{option} needs a file name"
+        raise UsageError(message)
 
 
 def files(*names: str | None) -> list[str]:
@@ -76,6 +81,10 @@ def check_ways(
     if sum([bool(words), file is not None, own]) > 1:
         message = "queries come from the arguments, --queries or --self; pass one of them"
         raise UsageError(message)
+    if words and streams.STDIN in words and len(words) > 1:
+        message = "- reads queries from stdin and stands alone; put a query that is - in a file"
+        raise UsageError(message)
+    _check_name("--queries", file)
     if data == streams.STDIN and (words == [streams.STDIN] or file == streams.STDIN):
         message = "stdin cannot be both --data and the queries; put one of them in a file"
         raise UsageError(message)
@@ -115,11 +124,12 @@ def lengths(text: str | None) -> NDArray[np.int64] | None:
     """
     if text is None:
         return None
+    _check_name("--valid-lens", text)
     import numpy as np
 
     if not os.path.exists(text):
         cells = [cell.strip() for cell in text.split(",")]
-        if not all(cell.isascii() and cell.isdigit() for cell in cells):
+        if not all(map(_is_whole, cells)):
             message = f"--valid-lens {text!r} is neither whole numbers such as 3,5 nor a file"
             raise UsageError(message)
         return np.array([int(cell) for cell in cells])
@@ -131,12 +141,19 @@ def lengths(text: str | None) -> NDArray[np.int64] | None:
             message = f"is of dtype {stored.dtype}; valid lengths are whole numbers"
             raise InputError(message, text)
         return stored.read().astype(np.int64)
-    rows = [line.replace(",", " ").split() for line in streams.read_lines(text) if line.strip()]
-    if len({len(row) for row in rows}) != 1 or not all(c.isdigit() for row in rows for c in row):
-        message = "valid lengths are whole numbers, as many on every line"
-        raise InputError(message, text)
+    lines = enumerate(streams.read_lines(text), 1)
+    numbered = [(at, line.replace(",", " ").split()) for at, line in lines if line.strip()]
+    rows = [row for _, row in numbered]
+    for at, row in numbered or [(1, [""])]:
+        if len(row) != len(rows[0] if rows else ()) or not all(map(_is_whole, row)):
+            message = "valid lengths are whole numbers, as many on every line"
+            raise InputError(message, f"{text}:{at}")
     found = np.array([[int(cell) for cell in row] for row in rows])
     return found[:, 0] if found.shape[1] == 1 else found
+
+
+def _is_whole(cell: str) -> bool:
+    return cell.isascii() and cell.isdigit()
 
 
 def mask(path: str | None) -> NDArray[np.bool_] | None:
@@ -149,13 +166,18 @@ def mask(path: str | None) -> NDArray[np.bool_] | None:
     """
     if path is None:
         return None
+    _check_name("--mask", path)
     import numpy as np
 
     from qkvcli.sources.arrays import open_array
 
     stored = open_array(path)
     found = stored.read()
-    if stored.dtype.kind not in "biu" or not np.isin(found, (0, 1)).all():
+    if stored.dtype.kind not in "biu":
         message = f"is of dtype {stored.dtype}; a mask is True (1) where a query may attend, else 0"
+        raise InputError(message, path)
+    odd = found[~np.isin(found, (0, 1))]
+    if odd.size:
+        message = f"holds {odd.flat[0]}; a mask is True (1) where a query may attend, else 0"
         raise InputError(message, path)
     return found.astype(np.bool_)

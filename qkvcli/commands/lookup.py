@@ -82,6 +82,7 @@ def lookup(  # noqa: PLR0913 - one parameter an option
     Lists the keys that each query attends to, with their scores and weights, and the answer that
     their values come to.
     """
+    from qkvcli.answer import heads_of
     from qkvcli.render.lookups import write
     from qkvcli.render.progress import progress
     from qkvcli.render.style import Style
@@ -116,22 +117,26 @@ def lookup(  # noqa: PLR0913 - one parameter an option
     if asked is None:
         message = "no query; give one or more, - for stdin, --queries FILE or --self"
         raise UsageError(message)
-    settled = settle(database, request)
-    with progress("looking up") as advance:
+    with progress("choosing widths"):
+        settled = settle(database, request)
+    matrix = None
+    if sink.weights is not None:  # over the cap it is refused here, before any work
+        matrix = weight_arrays(database, asked, settled, database.keys, sink.weights.name)
+    with progress("looking up", database.known_rows) as advance:
         answer, unmatched = look_up(database, asked, settled, progress=advance)
+    outputs.say_widths(answer, heads_of(database.lead))
     if len(unmatched) == len(answer.found):
         _complain(unmatched[:-1])
         raise NoMatchError(unmatched[-1])
-    # Looked at before anything is written: a matrix over the cap is refused whole.
-    matrix = sink.weights and weight_arrays(
-        database, asked, settled, answer.rows, sink.weights.name
-    )
+    if answer.unpooled:
+        _say_what_is_not_pooled(answer, sink.form)
     style = Style(sink.form, explain, csv_safe, sink.color, sink.on_terminal)
     sink.write(lambda stream: write(stream, answer, style))
     if matrix:
-        sink.write_weights(matrix)
+        with progress("writing weights"):
+            sink.write_weights(matrix)
     _complain(unmatched)
-    _say_what_is_left_out(answer, sink)
+    _say_what_is_left_out(answer, sink, listed=bool(top))
     return 0
 
 
@@ -142,7 +147,18 @@ def _complain(unmatched: list[str]) -> None:
         note(f"and {len(unmatched) - COMPLAINTS} more queries without a match")
 
 
-def _say_what_is_left_out(answer: "Lookup", sink: outputs.Sink) -> None:
+def _say_what_is_not_pooled(answer: "Lookup", form: str) -> None:
+    """Tell that there is no answer of some columns; where nothing else was asked for, fail."""
+    columns = ", ".join(map(repr, answer.unpooled))
+    message = f"{columns} of {answer.source} has more distinct texts than are pooled; "
+    message += "attend to few keys with --neighbors, or choose other columns with --value"
+    if form == "value":
+        raise UsageError(message)
+    if answer.columns.value != answer.columns.key:  # a list of keys has no answer to miss
+        warn(message)
+
+
+def _say_what_is_left_out(answer: "Lookup", sink: outputs.Sink, *, listed: bool) -> None:
     """Tell a pipe's owner what a table's reader sees below the table."""
     if sink.place is None or sink.form not in ("tsv", "csv"):
         return
@@ -151,4 +167,5 @@ def _say_what_is_left_out(answer: "Lookup", sink: outputs.Sink) -> None:
         rows, weight = sum(r for r, _ in left), sum(w for _, w in left) / len(left)
         of = f" over {len(left)} queries" if len(left) > 1 else ""
         mean = "on average " if len(left) > 1 else ""
-        warn(f"left out{of}: {rows} rows with {mean}{weight:.3g} of the weight; --top 0 lists all")
+        way = "--top 0 lists all" if listed else "a lower --min-weight lists more"
+        warn(f"left out{of}: {rows} rows with {mean}{weight:.3g} of the weight; {way}")

@@ -42,11 +42,10 @@ def whole(text: str | int) -> int:
 
 def counting(text: str | int) -> int:
     """Read a whole number from 1, strictly."""
-    number = whole(text)
-    if number < 1:
+    if not _INTEGER.fullmatch(str(text)) or int(text) < 1:
         message = f"{text!r} is not a whole number from 1"
         raise typer.BadParameter(message)
-    return number
+    return int(text)
 
 
 def number(text: str | float) -> float:

@@ -9,16 +9,28 @@ from typing import TYPE_CHECKING, NoReturn
 
 from qkvcli.commands.options import AUTO, TABLE
 from qkvcli.errors import UsageError, did_you_mean
-from qkvcli.render.console import is_terminal
+from qkvcli.render.console import is_terminal, warn
 from qkvcli.render.writer import STDOUT, Target, open_target, target
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from typing import BinaryIO
 
-    from qkvcli.answer import Runs
+    from qkvcli.answer import Lookup, Pool, Runs
 
 BINARY = ("npy", "npz")
+
+
+def say_widths(answer: Lookup | Pool, heads: Sequence[tuple[int, ...]]) -> None:
+    """Print the width that ``cv`` chose in each head, and its error."""
+    if answer.rule != "cv":
+        return
+    kinds = ["mean squared error"] * bool(answer.columns.numbers)
+    kind = " and ".join(kinds + ["log-loss"] * bool(answer.columns.texts))
+    for head, widths, error in zip(heads, answer.widths, answer.errors, strict=True):
+        where = f"head {'/'.join(map(str, head))}: " if head else ""
+        shown = ",".join(f"{h:.6g}" for h in widths)
+        warn(f"{where}--bandwidth cv chose {shown} (leave-one-out {kind} {error:.6g})")
 
 
 @dataclass(frozen=True)
@@ -122,15 +134,20 @@ def _by_place(output: str, extensions: dict[str, str]) -> str:
     extension = os.path.splitext(output.lower())[1]
     if extension in extensions:
         return extensions[extension]
-    if not extension or output.startswith("/dev/"):
+    if not extension or _is_stream(output):
         return "tsv"
     hint = did_you_mean(extension, list(extensions))
     message = f"--output {output}: the extension names no format{hint}; or pass --format"
     raise UsageError(message)
 
 
+def _is_stream(place: str) -> bool:
+    """Return whether something other than a file is there to be written to, such as a FIFO."""
+    return os.path.exists(place) and not os.path.isfile(place) and not os.path.isdir(place)
+
+
 def _array_form(weights: str | None) -> str:
-    if weights is None or weights == STDOUT:
+    if weights is None or weights == STDOUT or _is_stream(weights):
         return "npz"
     extension = os.path.splitext(weights.lower())[1]
     if extension not in (".npz", ".npy"):

@@ -5,15 +5,15 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from qkvcli.commands import inputs, options, outputs, runners
-from qkvcli.errors import NoMatchError
-from qkvcli.render.console import note, warn
+from qkvcli.errors import NoMatchError, UsageError
+from qkvcli.render.console import note
 from qkvcli.weights import EXACT, MODES, SOFTMAX
 
 if TYPE_CHECKING:
     from qkvcli.answer import Pool
 
 FORMATS = ("tsv", "csv", "json", "jsonl", "value", "npy", "npz")
-EXTENSIONS = {f".{name}": name for name in FORMATS if name != "value"}
+EXTENSIONS = {f".{name}": name for name in FORMATS if name != "value"} | {".txt": "value"}
 NAMED = 10
 """How many queries without an answer are named."""
 
@@ -27,16 +27,16 @@ def pool(  # noqa: PLR0913 - one parameter an option
         ),
     ] = None,
     data: options.Data = None,
-    mode: Annotated[
-        str,
+    modes: Annotated[
+        list[str] | None,
         typer.Option(
             "--mode",
             "-m",
             metavar="MODE",
             parser=options.one_of(*MODES),
-            help=f"{', '.join(MODES)}.",
+            help=f"{', '.join(MODES)}.  [default: {SOFTMAX}]",
         ),
-    ] = SOFTMAX,
+    ] = None,
     score: options.ScoreName = None,
     temperature: options.Temperature = None,
     neighbors: options.Neighbors = None,
@@ -91,6 +91,10 @@ def pool(  # noqa: PLR0913 - one parameter an option
     from qkvcli.render.style import Style
     from qkvcli.run.pool import Request, pool, settle, weight_arrays
 
+    if len(modes or ()) > 1:
+        message = "pool has one --mode; lookup shows several side by side"
+        raise UsageError(message)
+    (mode,) = modes or (SOFTMAX,)
     table = options.table_options(
         key, value, delimiter, no_header, encoding, key_type, value_type, data_format
     )
@@ -116,37 +120,28 @@ def pool(  # noqa: PLR0913 - one parameter an option
     context.with_resource(runners.running(processes, scheduler))
     database = inputs.open_(data, table, keys, values, labels, twice=True)
     asked = inputs.queries(database, query, queries, encoding, own=own)
-    settled = settle(database, asked, request)
+    with progress("choosing widths"):
+        settled = settle(database, asked, request)
     matrix = None
     if sink.weights is not None:  # over the cap it is refused here, before any work
         matrix = weight_arrays(
             database, settled, database.keys, sink.weights.name, threads=request.threads
         )
-    with progress("pooling") as advance:
+    with progress("pooling", database.known_rows) as advance:
         answer = pool(database, settled, request, progress=advance)
-    _say_widths(answer)
+    outputs.say_widths(answer, answer.heads)
     missing = answer.unanswered
-    if len(missing) == len(answer.queries) * len(answer.answers):
-        way = "try --mode approximate" if mode == EXACT else "widen --bandwidth, or mask less"
-        raise NoMatchError(f"{_unanswered(answer)}; {way}")
     style = Style(sink.form, defuse=csv_safe, color=sink.color, terminal=sink.on_terminal)
     sink.write(lambda stream: write(stream, answer, style))
     if matrix is not None:
-        sink.write_weights(matrix)
+        with progress("writing weights"):
+            sink.write_weights(matrix)
+    if len(missing) == len(answer.queries) * len(answer.answers):
+        way = "try --mode approximate" if mode == EXACT else "widen --bandwidth, or mask less"
+        raise NoMatchError(f"{_unanswered(answer)}; {way}")
     if missing:
         note(_unanswered(answer))
     return 0
-
-
-def _say_widths(answer: "Pool") -> None:
-    """Print the width that ``cv`` chose and its error."""
-    if answer.rule != "cv":
-        return
-    kind = "log-loss" if answer.columns.texts else "mean squared error"
-    for head, widths, error in zip(answer.heads, answer.widths, answer.errors, strict=True):
-        where = f"head {'/'.join(map(str, head))}: " if head else ""
-        shown = ",".join(f"{h:.6g}" for h in widths)
-        warn(f"{where}--bandwidth cv chose {shown} (leave-one-out {kind} {error:.6g})")
 
 
 def _unanswered(answer: "Pool") -> str:

@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING
 from qkvcli.render.console import drawing
 from qkvcli.render.escape import visible
 from qkvcli.render.machine import shortest
-from qkvcli.render.matches import cells, explained, shown_values, weight_names
+from qkvcli.render.matches import cells, explained, rule_of, shown_values, weight_names
 from qkvcli.render.tables import Column, lines, table
-from qkvcli.weights import RULES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -44,7 +43,8 @@ def _panels(answer: Lookup, found: Found, width: int, *, explain: bool) -> Itera
         columns = _columns(answer, rows, explain=explain)
         yield table([c for c in columns if c], _kept(rows, columns), width)
     else:
-        yield Text("no key is attended to", style="yellow")
+        nothing = "no key has so much weight" if found.answered else "no key is attended to"
+        yield Text(nothing, style="yellow")
     yield lines(list(_summary(answer, found)), width)
     if explain:
         yield lines(list(_rules(answer)), width)
@@ -124,11 +124,13 @@ def _rules(answer: Lookup) -> Iterator[tuple[str, list[Text]]]:
     from rich.text import Text
 
     for mode, temperature in zip(answer.modes, answer.temperatures, strict=True):
-        parts = [f"T = {shortest(temperature)}", f"log-weight {RULES[mode]}"]
+        parts = [f"T = {shortest(temperature)}", f"log-weight {rule_of(answer, mode)}"]
         yield mode, [Text(part, style="dim") for part in parts]
 
 
-def _shown_value(name: str, value: Value) -> str:
+def _shown_value(name: str, value: Value | None) -> str:
+    if value is None:
+        return f"{name}: too many distinct texts to pool"
     if isinstance(value, float):
         return f"{name} {value:.6g}"
     if len(value) == 1 or value[0][1] == 1:

@@ -5,14 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from qkvcli.render.machine import (
+    bandwidth_item,
     finite,
     value_text,
     write_delimited,
     write_json,
     write_lines,
 )
-from qkvcli.render.matches import cells, header, log_weight
-from qkvcli.weights import RULES
+from qkvcli.render.matches import cells, header, log_weight, rule_of
 
 if TYPE_CHECKING:
     from typing import BinaryIO
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from qkvcli.render.style import Style
 
 SCHEMA = "qkv.lookup/1"
+_SHARES = 1_000
+"""How many shares of a text column a document lists, the largest first."""
 
 
 def write(stream: BinaryIO, answer: Lookup, style: Style) -> None:
@@ -51,7 +53,7 @@ def value_line(found: Found) -> str | None:
     answer = next((answer for answer in found.answers if answer is not None), None)
     if answer is None:
         return None
-    return "\t".join(value_text(value) for value in answer)
+    return "\t".join("" if value is None else value_text(value) for value in answer)
 
 
 def _head(answer: Lookup) -> dict[str, Any]:
@@ -64,6 +66,7 @@ def _head(answer: Lookup) -> dict[str, Any]:
             {"mode": mode, "temperature": finite(temperature)}
             for mode, temperature in zip(answer.modes, answer.temperatures, strict=True)
         ],
+        **bandwidth_item(answer),
     }
 
 
@@ -101,8 +104,8 @@ def _match_item(answer: Lookup, match: Match, rank: int, *, explain: bool) -> di
         item["explain"] = {
             mode: {
                 "temperature": finite(temperature),
-                "log_weight": finite(log_weight(mode, temperature, match, weight)),
-                "rule": RULES[mode],
+                "log_weight": finite(log_weight(answer, mode, temperature, match, weight)),
+                "rule": rule_of(answer, mode),
             }
             for mode, temperature, weight in zip(
                 answer.modes, answer.temperatures, match.weights, strict=True
@@ -111,10 +114,10 @@ def _match_item(answer: Lookup, match: Match, rank: int, *, explain: bool) -> di
     return item
 
 
-def _answer_item(answer: Lookup, values: tuple[Value, ...] | None) -> dict[str, Any] | None:
+def _answer_item(answer: Lookup, values: tuple[Value | None, ...] | None) -> dict[str, Any] | None:
     if values is None:
         return None
     return {
-        name: finite(value) if isinstance(value, float) else dict(value)
+        name: dict(value[:_SHARES]) if isinstance(value, tuple) else finite(value)
         for name, value in zip(answer.columns.value, values, strict=True)
     }

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from typing import BinaryIO
 
-    from qkvcli.answer import Value
+    from qkvcli.answer import Lookup, Pool, Value
     from qkvcli.render.style import Style
 
 FORMATS = ("tsv", "csv", "json", "jsonl", "value")
@@ -118,6 +118,18 @@ def write_json(stream: BinaryIO, document: Any, style: Style) -> None:  # noqa: 
     for item in document if lines else [document]:
         text = json.dumps(item, ensure_ascii=False, allow_nan=False, indent=None if lines else 2)
         stream.write(visible_json(text, terminal=style.terminal).encode() + b"\n")
+
+
+def bandwidth_item(answer: Lookup | Pool) -> dict[str, Any]:
+    """Return what a document says of a kernel's widths, if there are any."""
+    if not answer.widths:
+        return {}
+    widths = {
+        "rule": answer.rule or None,
+        "widths": [list(widths) for widths in answer.widths],
+        "error": list(answer.errors) or None,
+    }
+    return {"bandwidth": widths}
 
 
 def finite(number: float | None) -> float | None:

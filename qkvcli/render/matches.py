@@ -6,7 +6,7 @@ import math
 from typing import TYPE_CHECKING
 
 from qkvcli.render.machine import distinct, shortest
-from qkvcli.weights import APPROXIMATE, AVERAGE, EXACT, RULES
+from qkvcli.weights import APPROXIMATE, AVERAGE, EXACT, NEIGHBORS_RULE, RULES, SOFTMAX
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -55,13 +55,23 @@ def _explanation(answer: Lookup, match: Match) -> list[str]:
     for mode, temperature, weight in zip(
         answer.modes, answer.temperatures, match.weights, strict=True
     ):
-        ell = log_weight(mode, temperature, match, weight)
-        found += [shortest(temperature), shortest(ell), RULES[mode]]
+        ell = log_weight(answer, mode, temperature, match, weight)
+        found += [shortest(temperature), shortest(ell), rule_of(answer, mode)]
     return found
 
 
-def log_weight(mode: str, temperature: float, match: Match, weight: float) -> float:
-    """Return the log-weight of a key under a mode, as the table of modes has it."""
-    if mode in (EXACT, APPROXIMATE) or weight == 0:
+def rule_of(answer: Lookup, mode: str) -> str:
+    """Return the line of the table of modes that applies."""
+    if mode == APPROXIMATE and (answer.neighbors or 1) > 1:
+        return NEIGHBORS_RULE.format(answer.neighbors)
+    return RULES[mode]
+
+
+def log_weight(answer: Lookup, mode: str, temperature: float, match: Match, weight: float) -> float:
+    """Return the log-weight of a key under a mode, as the table of modes has it.
+
+    A key beyond the ``neighbors`` best has none; any other, however little its weight.
+    """
+    if mode in (EXACT, APPROXIMATE) or (weight == 0 and answer.neighbors and mode == SOFTMAX):
         return 0.0 if weight > 0 else -math.inf
     return 0.0 if mode == AVERAGE or match.score is None else match.score / temperature

@@ -9,6 +9,7 @@ import numpy as np
 
 from qkvcli.answer import Runs, pooled
 from qkvcli.render.machine import (
+    bandwidth_item,
     distinct,
     finite,
     shortest,
@@ -152,15 +153,9 @@ def _document(answer: Pool) -> dict[str, Any]:
         "rows": answer.answers[0].rows,
         "mode": answer.mode,
         "score": answer.score or None,
-        "temperature": answer.temperature,
+        "temperature": finite(answer.temperature),
     }
-    if answer.widths:
-        document["bandwidth"] = {
-            "rule": answer.rule or None,
-            "widths": [list(widths) for widths in answer.widths],
-            "error": list(answer.errors) or None,
-        }
-    return {**document, "queries": items}
+    return {**document, **bandwidth_item(answer), "queries": items}
 
 
 def _item(
@@ -257,4 +252,4 @@ def _drawn(answer: Pool, one: Answer, query: int) -> list[str]:
     if one.perplexity is not None:
         number = one.perplexity[query]
         cells.append("" if math.isnan(number) else f"{number:.4g}")
-    return cells + [f"{x:.4g}" for x in _slopes(one, query)]
+    return cells + ["" if math.isnan(x) else f"{x:.4g}" for x in _slopes(one, query)]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-import time
+import threading
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -38,28 +38,47 @@ def progress(label: str, total: int | None = None) -> Iterator[Note | None]:
     if not is_terminal(sys.stderr):
         yield None
         return
-    started = time.monotonic()
-    done = 0
-    bar: Any = None
-
-    def note(rows: int) -> None:
-        nonlocal bar, done
-        done += rows
-        if bar is None and time.monotonic() - started > PATIENCE:
-            bar = _bar()
-            bar.add_task(label, total=total)
-            bar.start()
-        if bar is not None:
-            bar.update(bar.task_ids[0], completed=done)
-
+    bar = _Bar(label, total)
     try:
-        yield note
+        yield bar.note
     finally:
-        if bar is not None:
-            bar.stop()
+        bar.stop()
 
 
-def _bar() -> Any:  # noqa: ANN401 - a rich.progress.Progress, imported when first needed
+class _Bar:
+    """A bar that appears by itself when its time has come, whether rows are done by then or not."""
+
+    def __init__(self, label: str, total: int | None) -> None:
+        self._label, self._total = label, total
+        self._done = 0
+        self._lock = threading.Lock()
+        self._shown: Any = None
+        self._timer = threading.Timer(PATIENCE, self._start)
+        self._timer.daemon = True
+        self._timer.start()
+
+    def note(self, rows: int) -> None:
+        self._done += rows
+        if self._shown is not None:
+            self._shown.update(self._shown.task_ids[0], completed=self._done)
+
+    def _start(self) -> None:
+        with self._lock:
+            if self._timer.finished.is_set():
+                return  # stopped just now
+            shown = _drawn()
+            shown.add_task(self._label, total=self._total, completed=self._done)
+            shown.start()
+            self._shown = shown
+
+    def stop(self) -> None:
+        self._timer.cancel()
+        with self._lock:
+            if self._shown is not None:
+                self._shown.stop()
+
+
+def _drawn() -> Any:  # noqa: ANN401 - a rich.progress.Progress, imported when first needed
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 

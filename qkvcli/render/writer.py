@@ -57,13 +57,13 @@ def target(path: str, *, inputs: Iterable[str] = ()) -> Target:
         return Target(path, path, replace=False, mode=None, descriptor=descriptor)
     status = _stat(path)
     real = os.path.realpath(path)
-    folder = os.path.dirname(real)
+    folder = real if path.endswith(os.sep) else os.path.dirname(real)
     if status is not None and stat.S_ISDIR(status.st_mode):
         message = "is a directory; name a file in it"
         raise OutputError(message, path)
     if status is not None and not stat.S_ISREG(status.st_mode):
         return Target(path, real, replace=False, mode=None)  # a FIFO, a terminal
-    if path.endswith(os.sep) or not os.path.isdir(folder):
+    if not os.path.isdir(folder):
         message = f"there is no directory {folder!r}; make it first"
         raise OutputError(message, path)
     if not os.access(folder, os.W_OK | os.X_OK):

@@ -64,6 +64,11 @@ class Work:
         is_text = isinstance(self.parts[0].keys, list)
         return is_text and all(plan.weighting.survivors for plan in self.plans)
 
+    def share(self, rows: int, part: int) -> int:
+        """Return how many of a block's rows are done with one part of the queries."""
+        count = len(self.parts)
+        return rows * (part + 1) // count - rows * part // count
+
     def nothing(self) -> States:
         """Return the states of no rows."""
         return (State(),) * len(self.plans)
@@ -160,8 +165,8 @@ class Serial:
         for block in blocks:
             for part, tree in enumerate(trees):
                 tree.add(work(block, part, floor(tree)))
-            if progress:
-                progress(len(block))
+                if progress:
+                    progress(work.share(len(block), part))
         return [tree.total() or work.nothing() for tree in trees]
 
 
@@ -207,8 +212,8 @@ def in_order(
     def take() -> None:
         rows, part, future = waiting.popleft()
         trees[part].add(future.result())
-        if progress and part == 0:
-            progress(rows)
+        if progress:
+            progress(work.share(rows, part))
 
     waits = 0 if work.has_floor else ahead
     for block in blocks:

@@ -4,25 +4,29 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
+from itertools import zip_longest
 from typing import TYPE_CHECKING
 
-from qkvcli.answer import Answer, Found, Lookup, Match, Runs, Value, heads_of, pooled
-from qkvcli.attention import Plan
-from qkvcli.run.fold import fold
+from qkvcli.answer import Answer, Found, Lookup, Match, Runs, heads_of, pooled
+from qkvcli.attention import LABEL_CAP, Plan
+from qkvcli.run.fold import QUERIES_AT_ONCE, fold
 from qkvcli.run.matrix import labelled_weights
 from qkvcli.run.settle import default_temperature, score_name, settle_scores
-from qkvcli.weights import APPROXIMATE, AVERAGE, EXACT, SOFTMAX, Weighting
+from qkvcli.weights import APPROXIMATE, AVERAGE, EXACT, SOFTMAX, Weighting, temperature_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from qkvcli.blocks import Columns, Queries, Record, Source
+    from qkvcli.run.bandwidth import Bandwidth
     from qkvcli.run.fold import Progress
     from qkvcli.scores import Score
     from qkvcli.sources.databases import Database
 
 ALL = 1 << 40
 """A list long enough for every row."""
+LABELS, SHARES = 200_000, 1 << 23
+"""How many distinct texts are pooled at most, and times the queries that are folded together."""
 ROUNDING = 1e-12
 """How far the weights of a row may be from 1."""
 
@@ -70,6 +74,7 @@ class Ask:
     min_weight: float
     texts: tuple[int, ...]
     threads: int
+    width: Bandwidth | None = None
 
     def plan(self, mode: str) -> Plan:
         """Return the plan of a mode."""
@@ -101,7 +106,7 @@ def settle(database: Database, request: Request) -> list[Ask]:
     """
     temperature = request.temperature or default_temperature(database)
     name = score_name(database, request.score)
-    scores, _ = settle_scores(
+    scores, widths = settle_scores(
         database,
         name,
         request.bandwidth,
@@ -121,8 +126,9 @@ def settle(database: Database, request: Request) -> list[Ask]:
             request.min_weight,
             database.columns.texts,
             request.threads,
+            width,
         )
-        for score in scores
+        for score, width in zip_longest(scores, widths)
     ]
 
 
@@ -162,15 +168,18 @@ def look_up(
         found += some
         unmatched += [_unmatched(one.query, best, source, ask) for one, best in closest]
     ask = asks[0]
-    cold = {EXACT: 0.0, APPROXIMATE: 0.0, AVERAGE: math.inf}
     answer = Lookup(
         database.name,
         database.columns,
         ask.score.name,
         ask.modes,
-        tuple(cold.get(mode, ask.temperature) for mode in ask.modes),
+        tuple(temperature_of(mode, ask.temperature) for mode in ask.modes),
         tuple(found),
         rows,
+        ask.neighbors,
+        widths=tuple(one.width.widths for one in asks if one.width),
+        rule=ask.width.rule if ask.width else "",
+        errors=tuple(one.width.error for one in asks if one.width and one.width.error is not None),
     )
     return answer, unmatched
 
@@ -183,7 +192,9 @@ def _head_names(database: Database) -> list[str]:
 def _one_head(
     source: Source, queries: Queries, ask: Ask, progress: Progress | None
 ) -> tuple[list[Found], list[tuple[Found, Match | None]], int]:
-    plans = [ask.plan(mode) for mode in ask.modes]
+    at_once = min(len(queries), QUERIES_AT_ONCE)
+    cap = max(LABEL_CAP, min(LABELS, SHARES // max(1, at_once)))
+    plans = [replace(ask.plan(mode), label_cap=cap) for mode in ask.modes]
     # What can be read once only is searched for the closest key in the same reading.
     once = not source.reopenable and EXACT in ask.modes
     answers = fold(
@@ -208,11 +219,11 @@ def _one_head(
 def _unmatched(query: str, best: Match | None, source: Source, ask: Ask) -> str:
     what = "equals" if EXACT in ask.modes else "is within the bandwidth of"
     line = f"no key of {source.name} {what} {query!r}"
-    if best is None or best.score is None:
-        return line
-    key = ",".join(best.record.key) if source.columns.numeric_key else " ".join(best.record.key)
-    score = "" if math.isinf(best.score) else f" (score {best.score:.3f})"
     way = "--mode approximate" if EXACT in ask.modes else "a larger --bandwidth"
+    if best is None or best.score is None:
+        return f"{line}; try {way}"
+    key = ",".join(best.record.key) if source.columns.numeric_key else " ".join(best.record.key)
+    score = "" if math.isinf(best.score) else f" (score {best.score + 0.0:.3f})"
     return f"{line}; the closest is {key!r}{score}: try {way}"
 
 
@@ -257,7 +268,9 @@ def _found(query: int, label: str, answers: Sequence[Answer], columns: Columns, 
     return Found(
         label,
         tuple(shown),
-        tuple(_answer(answer, query, columns, matches) for answer in answers),
+        tuple(
+            pooled(answer, query, columns) if answer.answered[query] else None for answer in answers
+        ),
         tuple(float(a.perplexity[query]) for a in answers if a.perplexity is not None),
         tuple(_left_out(answer, query, shown, mode) for mode, answer in enumerate(answers)),
     )
@@ -281,16 +294,3 @@ def _left_out(answer: Answer, query: int, shown: list[Match], mode: int) -> tupl
         return rows, 0.0
     left = 1.0 - math.fsum(match.weights[mode] for match in shown)
     return rows, left if left > ROUNDING else 0.0
-
-
-def _answer(
-    answer: Answer, query: int, columns: Columns, matches: Sequence[Match]
-) -> tuple[Value, ...] | None:
-    if not answer.answered[query]:
-        return None
-    values = list(pooled(answer, query, columns))
-    for position, value in enumerate(values):
-        if value is None:  # more distinct texts than are pooled: the best key speaks for itself
-            best = matches[0]
-            values[position] = ((best.record.value[position], max(best.weights)),)
-    return tuple(value for value in values if value is not None)

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from qkvcli.answer import Pool
-from qkvcli.attention import Plan
+from qkvcli.attention import LABEL_CAP, Plan
 from qkvcli.blocks import Queries
 from qkvcli.errors import InputError, UsageError
 from qkvcli.run.fold import fold
 from qkvcli.run.matrix import labelled_weights
 from qkvcli.run.settle import default_temperature, score_name, settle_scores
-from qkvcli.weights import APPROXIMATE, AVERAGE, SOFTMAX, Mask, Weighting
+from qkvcli.weights import APPROXIMATE, AVERAGE, SOFTMAX, Mask, Weighting, temperature_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -24,9 +24,6 @@ if TYPE_CHECKING:
     from qkvcli.run.fold import Progress
     from qkvcli.scores import Score
     from qkvcli.sources.databases import Database
-
-LABEL_CAP = 10_000
-"""How many distinct text values are pooled at most."""
 
 
 @dataclass(frozen=True)
@@ -117,7 +114,6 @@ def settle(database: Database, queries: Sequence[Queries] | None, request: Reque
             perplexity=request.perplexity,
             jacobian=request.jacobian,
             texts=database.columns.texts,
-            label_cap=LABEL_CAP,
         )
         for score, mask in zip(scores, masks, strict=True)
     )
@@ -240,7 +236,7 @@ def pool(
         answers=answers,
         score=score.name if score else "",
         mode=request.mode,
-        temperature=settled.temperature,
+        temperature=temperature_of(request.mode, settled.temperature),
         widths=tuple(found.widths for found in settled.widths),
         rule=settled.widths[0].rule if settled.widths else "",
         errors=tuple(found.error for found in settled.widths if found.error is not None),
@@ -249,9 +245,10 @@ def pool(
 
 
 def _check(answer: Answer, database: Database, request: Request) -> None:
-    if request.neighbors is not None and request.neighbors > answer.rows:
-        message = f"--neighbors {request.neighbors}, and {database.name} has {answer.rows} keys"
-        raise UsageError(message)
+    count = request.neighbors or 0
+    if count > answer.rows and request.mode in (APPROXIMATE, SOFTMAX):
+        message = f"--neighbors {count}, and {database.name} has {answer.rows} keys; "
+        raise UsageError(message + f"give at most {answer.rows}")
     for position, share in zip(database.columns.texts, answer.shares, strict=True):
         if share is None:
             name = database.columns.value[position]

@@ -67,6 +67,12 @@ class Database:
         return sum(len(block) for block in self.heads[0].blocks())
 
     @property
+    def known_rows(self) -> int | None:
+        """How many rows all heads have together, if that takes no reading."""
+        rows = getattr(self.heads[0], "rows", None)
+        return None if rows is None else int(rows) * len(self.heads)
+
+    @property
     def has_names(self) -> bool:
         """Whether keys have names of their own, and not only numbers of rows."""
         head = getattr(self.heads[0], "head", None)

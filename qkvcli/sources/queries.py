@@ -155,12 +155,19 @@ def _rows(database: Database, path: str, encoding: str | None) -> Iterator[_Aske
 
 
 def _lines(database: Database, path: str, encoding: str | None) -> Iterator[_Asked]:
-    """Yield a query a line: as it is where keys are text, else numbers between delimiters."""
+    """Yield a query a line: as it is where keys are text, else numbers between delimiters.
+
+    The first line of numbers in a file may name the key columns.
+    """
     name = streams.display_name(path)
+    heads = path != streams.STDIN and database.kind != "text"
+    keys = [key.casefold() for key in database.columns.key]
     for number, line in enumerate(streams.read_lines(path, encoding), 1):
         if line.strip():
             cells = [line] if database.kind == "text" else _SEPARATOR.split(line.strip())
-            yield _Asked(cells, f"{name}:{number}")
+            if not (heads and [cell.casefold() for cell in cells] == keys):
+                yield _Asked(cells, f"{name}:{number}")
+            heads = False
 
 
 _SEPARATOR = re.compile(r" *[,;\t] *| +")

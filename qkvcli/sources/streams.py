@@ -200,7 +200,7 @@ def chunks(path: str, encoding: str | None = None) -> Iterator[bytes]:
     with open_bytes(path) as stream:
         data = _read(stream, name)
         mark, marked = _marked(data)
-        codec = _codec(encoding or marked)
+        codec = _codec(encoding, marked)
         if codec.name == "utf-8":
             data = data.removeprefix(mark if marked == "utf-8" else b"")
             while data:
@@ -250,7 +250,7 @@ def start_in_file(path: str, encoding: str | None = None) -> int | None:
         message = f"cannot be read: {error.strerror or error}"
         raise InputError(message, display_name(path)) from None
     mark, marked = _marked(start)
-    if start.startswith(b"\x1f\x8b") or _codec(encoding or marked).name != "utf-8":
+    if start.startswith(b"\x1f\x8b") or _codec(encoding, marked).name != "utf-8":
         return None
     return len(mark) if marked == "utf-8" else 0
 
@@ -282,7 +282,7 @@ def _marked(data: bytes) -> tuple[bytes, str]:
 
 def start_of_text(data: bytes, encoding: str | None = None) -> str:
     """Return what can be read of a text that is cut short after ``data``."""
-    return data.decode(_codec(encoding or _marked(data)[1]).name, "ignore").removeprefix("\ufeff")
+    return data.decode(_codec(encoding, _marked(data)[1]).name, "ignore").removeprefix("\ufeff")
 
 
 def _read(stream: io.RawIOBase | io.BufferedIOBase, name: str, size: int | None = None) -> bytes:
@@ -292,7 +292,8 @@ def _read(stream: io.RawIOBase | io.BufferedIOBase, name: str, size: int | None 
         raise InputError(f"cannot be read: {error.strerror or error}", name) from None
 
 
-def _codec(encoding: str) -> codecs.CodecInfo:
+def _codec(encoding: str | None, marked: str) -> codecs.CodecInfo:
+    encoding = marked if encoding is None else encoding
     try:
         codec = codecs.lookup(encoding)
         if not codec._is_text_encoding:  # noqa: SLF001 - the only way to tell rot13 from text

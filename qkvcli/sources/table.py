@@ -304,6 +304,11 @@ def layout(names: Sequence[str], first: Cells, options: TableOptions, name: str)
     """
     key = tuple(find_column(column, names, "--key", name) for column in options.key) or (0,)
     value = tuple(find_column(column, names, "--value", name) for column in options.value)
+    for option, found in (("--key", key), ("--value", value)):
+        twice = next((names[i] for i in found if found.count(i) > 1), None)
+        if twice is not None:
+            message = f"{option} names the column {twice!r} of {name} twice"
+            raise UsageError(message)
     if not value:
         # A bare list of keys is its own values, as in self-attention.
         value = tuple(i for i in range(len(names)) if i not in key) or key

@@ -220,7 +220,7 @@ POOL: dict[str, tuple[tuple[str, ...], dict[str, bytes], str]] = {
     "mask of other numbers": (
         ("--mask", "m.npy"),
         {"m.npy": npy([[2]])},
-        "m.npy: is of dtype int64; a mask is True (1) where",
+        "m.npy: holds 2; a mask is True (1) where",
     ),
     "mask of floats": (
         ("--mask", "m.npy"),
@@ -257,17 +257,17 @@ POOL: dict[str, tuple[tuple[str, ...], dict[str, bytes], str]] = {
     "--valid-lens in words": (
         ("--valid-lens", "l.txt"),
         {"l.txt": b"one\n"},
-        "l.txt: valid lengths are whole numbers",
+        "l.txt:1: valid lengths are whole numbers",
     ),
     "--valid-lens ragged": (
         ("--valid-lens", "l.txt"),
         {"l.txt": b"1 2\n3\n"},
-        "l.txt: valid lengths are whole numbers, as many on every line",
+        "l.txt:2: valid lengths are whole numbers, as many on every line",
     ),
     "--valid-lens empty": (
         ("--valid-lens", "l.txt"),
         {"l.txt": b""},
-        "l.txt: valid lengths are whole numbers",
+        "l.txt:1: valid lengths are whole numbers",
     ),
     "--neighbors above the keys": (
         ("--neighbors", "4"),

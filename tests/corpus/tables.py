@@ -142,10 +142,10 @@ JSON: dict[str, Bad] = {
     ),
     "lone surrogate": Bad("t.json", '{"a": "\\ud800"}', ":1:7", "half of a surrogate pair"),
     "mixed shapes": Bad(
-        "t.json", '[{"a": 1, "b": 2}, ["x", 3]]', ":1:1", "this row has another shape"
+        "t.json", '[{"a": 1, "b": 2}, ["x", 3]]', ":1:20", "this row has another shape"
     ),
     "mixed names": Bad(
-        "t.json", '[{"a": 1, "b": 2},\n {"a": 1, "c": 2}]', ":2:1", "this row has another shape"
+        "t.json", '[{"a": 1, "b": 2},\n {"a": 1, "c": 2}]', ":2:2", "this row has another shape"
     ),
     "rows that are none": Bad(
         "t.json", "[1, 2]", ":1:2", "a row is an object or a [key, value] pair"
@@ -339,7 +339,7 @@ CASES |= {
         ),
         "words for numbers": Case(
             (command, "--queries", "q.txt", "--data", "t.csv"),
-            "'Hu' is not a query; give numbers such as 1.5,0.3",
+            "'Hu' is not a finite number; ask with numbers such as 1.5,0.3",
             "q.txt:3",
             {"q.txt": b"x\n1\nHu\n", "t.csv": b"x,y\n1,2\n3,4\n"},
         ),

@@ -739,8 +739,6 @@ def test_a_bar_only_for_who_watches_and_waits(put: Callable[[str, str], str]) ->
         "--threads",
         "1",
         "--top",
-        "0",
-        "--min-weight",
         "1",
     )
     slow = run_pty(*arguments, "--format", "tsv")

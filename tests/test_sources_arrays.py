@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import io
 import os
 import pickle
@@ -22,8 +23,11 @@ from hypothesis.extra import numpy as hnp
 from qkvcli.errors import InputError, UsageError
 from qkvcli.sources import arrays
 from qkvcli.sources.arrays import first_nonfinite, open_array, open_arrays, pick
+from tests.support.command import run_qkv
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from numpy.typing import NDArray
 
 DTYPES = [
@@ -415,12 +419,12 @@ def test_arrays_are_told_by_their_first_bytes(put: Any, tmp_path: Path) -> None:
         assert arrays.is_array_file(name)
     assert not arrays.is_array_file("npy")
     for name, data in (("", npy(np.eye(3))), ("a", npz(a=np.eye(3), compressed=True))):
-        found = arrays.arrays_in(data, "here")
+        found = arrays.arrays_in([data[:3], data[3:]], "here")
         assert list(found) == [name]
         np.testing.assert_array_equal(found[name].read(), np.eye(3))
         assert found[name].name == ("here[a]" if name else "here")
     with pytest.raises(InputError, match=r"^here: not a \.npy or \.npz file$"):
-        arrays.arrays_in(b"k,v", "here")
+        arrays.arrays_in([b"k,v"], "here")
 
 
 def test_at_the_cap_is_not_over_it(put: Any, monkeypatch: Any) -> None:
@@ -466,3 +470,56 @@ def test_what_numpy_writes_is_read_back(
             start = data.draw(st.integers(0, len(flat)))
             stop = data.draw(st.integers(start, len(flat)))
             np.testing.assert_array_equal(found.rows(start, stop), flat[start:stop])
+
+
+@pytest.mark.parametrize("size", [1, 7, 100, 1 << 20])
+@pytest.mark.parametrize("order", ["C", "F"])
+def test_an_array_in_parts_is_read_no_further_than_it_goes(size: int, order: Any) -> None:
+    array = np.arange(600.0).reshape(20, 30, order=order)
+    data = npy(array) + b"\0" * 5_000
+    given: list[int] = []
+
+    def parts() -> Iterator[bytes]:
+        for start in range(0, len(data), size):
+            given.append(start)
+            yield data[start : start + size]
+
+    found = arrays.arrays_in(parts(), "here")[""]
+    np.testing.assert_array_equal(found.read(), array)
+    assert size * len(given) < len(npy(array)) + 2 * size
+    short = npy(array)[:-1]
+    with pytest.raises(InputError, match="4800 bytes, and 4799 follow"):
+        arrays.arrays_in((short[i : i + size] for i in range(0, len(short), size)), "here")
+
+
+def test_only_what_is_asked_for_is_unpacked(put: Any) -> None:
+    """A neighbour that cannot be read is nobody's concern."""
+    out = io.BytesIO()
+    np.savez_compressed(out, weights=np.eye(3), meta=np.array([{}], object), z=np.eye(2) * 1j)
+    found = open_arrays(put("a.npz", out.getvalue()))
+    assert sorted(found) == ["meta", "weights", "z"]
+    np.testing.assert_array_equal(found["weights"].read(), np.eye(3))
+    assert pick(found, ("weights",), "--name", "a.npz").shape == (3, 3)
+    with pytest.raises(InputError, match="holds Python objects"):
+        found["meta"]
+
+
+def test_what_unpacks_to_much_takes_no_memory_before_it_is_refused(tmp_path: Path) -> None:
+    """Megabytes that unpack to gigabytes, where only a header tells how much is wanted."""
+    bomb = gzip.compress(npy(np.eye(2)) + bytes(600 << 20), 1)
+    (tmp_path / "b.npy.gz").write_bytes(bomb)
+    drawn = run_qkv("heatmap", "b.npy.gz", "-o", "b.svg", cwd=tmp_path)
+    assert drawn.status == 0, drawn
+    huge = gzip.compress(
+        header(claim("(100000, 100000)")) + bytes(600 << 20),
+        1,
+    )
+    (tmp_path / "h.npy.gz").write_bytes(huge)
+    refused = run_qkv("heatmap", "h.npy.gz", "-o", "b.svg", cwd=tmp_path)
+    assert (refused.status, "more than 2 GiB" in refused.error) == (2, True)
+    endless = run_qkv("pool", "1", "--keys", "/dev/zero")
+    assert (endless.status, endless.error) == (
+        2,
+        "qkv: /dev/zero: not a .npy or .npz file\n",
+    )
+    assert max(run.peak for run in (drawn, refused, endless)) < 200 << 20

@@ -14,7 +14,10 @@ import tokenize
 import warnings
 import zipfile
 import zlib
+from collections.abc import Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from itertools import chain
 from lzma import LZMAError
 from typing import IO, TYPE_CHECKING, BinaryIO, NoReturn
 
@@ -24,7 +27,7 @@ from qkvcli.errors import InputError, UsageError, did_you_mean
 from qkvcli.sources import streams
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from numpy.typing import NDArray
 
@@ -38,8 +41,10 @@ _ZIP_DAMAGE = (
     *(zipfile.BadZipFile, zlib.error, LZMAError, EOFError, ValueError),
     *(NotImplementedError, RuntimeError),  # an unknown method, an encrypted member
 )
-_MAGIC = b"\x93NUMPY"
-_ZIP = (b"PK\x03\x04", b"PK\x05\x06")
+_MAGIC, *_ZIPS = streams.ARRAYS
+_ZIP = tuple(_ZIPS)
+_NO_ARRAYS = "not a .npy or .npz file"
+_EMPTY = "is empty; an array file was expected"
 _buffers = threading.local()
 
 
@@ -169,7 +174,7 @@ def is_array_file(path: str) -> bool:
 
 def is_array(start: bytes) -> bool:
     """Return whether bytes begin as an ``.npy`` or ``.npz`` file does."""
-    return start.startswith((_MAGIC, *_ZIP))
+    return start.startswith(streams.ARRAYS)
 
 
 def starts_as_array(path: str) -> bool:
@@ -181,13 +186,77 @@ def starts_as_array(path: str) -> bool:
         return False  # who opens it next says why
 
 
-def arrays_in(data: bytes, name: str) -> dict[str, StoredArray]:
-    """Look at the arrays in the bytes of an ``.npy`` or ``.npz`` file, as ``open_arrays`` does."""
-    return _look(io.BytesIO(data), name, "")
+def arrays_in(parts: Iterable[bytes], name: str) -> Mapping[str, StoredArray]:
+    """Look at the arrays of an ``.npy`` or ``.npz`` file that comes in parts, as from a pipe.
+
+    Of an ``.npy`` no more is read than its header claims; an ``.npz`` is read whole.
+
+    Raises
+    ------
+    InputError
+        As of ``open_arrays``.
+    """
+    stream = _Parts(parts)
+    first = stream.read(len(_MAGIC))
+    whole = chain([first], stream.rest())
+    if first.startswith(_ZIP):
+        return _Archive(name, data=_joined(whole, name))
+    if first != _MAGIC:
+        raise InputError(_NO_ARRAYS if first else _EMPTY, name)
+    stream = _Parts(whole)
+    found, fortran = _header(stream, name)
+    if found.size > WHOLE_CAP:
+        message = f"more than {WHOLE_CAP >> 30} GiB from a pipe; give it as a file"
+        raise InputError(message, name)
+    return {"": _turned(found, _elements(stream, found), fortran=fortran)}
 
 
-def open_arrays(path: str) -> dict[str, StoredArray]:
+class _Parts:
+    """Bytes that come in parts, read on from where a reader stopped."""
+
+    def __init__(self, parts: Iterable[bytes]) -> None:
+        self._parts = iter(parts)
+        self._held = b""
+
+    def read(self, size: int = streams.CHUNK, /) -> bytes:
+        while len(self._held) < size and (part := next(self._parts, b"")):
+            self._held += part
+        found, self._held = self._held[:size], self._held[size:]
+        return found
+
+    def rest(self) -> Iterator[bytes]:
+        """Yield what was not read yet."""
+        yield self._held
+        yield from self._parts
+
+
+def _elements(stream: _Parts | IO[bytes], found: StoredArray) -> memoryview:
+    """Read what a header has claimed into memory that is touched only as it is filled."""
+    held = np.empty(found.size, np.uint8)
+    done = 0
+    while done < found.size and (part := stream.read(min(streams.CHUNK, found.size - done))):
+        held[done : done + len(part)] = np.frombuffer(part, np.uint8)
+        done += len(part)
+    if done < found.size:
+        raise InputError(_truncated(found, done), found.name)
+    return held.data
+
+
+def _joined(parts: Iterable[bytes], name: str) -> bytes:
+    held, size = [], 0
+    for part in parts:
+        held.append(part)
+        size += len(part)
+        if size > WHOLE_CAP:
+            message = f"more than {WHOLE_CAP >> 30} GiB from a pipe; give it as a file"
+            raise InputError(message, name)
+    return b"".join(held)
+
+
+def open_arrays(path: str) -> Mapping[str, StoredArray]:
     """Look at the arrays of an ``.npy`` (one, named ``""``) or ``.npz`` file, or of a pipe.
+
+    The arrays of an ``.npz`` are looked at when they are asked for.
 
     Raises
     ------
@@ -196,10 +265,17 @@ def open_arrays(path: str) -> dict[str, StoredArray]:
     """
     name = streams.display_name(path)
     try:
-        if streams.reopenable(path):
-            with open(path, "rb") as stream:
-                return _look(stream, name, os.path.abspath(path))
-        return _look(io.BytesIO(_whole_pipe(path, name)), name, "")
+        if not streams.reopenable(path):
+            return arrays_in(streams.chunks(path), name)
+        with open(path, "rb") as stream:
+            start = stream.read(len(_MAGIC))
+            if start.startswith(_ZIP):
+                return _Archive(name, path=os.path.abspath(path))
+            if start != _MAGIC:
+                raise InputError(_NO_ARRAYS if start else _EMPTY, name)
+            stream.seek(0)
+            size = os.fstat(stream.fileno()).st_size
+            return {"": _in_place(stream, name, os.path.abspath(path), size)}
     except OSError as error:
         raise InputError(f"cannot be read: {error.strerror or error}", name) from None
 
@@ -219,54 +295,36 @@ def open_array(path: str) -> StoredArray:
     return next(iter(found.values()))
 
 
-def _whole_pipe(path: str, name: str) -> bytes:
-    with streams.open_bytes(path) as stream:
-        data = streams.read_exactly(stream, WHOLE_CAP + 1)
-    if len(data) > WHOLE_CAP:
-        message = f"more than {WHOLE_CAP >> 30} GiB from a pipe; give it as a file"
-        raise InputError(message, name)
-    return data
-
-
-def _look(stream: BinaryIO, name: str, path: str) -> dict[str, StoredArray]:
-    start = stream.read(6)
-    stream.seek(0, os.SEEK_END)
-    size = stream.tell()
-    stream.seek(0)
-    if start == _MAGIC:
-        return {"": _in_place(stream, name, path, size)}
-    if start.startswith(_ZIP):
-        return _members(stream, name, path)
-    if not start:
-        message = "is empty; an array file was expected"
-        raise InputError(message, name)
-    message = "not a .npy or .npz file"
-    raise InputError(message, name)
-
-
 def _in_place(stream: IO[bytes], name: str, path: str, end: int) -> StoredArray:
     """Return the array whose header the stream stands before and whose elements end at ``end``."""
     found, fortran = _header(stream, name)
     offset = stream.tell()
     if found.size > end - offset:
-        message = (
-            f"truncated: its header claims shape {found.shape} of {found.dtype}, "
-            f"{found.size} bytes, and {end - offset} follow"
-        )
-        raise InputError(message, name)
+        raise InputError(_truncated(found, end - offset), name)
     if path and not fortran:
         return replace(found, path=path, offset=offset)
     if found.size > WHOLE_CAP:
         message = f"is Fortran-ordered and over {WHOLE_CAP >> 30} GiB; save it in C order"
         raise InputError(message, name)
-    data = stream.read(found.size)
+    return _turned(found, _elements(stream, found), fortran=fortran)
+
+
+def _truncated(found: StoredArray, follow: int) -> str:
+    return (
+        f"truncated: its header claims shape {found.shape} of {found.dtype}, "
+        f"{found.size} bytes, and {follow} follow"
+    )
+
+
+def _turned(found: StoredArray, data: memoryview, *, fortran: bool) -> StoredArray:
+    """Return an array with its elements, in C order."""
     if not fortran:
         return replace(found, data=data)
     turned = np.frombuffer(data, found.dtype).reshape(found.shape, order="F")
     return replace(found, data=turned.tobytes())
 
 
-def _header(stream: IO[bytes], name: str) -> tuple[StoredArray, bool]:
+def _header(stream: IO[bytes] | _Parts, name: str) -> tuple[StoredArray, bool]:
     readers = {
         (1, 0): np.lib.format.read_array_header_1_0,
         (2, 0): np.lib.format.read_array_header_2_0,
@@ -298,28 +356,66 @@ def _header(stream: IO[bytes], name: str) -> tuple[StoredArray, bool]:
     return StoredArray(name, shape, dtype), bool(fortran)
 
 
-def _members(stream: BinaryIO, name: str, path: str) -> dict[str, StoredArray]:
-    try:
-        with zipfile.ZipFile(stream) as archive:
-            listing = [m for m in archive.infolist() if m.filename.endswith(".npy")]
-            unpacked = sum(m.file_size for m in listing if m.compress_type or not path)
-            if unpacked > WHOLE_CAP:
-                message = f"unpacks to {unpacked >> 20} MiB, over the cap of {WHOLE_CAP >> 20} MiB"
-                raise InputError(message, name)
-            found = {m.filename[:-4]: _member(archive, m, stream, name, path) for m in listing}
-    except _ZIP_DAMAGE as error:
-        message = f"not a .npz file, or a damaged one ({error})"
-        raise InputError(message, name) from None
-    if not found:
-        message = "holds no arrays"
-        raise InputError(message, name)
-    return found
+class _Archive(Mapping[str, StoredArray]):
+    """The arrays of an ``.npz``, each looked at, or unpacked, when it is asked for.
+
+    Parameters
+    ----------
+    name
+        What errors call it.
+    path, data
+        The file, or its bytes.
+    """
+
+    def __init__(self, name: str, *, path: str = "", data: bytes = b"") -> None:
+        self._name, self._path, self._data = name, path, data
+        self._looked_at: dict[str, StoredArray] = {}
+        with self._opened() as (archive, _):
+            members = [m for m in archive.infolist() if m.filename.endswith(".npy")]
+            unpacked = sum(m.file_size for m in members if m.compress_type or not path)
+        if unpacked > WHOLE_CAP:
+            message = f"unpacks to {unpacked >> 20} MiB, over the cap of {WHOLE_CAP >> 20} MiB"
+            raise InputError(message, name)
+        if not members:
+            message = "holds no arrays"
+            raise InputError(message, name)
+        self._members = {member.filename[:-4]: member for member in members}
+
+    @contextmanager
+    def _opened(self) -> Iterator[tuple[zipfile.ZipFile, BinaryIO]]:
+        try:
+            with (
+                open(self._path, "rb") if self._path else io.BytesIO(self._data) as stream,
+                zipfile.ZipFile(stream) as archive,
+            ):
+                yield archive, stream
+        except _ZIP_DAMAGE as error:
+            message = f"not a .npz file, or a damaged one ({error})"
+            raise InputError(message, self._name) from None
+        except OSError as error:
+            raise InputError(f"cannot be read: {error.strerror or error}", self._name) from None
+
+    def __len__(self) -> int:
+        return len(self._members)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._members)
+
+    def __contains__(self, label: object) -> bool:
+        return label in self._members
+
+    def __getitem__(self, label: str) -> StoredArray:
+        if label not in self._looked_at:
+            member = self._members[label]
+            with self._opened() as (archive, stream):
+                found = _member(archive, member, stream, f"{self._name}[{label}]", self._path)
+            self._looked_at[label] = found
+        return self._looked_at[label]
 
 
 def _member(
     archive: zipfile.ZipFile, member: zipfile.ZipInfo, stream: BinaryIO, name: str, path: str
 ) -> StoredArray:
-    label = f"{name}[{member.filename[:-4]}]"
     if member.compress_type == zipfile.ZIP_STORED and path and not member.flag_bits & 1:
         with archive.open(member):  # holds the local header against the directory
             pass
@@ -328,13 +424,13 @@ def _member(
         start = member.header_offset + 30 + int.from_bytes(lengths[:2], "little")
         stream.seek(start + int.from_bytes(lengths[2:], "little"))
         end = min(stream.tell() + member.file_size, os.path.getsize(path))
-        return _in_place(stream, label, path, end)
-    data = archive.read(member)
-    return _in_place(io.BytesIO(data), label, "", len(data))
+        return _in_place(stream, name, path, end)
+    with archive.open(member) as part:
+        return _in_place(part, name, "", member.file_size)
 
 
 def pick(
-    arrays: dict[str, StoredArray], wanted: Sequence[str], option: str, name: str
+    arrays: Mapping[str, StoredArray], wanted: Sequence[str], option: str, name: str
 ) -> StoredArray:
     """Return the first array of these names, or the only one.
 

@@ -18,7 +18,7 @@ from qkvcli.sources.delimited import DelimitedCells, Dialect, checked_delimiter
 from qkvcli.sources.records import Scanner
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -97,29 +97,16 @@ def _streamed(path: str, extension: str, options: ReadOptions, file: str) -> Mat
     first = next(parts, b"")
     whole = chain([first], parts)
     if arrays.is_array(first):
-        found = arrays.arrays_in(_joined(whole, arrays.WHOLE_CAP, file), file)
-        return _picked(found, options, file)
+        return _picked(arrays.arrays_in(whole, file), options, file)
     if not first.strip():
         raise InputError(_EMPTY, file)
-    data = _joined(whole, streams.DOCUMENT_CAP, file)
+    data = b"".join(streams.up_to_cap(whole, path))
     if extension == ".json" or first.lstrip()[:1] in (b"[", b"{"):
         return _from_json(streams.decode(data, file), file)
     return _from_text(data, extension, options, file)
 
 
-def _joined(parts: Iterable[bytes], cap: int, file: str) -> bytes:
-    held, size = [], 0
-    for part in parts:
-        size += len(part)
-        if size > cap:
-            raise InputError(
-                f"is larger than {cap >> 20} MiB, the cap for what is read whole", file
-            )
-        held.append(part)
-    return b"".join(held)
-
-
-def _picked(found: dict[str, StoredArray], options: ReadOptions, file: str) -> Matrices:
+def _picked(found: Mapping[str, StoredArray], options: ReadOptions, file: str) -> Matrices:
     named = options.name is not None and "" not in found
     if named and options.name not in found:
         hint = did_you_mean(str(options.name), [k for k in found if found[k].dtype.kind != "U"])
@@ -139,7 +126,7 @@ def _fitting(labels: tuple[str, ...] | None, length: int) -> tuple[str, ...] | N
     return labels if labels is not None and len(labels) == length else None
 
 
-def _only(found: dict[str, StoredArray], wanted: Sequence[str], file: str) -> StoredArray:
+def _only(found: Mapping[str, StoredArray], wanted: Sequence[str], file: str) -> StoredArray:
     for label in wanted:
         if label in found:
             return found[label]
@@ -153,7 +140,7 @@ def _only(found: dict[str, StoredArray], wanted: Sequence[str], file: str) -> St
     return next(iter(numeric.values()))
 
 
-def _labels_in(found: dict[str, StoredArray], name: str) -> tuple[str, ...] | None:
+def _labels_in(found: Mapping[str, StoredArray], name: str) -> tuple[str, ...] | None:
     array = found.get(name)
     if array is None or array.dtype.kind != "U" or array.ndim != 1:
         return None

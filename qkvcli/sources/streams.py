@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from qkvcli.errors import InputError, UsageError, did_you_mean
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterator
+    from collections.abc import Generator, Iterable, Iterator
 
     from _typeshed import WriteableBuffer
 
@@ -334,16 +334,26 @@ def read_document(path: str, encoding: str | None = None) -> bytes:
     InputError
         The input is larger, before it is unpacked where its own header says so.
     """
+    return b"".join(up_to_cap(chunks(path, encoding), path))
+
+
+def up_to_cap(parts: Iterable[bytes], path: str) -> Iterator[bytes]:
+    """Yield the parts of an input that is read whole, up to ``DOCUMENT_CAP``.
+
+    Raises
+    ------
+    InputError
+        As of ``read_document``.
+    """
     message = f"is larger than {DOCUMENT_CAP >> 20} MiB, the cap for what is read whole"
     if unpacked_size(path) > DOCUMENT_CAP:
         raise InputError(message, display_name(path))
-    parts, size = [], 0
-    for part in chunks(path, encoding):
+    size = 0
+    for part in parts:
         size += len(part)
         if size > DOCUMENT_CAP:
             raise InputError(message, display_name(path))
-        parts.append(part)
-    return b"".join(parts)
+        yield part
 
 
 def decode(data: bytes, name: str, line: int = 1) -> str:

@@ -6,10 +6,6 @@ import sys
 from types import FrameType
 from typing import NoReturn
 
-_LARGE = 31 << 20
-"""What glibc sees freed it keeps from then on, up to twice as much, for what comes next. Otherwise
-every block of a file would be put into fresh memory, whose first touch costs more than its use."""
-
 
 class Terminated(BaseException):
     """SIGTERM arrived; unwinding lets open outputs remove their temporary files."""
@@ -31,7 +27,6 @@ def main() -> NoReturn:
     # OpenBLAS starts a thread a core at import and would fight the fold's own threads.
     for name in ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "OMP_NUM_THREADS"):
         os.environ.setdefault(name, "1")
-    bytes(_LARGE)
     try:
         signal.signal(signal.SIGTERM, _terminate)
         from qkvcli.cli import run  # inside, so that Ctrl-C during the import is silent too

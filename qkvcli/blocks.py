@@ -176,8 +176,11 @@ class Outline:
         starts, lengths = self.starts[rows], self.lengths[rows]
         count = np.zeros(len(rows), np.uint64)
         for done in range(0, int(lengths.max(initial=0)), 8):
-            eight = marks[np.minimum(starts + done, len(marks) - 1)]
-            eight &= first[np.clip(lengths - done, 0, 8)]
+            at, left = starts, np.minimum(lengths - done, 8)
+            if done:  # shorter keys may end with the bytes
+                at, left = np.minimum(starts + done, len(marks) - 1), np.maximum(left, 0)
+            eight = marks[at]
+            eight &= first[left]
             eight *= np.uint64(0x0101010101010101)  # whose highest byte is the sum of all
             count += eight >> np.uint64(56)
         return count.astype(np.intp)

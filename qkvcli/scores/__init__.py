@@ -137,7 +137,9 @@ class Score:
         most = ceilings(self.name, size, *np.ogrid[:2, : size + 1, : longest + 1])
         may_be = most >= floor - _ROUNDING
         begins = keys.begins(first).view(np.uint8)
-        near: NDArray[np.bool_] = may_be[begins, np.minimum(keys.lengths, size), keys.lengths]
+        every = np.arange(longest + 1)
+        by_length = may_be[:, np.minimum(every, size), every]
+        near: NDArray[np.bool_] = by_length.ravel()[begins * np.intp(longest + 1) + keys.lengths]
         rows = np.flatnonzero(near)
         common = np.minimum(keys.common(rows, letters), size)
         near[rows] = may_be[begins[rows], common, keys.lengths[rows]]

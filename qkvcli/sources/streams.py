@@ -25,6 +25,9 @@ ARRAYS = (b"\x93NUMPY", b"PK\x03\x04", b"PK\x05\x06")
 """How the files of arrays start."""
 CHUNK = 1 << 20
 """How many bytes are read at a time; never a matter of the machine, so that blocks never are."""
+# What glibc sees freed it keeps from then on, up to twice as much, for what comes next. Otherwise
+# every block of a file would be put into fresh memory, whose first touch costs more than its use.
+bytes(31 << 20)
 DOCUMENT_CAP = 256 << 20
 """How large a JSON document or a label file, read whole, may be: 256 MiB."""
 GZIP_CAP = 64 << 30

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from qkvcli import lookup
 from qkvcli.blocks import Outline
 from qkvcli.scores import KERNELS, TEXT_SCORES, VECTOR_SCORES, Score
+from qkvcli.scores.text import ceilings
 from qkvcli.scores.vector import gradient
 from qkvcli.sources import streams
 from tests.support import reference
@@ -195,7 +196,31 @@ def test_no_key_is_passed_by_that_scores_as_much(
     assert outline.keys(rows) == keys
     plain = [sum(letter in "ab" for letter in key) for key in keys]
     assert outline.common(rows, "abé").tolist() == plain
-    assert outline.begins("aé").tolist() == [key.startswith("a") for key in keys]
+    assert outline.begins("aéb").tolist() == [key.startswith(("a", "b")) for key in keys]
+
+
+@pytest.mark.parametrize(
+    ("name", "alike", "common", "length", "most"),
+    [
+        ("indel", 1, 4, 4, 8 / 9),
+        ("indel", 0, 9, 7, 10 / 12),
+        ("indel-winkler", 0, 4, 4, 8 / 9),
+        ("indel-winkler", 1, 4, 4, 8 / 9 + 0.4 / 9),
+        ("jaro-winkler", 0, 4, 8, (4 / 5 + 4 / 8 + 1) / 3),
+        ("jaro-winkler", 1, 4, 8, 0.6 * (4 / 5 + 4 / 8 + 1) / 3 + 0.4),
+        ("jaro-winkler", 0, 0, 8, 0),
+        ("levenshtein", 1, 4, 8, 4 / 8),
+        ("damerau-levenshtein", 0, 2, 3, 2 / 5),
+        ("lcs", 0, 9, 9, 5 / 9),
+        ("prefix", 1, 1, 1, 1 / 5),
+    ],
+)
+def test_what_a_score_cannot_pass(
+    name: str, alike: int, common: int, length: int, most: float
+) -> None:
+    found = ceilings(name, 5, np.array([alike]), np.array([common]), np.array([length]))
+    assert found == pytest.approx([most], abs=1e-12)
+    assert ceilings(name, 0, np.array([0]), np.array([0]), np.array([0])) == [1]
 
 
 def test_few_keys_are_near() -> None:

@@ -8,7 +8,9 @@ import io
 import math
 import os
 import pickle
+import re
 from typing import TYPE_CHECKING, Any
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -391,7 +393,9 @@ def test_the_first_block_is_short_and_the_rest_follows(put: Any, monkeypatch: An
         sent: list[Any] = list(open_table(put("t.csv", text), TableOptions()).blocks())
         assert len(sent) == (1 if "\r" in text else 2)
         assert sent[-1].start == (0 if "\r" in text else len(sent[0]))
-        found = [pickle.loads(pickle.dumps(block)).load() for block in sent]
+        parcels = [pickle.dumps(block) for block in sent]
+        assert max(map(len, parcels)) < 1_500
+        found = [pickle.loads(parcel).load() for parcel in parcels]
         wanted = [line.split(",") for line in text.split()[1:]]
         rows = [[*r.key, *r.value] for b in found for r in b.records(range(len(b)))]
         assert rows == wanted
@@ -580,3 +584,16 @@ def test_vectors_equal_those_of_python(tmp_path: Path, values: list[Any], size: 
     with chunk(size):
         assert keys(str(path)) == [[float(v)] for v in values]
         assert np.array(numbers(str(path)))[:, 0].tolist() == list(range(len(values)))
+
+
+@given(st.text("0012.-,\n", max_size=40), st.sampled_from([3, 5, 1 << 17]))
+def test_leading_zeros_are_found_wherever_slices_meet(text: str, size: int) -> None:
+    wanted = re.search(r"(?:^|[,\n-])0[0-9]", text) is not None
+    with mock.patch.object(delimited, "_SLICE", size):
+        assert delimited._has_leading_zero(text.encode()) is wanted
+
+
+def test_a_first_cell_is_told_by_the_reader_of_all_columns(put: Any) -> None:
+    for cells, kind in ((("1", "2.5"), True), (("1", "07"), False), (("1", "1e3"), False)):
+        path = put("t.csv", "k,v\n" + "".join(f"{cell},1\n" for cell in cells))
+        assert open_table(path, TableOptions()).columns.numeric_key is kind

@@ -282,9 +282,7 @@ def _has_leading_zero(data: bytes) -> bool:
     import numpy as np
 
     array = np.frombuffer(data, np.uint8)
-    if array[:1] == ord("0") and ((array[1:2] - np.uint8(ord("0"))) < 10).any():  # noqa: PLR2004
-        return True
-    return any(
+    return re.match(rb"0[0-9]", data) is not None or any(
         _zero_and_digit(array[start : start + _SLICE + 2]) for start in range(0, len(array), _SLICE)
     )
 

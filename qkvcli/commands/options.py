@@ -121,7 +121,9 @@ NoHeader = Annotated[
 ]
 Encoding = Annotated[
     str | None,
-    typer.Option("--encoding", metavar="NAME", help="The text's encoding, if not UTF-8."),
+    typer.Option(
+        "--encoding", metavar="NAME", help="The encoding of data, queries and labels, if not UTF-8."
+    ),
 ]
 KeyType = Annotated[
     str | None,
@@ -152,7 +154,11 @@ DataFormat = Annotated[
 ]
 QueriesFile = Annotated[
     str | None,
-    typer.Option("--queries", metavar="FILE", help="A file of queries: a line each, or an array."),
+    typer.Option(
+        "--queries",
+        metavar="FILE",
+        help="A file of queries: a line each, a table with the key columns, JSON, or an array.",
+    ),
 ]
 Neighbors = Annotated[
     int | None,

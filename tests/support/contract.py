@@ -7,7 +7,7 @@ import io
 import json
 import re
 import shutil
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from typing import TYPE_CHECKING
 
@@ -22,6 +22,7 @@ MEMORY = 512 << 20
 OLD = b"the old file\n"
 # What a table or a message needs on a terminal: new lines, and the colours of Rich.
 _TERMINAL = re.compile(rb"\r\n|\x1b\[[0-9;]*m|\t")
+_OUTPUTS = ("-o", "--output", "--weights", "--format", "-f")
 _CONTROL = re.compile(rb"[\x00-\x1f\x7f]|\xc2[\x80-\x9f]")
 
 
@@ -62,21 +63,40 @@ class Case:
 def check(case: Case, folder: Path, *, program: str = QKV, terminal: bool = True) -> Outcome:
     """Run a case in an empty folder, in pipes and then on a terminal; assert the whole contract.
 
+    The second time it has an old file to write over, which must stand as well.
+
     The exit status; one line on stderr with the place and the message; no traceback; stdout empty
     or parseable; no control byte on a terminal; time; memory; no stray file; nothing changed.
     """
     before = _lay_out(case, folder)
+    again = _with_output(case)
     run = run_qkv(*case.arguments, stdin=case.stdin, env=case.env, cwd=folder, program=program)
     check_outcome(case, run)
     assert run.peak <= _baseline(program) + MEMORY, f"{run.peak >> 20} MiB"
     assert run.seconds <= SECONDS, f"{run.seconds:.1f} s"
     assert _snapshot(folder) == before, "the folder is not as it was"
-    if terminal and not case.stdin:
-        shown = run_pty(*case.arguments, env=case.env, cwd=folder, program=program)
+    if again != case:
+        before = _lay_out(again, folder)
+    if case.stdin and again != case:
+        over = run_qkv(
+            *again.arguments, stdin=case.stdin, env=case.env, cwd=folder, program=program
+        )
+        check_outcome(case, over)
+    elif terminal and not case.stdin:
+        shown = run_pty(*again.arguments, env=case.env, cwd=folder, program=program)
         assert shown.status == case.status, shown
         check_terminal(shown.out)
-        assert _snapshot(folder) == before, "the folder is not as it was"
+    assert _snapshot(folder) == before, "the folder is not as it was"
     return run
+
+
+def _with_output(case: Case) -> Case:
+    """Return a case that would write over an old file, if it names no output of its own."""
+    command, *rest = case.arguments
+    asks = any(isinstance(word, str) and word.startswith(_OUTPUTS) for word in rest)
+    if case.status != 2 or case.output or asks or command not in ("lookup", "pool"):
+        return case
+    return replace(case, arguments=(command, "--output", "old.tsv", *rest), output="old.tsv")
 
 
 def check_outcome(case: Case, run: Outcome) -> None:

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 import numpy as np
 
 from qkvcli.attention import Plan, State, merge, summarise
+from qkvcli.weights import EXACT
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -63,6 +64,17 @@ class Work:
         """Whether what some rows come to spares work on others."""
         is_text = isinstance(self.parts[0].keys, list)
         return is_text and all(plan.weighting.survivors for plan in self.plans)
+
+    @property
+    def holds_lock(self) -> bool:
+        """Whether most of the work holds the interpreter's lock, so that threads would only wait.
+
+        That is so of splitting text and of scoring it for one query; RapidFuzz scores for several
+        outside the lock.
+        """
+        keys = self.parts[0].keys if self.parts else []
+        exact = all(plan.weighting.mode == EXACT for plan in self.plans)
+        return isinstance(keys, list) and (exact or len(keys) == 1)
 
     def share(self, rows: int, part: int) -> int:
         """Return how many of a block's rows are done with one part of the queries."""
@@ -246,6 +258,7 @@ def running_on(executor: Executor | None) -> Iterator[None]:
         _chosen.reset(token)
 
 
-def executor_for(threads: int) -> Executor:
-    """Return the executor that was chosen, or else so many threads."""
-    return _chosen.get() or (Threads(threads) if threads > 1 else Serial())
+def executor_for(work: Work, threads: int) -> Executor:
+    """Return the executor that was chosen, or else so many threads if they help."""
+    alone = threads == 1 or work.holds_lock
+    return _chosen.get() or (Serial() if alone else Threads(threads))

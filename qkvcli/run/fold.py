@@ -48,7 +48,7 @@ def fold(
         for start in range(0, len(queries), QUERIES_AT_ONCE)
     )
     work = Work(parts, tuple(plans))
-    totals = executor_for(threads).totals(work, blocks, progress)
+    totals = executor_for(work, threads).totals(work, blocks, progress)
     return [
         join([finish(total[i], plan, part) for total, part in zip(totals, parts, strict=True)])
         for i, plan in enumerate(plans)

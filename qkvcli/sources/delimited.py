@@ -437,7 +437,7 @@ def _last_record_end(data: bytes) -> int:
 
 
 class DelimitedSource:
-    """A CSV or TSV file, read in blocks of about a mebibyte."""
+    """A CSV or TSV file, read in blocks of some hundred thousand bytes."""
 
     def __init__(self, path: str, options: TableOptions, delimiter: str) -> None:
         self.name = options.name or streams.display_name(path)

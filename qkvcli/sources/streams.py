@@ -24,7 +24,7 @@ STDIN = "-"
 ARRAYS = (b"\x93NUMPY", b"PK\x03\x04", b"PK\x05\x06")
 """How the files of arrays start."""
 CHUNK = 3 << 17
-"""How many bytes are read at a time, which with what is made of them stay in a core's cache; never a
+"""How many bytes are read at a time: with what is made of them they stay in a core's cache. Never a
 matter of the machine, so that blocks never are."""
 # What glibc sees freed it keeps from then on, up to twice as much, for what comes next. Otherwise
 # every block of a file would be put into fresh memory, whose first touch costs more than its use.

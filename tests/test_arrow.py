@@ -6,6 +6,7 @@ import decimal
 import json
 import os
 import pickle
+import socket
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -26,7 +27,7 @@ from qkvcli.sources.databases import open_database
 from qkvcli.sources.queries import asked
 from qkvcli.sources.table import TableOptions
 from tests.support import folds, tables
-from tests.support.command import run_qkv
+from tests.support.command import run_pty, run_qkv
 from tests.support.contract import Case, check
 from tests.test_shards import close
 
@@ -309,7 +310,7 @@ def s3(tmp_path: Path) -> Iterator[dict[str, str]]:
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::ResourceWarning")
 def test_an_object_store_is_read_by_url(s3: dict[str, str]) -> None:
-    for data in ("s3://bucket/dir", "s3://bucket/dir/*/p.parquet"):
+    for data in ("s3://bucket/dir", "S3://bucket/dir/*/p.parquet", "s3://bucket/**/*.parquet"):
         run = run_qkv("lookup", "n77", "--value", "x,year", "-d", data, env=s3)
         assert run.status == 0, run
         assert run.text.splitlines()[1].startswith("n77\t1\tn77\t")
@@ -328,6 +329,91 @@ def test_any_file_system_of_fsspec_is_read_by_url() -> None:
 def test_a_local_file_by_url(write: Callable[[str, Any], str]) -> None:
     path = write("t.parquet", TABLE)
     assert tables.rows(f"file://{path}") == tables.rows(path)
+
+
+@pytest.mark.parametrize("command", ["lookup", "pool"])
+@pytest.mark.parametrize(
+    ("data", "output"),
+    [
+        ("d", "d/a.parquet"),
+        ("d", "d/sub=1/b"),
+        ("*", "d/a.parquet"),
+        ("d/**/*.parquet", "d/a.parquet"),
+        ("file://{}/d/a.parquet", "d/a.parquet"),
+        ("FILE://{}/d/a.parquet", "d/a.parquet"),
+        ("local://{}/d", "d/a.parquet"),
+        ("file://{}/d/*.parquet", "d/a.parquet"),
+        ("file://d/a.parquet", "d/a.parquet"),
+    ],
+)
+def test_no_input_is_overwritten(command: str, data: str, output: str, tmp_path: Path) -> None:
+    for file in ("d/a.parquet", "d/sub=1/b"):
+        (tmp_path / file).parent.mkdir(exist_ok=True)
+        pq.write_table(TABLE, tmp_path / file)
+    before = (tmp_path / output).read_bytes()
+    asked = (command, "n1", "-d", data.format(tmp_path), "-o", output, "--format", "tsv")
+    run = run_qkv(*asked, cwd=tmp_path)
+    assert (run.status, run.out) == (2, b"")
+    assert run.error == f"qkv: {output}: is also an input; write to another file\n"
+    assert (tmp_path / output).read_bytes() == before
+
+
+def test_an_answer_may_lie_in_the_folder_of_its_data(tmp_path: Path) -> None:
+    pq.write_table(TABLE, tmp_path / "a.parquet")
+    for _ in range(2):
+        run = run_qkv("lookup", "n1", "-d", ".", "-o", "answer.tsv", cwd=tmp_path)
+        assert (run.status, run.error) == (0, "")
+
+
+@pytest.mark.parametrize("pattern", ["t/**/*.parquet", "t/y=*", "t/y=*/**", "**/a.parquet"])
+def test_patterns_go_through_folders(
+    pattern: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for folder in ("t/y=1/m=1", "t/y=2/m=2"):
+        (tmp_path / folder).mkdir(parents=True)
+        pq.write_table(pa.table({"name": [folder]}), tmp_path / folder / "a.parquet")
+    assert tables.keys(pattern) == ["t/y=1/m=1", "t/y=2/m=2"]
+    assert tables.keys(f"file://{tmp_path}/{pattern}") == ["t/y=1/m=1", "t/y=2/m=2"]
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "github://x/y.parquet",
+        "jupyter://x/y.parquet",
+        "reference://x.parquet",
+        "dir://x.parquet",
+        "generic://x.parquet",
+        "data://x/y.parquet",
+        "abfs://c@127.0.0.1/x.parquet",
+        "abfss://c@127.0.0.1/x.parquet?credential_kind=cli",
+        "hdfs://127.0.0.1:1/x.parquet",
+        "ftp://127.0.0.1:1/x.parquet",
+        "zip://x.parquet",
+    ],
+)
+def test_a_url_that_cannot_be_opened_is_named(url: str, tmp_path: Path) -> None:
+    ran = tmp_path / "ran"
+    (tmp_path / "az").write_text(f"#!/bin/sh\ntouch {ran}\n")
+    (tmp_path / "az").chmod(0o755)
+    env = {"PATH": f"{tmp_path}:{os.environ['PATH']}", "AZURE_CLIENT_SECRET": None}
+    run = run_qkv("lookup", "x", "-d", url, env=env)
+    assert (run.status, run.out) == (2, b"")
+    assert run.error.startswith(f"qkv: {url}: ")
+    assert run.error.count("\n") == 1
+    assert "Traceback" not in run.error
+    assert not ran.exists(), "a program was started"
+
+
+def test_a_store_that_does_not_answer_can_be_waited_for_and_interrupted() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        host = f"127.0.0.1:{silent.getsockname()[1]}"
+        url = f"gs://anonymous@b/x.parquet?scheme=http&endpoint_override={host}"
+        run = run_pty("lookup", "x", "-d", url, keys=[(2.0, b"\x03")], timeout=20)
+    assert run.status == 130
+    assert run.seconds < 5
+    assert b"qkv" not in run.out
 
 
 def test_without_pyarrow_the_extra_is_named(

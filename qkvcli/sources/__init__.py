@@ -91,10 +91,14 @@ _COLUMNAR = ("parquet", "arrow")
 def form_of(path: str) -> str:
     """Return the format by the end of a name or a pattern, or nothing where that says none.
 
-    A folder holds columnar files.
+    A folder holds columnar files, and so do the folders that a pattern names.
     """
     end = path.lower().partition("?")[0] if "://" in path else path.lower()
     is_folder = os.path.isdir(path) or end.endswith("/") or ("://" in path and "." not in end[-9:])
+    if any(sign in path for sign in "*?["):
+        from qkvcli.sources.shards import are_folders
+
+        is_folder = is_folder or are_folders(path)
     end = end.removesuffix(".gz")
     return "parquet" if is_folder else _EXTENSIONS.get(os.path.splitext(end)[1], "")
 

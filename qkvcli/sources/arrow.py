@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -25,7 +24,7 @@ from qkvcli.blocks import (
 from qkvcli.errors import InputError, UsageError
 from qkvcli.sources import NUMBER, TEXT, numbers
 from qkvcli.sources.arrays import WHOLE_CAP
-from qkvcli.sources.columnar import File, files, one_line
+from qkvcli.sources.columnar import File, files, told
 from qkvcli.sources.table import TableOptions, find_column, refuse_number
 
 if TYPE_CHECKING:
@@ -131,7 +130,7 @@ class Piece:
             The file cannot be read, or not there; or is damaged, or unpacks to over the cap.
         """
         inside = [name for name in dict.fromkeys(names) if name not in dict(self.file.partition)]
-        with _told(self.file.name), self.file.open() as stream:
+        with told(self.file.name), self.file.open() as stream:
             if self.file.form == "parquet":
                 found = self._row_group(pq.ParquetFile(stream), inside)
             else:
@@ -171,17 +170,6 @@ def _opened(stream: pa.NativeFile, names: Sequence[str] = ()) -> pa.RecordBatchF
 
 def _batch(reader: pa.RecordBatchFileReader, index: int) -> pa.Table:
     return pa.Table.from_batches([reader.get_batch(index)])
-
-
-@contextmanager
-def _told(name: str) -> Iterator[None]:
-    """Say in one line why a file cannot be read."""
-    try:
-        yield
-    except FileNotFoundError:
-        raise InputError("no such file", name) from None
-    except (OSError, pa.ArrowException, UnicodeDecodeError) as error:
-        raise InputError(f"cannot be read: {one_line(error)}", name) from None
 
 
 @dataclass(frozen=True)
@@ -288,7 +276,7 @@ class ArrowBlock:
             return pa.chunked_array([pa.repeat(pa.scalar(folder), len(self))])
         if self.table is None:
             raise AssertionError(name)
-        with _told(self.piece.file.name):
+        with told(self.piece.file.name):
             column = self.table[name]
             if types.is_dictionary(column.type):
                 column = column.cast(column.type.value_type)
@@ -302,7 +290,7 @@ class ArrowBlock:
             return [
                 "" if cell is None else _number_text(cell, column.type) for cell in _cells(column)
             ]
-        with _told(self.piece.file.name):
+        with told(self.piece.file.name):
             found: list[str] = column.fill_null("").to_numpy(zero_copy_only=False).tolist()
             return found
 
@@ -327,7 +315,7 @@ class ArrowBlock:
             return self._parsed(field)
         if column.null_count:
             self._refuse(field, pc.index(column.is_null(), value=True).as_py(), "null")
-        with _told(self.piece.file.name):
+        with told(self.piece.file.name):
             if field.kind == VECTOR:
                 flat = self._flat(field, column)
             else:
@@ -489,7 +477,7 @@ class ArrowSource:
                 yield from self._batches(file, fields)
 
     def _row_groups(self, file: File) -> Iterator[tuple[Piece, None]]:
-        with _told(file.name), file.open() as stream:
+        with told(file.name), file.open() as stream:
             metadata = pq.ParquetFile(stream).metadata
             counts = [metadata.row_group(i).num_rows for i in range(metadata.num_row_groups)]
         before = 0
@@ -502,7 +490,7 @@ class ArrowSource:
         names = self._schema.names[:1] if fields is None else [f.name for f in fields.all]
         folders = dict(file.partition)
         inside = [name for name in dict.fromkeys(names) if name not in folders]
-        with _told(file.name), file.open() as stream:
+        with told(file.name), file.open() as stream:
             reader = _opened(stream, inside)
             before = 0
             for index in range(reader.num_record_batches):
@@ -512,7 +500,7 @@ class ArrowSource:
                 before += len(table)
 
     def _schema_of(self, file: File) -> pa.Schema:
-        with _told(file.name), file.open() as stream:
+        with told(file.name), file.open() as stream:
             if file.form == "parquet":
                 return pq.ParquetFile(stream).schema_arrow
             return _opened(stream).schema

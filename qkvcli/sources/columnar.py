@@ -5,21 +5,20 @@ from __future__ import annotations
 import fnmatch
 import os
 import re
-from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
-from threading import Thread
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
 from pyarrow import ArrowException, fs
 
 from qkvcli.errors import InputError, QkvError, UsageError
+from qkvcli.sources import patiently
 from qkvcli.sources.shards import is_pattern, is_url, local
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Iterable, Iterator
 
     from pyarrow import NativeFile
 
@@ -34,7 +33,6 @@ _PATIENCE = 10
 """For how many seconds pyarrow may try to reach a store that does not answer."""
 _AZURE_CREDENTIALS = re.compile(r"[?&](?:credential_kind=(?!default|cli)|sig=)|^[^/@]*:[^/@]+@")
 _AZURE_ENVIRONMENT = ("AZURE_TENANT_ID", "AZURE_CLIENT_ID", "AZURE_CLIENT_SECRET")
-T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -100,24 +98,6 @@ def told(name: str) -> Iterator[None]:
             raise
         what = one_line(error) or type(error).__name__
         raise InputError(f"cannot be read: {what}", name) from None
-
-
-def patiently(call: Callable[[], T]) -> T:
-    """Call what may wait for a network, so that a signal still ends the program meanwhile.
-
-    A library in C++ does not return for a signal. So it waits in a thread of its own, which is
-    left behind, and this one waits where Python hears signals.
-    """
-    found: Future[T] = Future()
-
-    def work() -> None:
-        try:
-            found.set_result(call())
-        except BaseException as error:  # noqa: BLE001 - it is raised where it is waited for
-            found.set_exception(error)
-
-    Thread(target=work, daemon=True).start()
-    return found.result()
 
 
 def _resolved(url: str) -> tuple[fs.FileSystem, str]:

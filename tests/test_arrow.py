@@ -6,6 +6,8 @@ import decimal
 import json
 import os
 import pickle
+import socket
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -22,11 +24,12 @@ from qkvcli.errors import QkvError
 from qkvcli.run.executors import Serial, running_on
 from qkvcli.run.lookup import Request, look_up, settle
 from qkvcli.run.processes import Processes
+from qkvcli.sources import arrow
 from qkvcli.sources.databases import open_database
 from qkvcli.sources.queries import asked
 from qkvcli.sources.table import TableOptions
 from tests.support import folds, tables
-from tests.support.command import run_qkv
+from tests.support.command import run_pty, run_qkv
 from tests.support.contract import Case, check
 from tests.test_shards import close
 
@@ -116,7 +119,8 @@ def test_lists_are_vectors(
     ]
     parquet, arrays = (json.loads(run.out) for run in told)
     assert parquet["score"] == arrays["score"] == "scaled-dot"
-    assert "0.4" in told[0].text or parquet
+    tsv = run_qkv("pool", "1,2,3", "-d", path)
+    assert tsv.text.splitlines()[0] == "query\tx\tperplexity"
     values = run_qkv("pool", "1,2,3", "-d", path, "--value", "e", "-f", "npy")
     assert values.status == 0, values
     database = open_database(path, TableOptions(key=("e",), value=("e",)))
@@ -276,6 +280,93 @@ def test_damage_is_told_in_a_line(
             assert "\n" not in str(error)  # noqa: PT017 - it may also be read, as if whole
 
 
+def hostile(data: bytes, *lies: tuple[bytes, int]) -> bytes:
+    """Return a file with a number put in place of other bytes, which it must hold once."""
+    for old, number in lies:
+        assert data.count(old) == 1, data.count(old)
+        data = data.replace(old, number.to_bytes(len(old), "little"))
+    return data
+
+
+@pytest.mark.parametrize("command", ["lookup", "pool"])
+def test_offsets_that_lie_are_refused_before_they_are_followed(
+    command: str, write: Callable[[str, Any], str], tmp_path: Path
+) -> None:
+    path = write("t.arrow", {"k": ["abc", "defgh", "i"], "v": ["x", "yy", "zzz"]})
+    data = (tmp_path / os.path.basename(path)).read_bytes()
+    ends = b"\x03\0\0\0\x08\0\0\0\x09\0\0\0"  # of the keys
+    for lie in (1 << 30, (1 << 32) - 1472397312):
+        bad = hostile(data, (ends, 3 | lie << 32 | 9 << 64))
+        case = Case((command, "abc", "-d", "t.arrow"), "cannot be read: ", "t.arrow")
+        check(replace(case, files={"t.arrow": bad}), tmp_path / "case", terminal=False)
+
+
+@pytest.mark.parametrize("command", ["lookup", "pool"])
+def test_a_row_group_that_unpacks_to_gigabytes_is_read_in_pieces(
+    command: str, tmp_path: Path
+) -> None:
+    rows, path = 2_000_000, str(tmp_path / "t.parquet")
+    words = pa.array(["a" * 1_000, "b"])  # 2 GB, once it is unpacked
+    texts = pa.DictionaryArray.from_arrays(pa.array(np.zeros(rows, np.int8)), words)
+    pq.write_table(pa.table({"k": np.zeros(rows), "t": texts}), path, row_group_size=rows)
+    assert os.path.getsize(path) < 1_000_000
+    run = run_qkv(command, "0", "-m", "average", "-d", path, "--value", "t", "--threads", "1")
+    assert run.status == 0, run
+    assert run.peak < 640 << 20, run.peak >> 20
+
+
+def test_pieces_of_a_row_group_answer_as_whole(
+    write: Callable[[str, Any], str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = write("t.parquet", TABLE.set_column(2, "x", pa.array(VECTORS.tolist())))
+    options = TableOptions(value=("kind", "y"))
+    whole = tables.rows(path, value=("kind", "y"))
+    monkeypatch.setattr(arrow, "_ROWS", 7)
+    blocks = list(open_database(path, options).heads[0].blocks())
+    assert [len(block) for block in blocks] == [7, 7, 7, 7, 2] * 3 + [7, 3]
+    assert tables.rows(path, value=("kind", "y")) == whole
+    for at in (4, 1, 1, 6, 0, 16):  # in any order, as other threads and machines may
+        block = pickle.loads(pickle.dumps(blocks[at]))
+        assert len(pickle.dumps(block)) < 2_500
+        assert block.load().records([0])[0].key == (f"n{block.start}",)
+    monkeypatch.setattr(arrow, "_BYTES", 8 * 6)  # two vectors, or 48 bytes of text
+    blocks = list(open_database(path, TableOptions(value=("x",))).heads[0].blocks())
+    assert {len(block) for block in blocks} == {2}
+
+
+def test_a_vector_column_over_the_cap_is_refused(
+    write: Callable[[str, Any], str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = write("t.parquet", {"a": [[1.0], [1.0] * 400]})
+    monkeypatch.setattr(arrow, "WHOLE_CAP", 3_000)
+    assert "row group 0 holds 401 numbers in the column 'a', over" in tables.refusal(path)
+
+
+IDS = [9007199254740992, 9007199254740993]
+
+
+@pytest.mark.parametrize("kind", [pa.int64(), pa.uint64(), pa.decimal128(20), None], ids=str)
+def test_long_whole_numbers_are_texts_as_in_tables(
+    kind: pa.DataType | None, write: Callable[[str, Any], str]
+) -> None:
+    ids = pa.array(IDS).cast(kind) if kind else pa.array(IDS).dictionary_encode()
+    path = write("t.parquet", {"id": ids, "v": [1, 2]})
+    run = run_qkv("pool", str(IDS[1]), "-m", "exact", "-d", path, "-f", "value")
+    assert (run.status, run.text) == (0, "2\n")
+    assert tables.keys(path) == list(map(str, IDS))
+    assert tables.keys(path, key_type="number") == [[float(IDS[0])]] * 2
+
+
+def test_a_long_whole_number_in_a_later_block_is_an_error(
+    write: Callable[[str, Any], str],
+) -> None:
+    path = write("t.parquet", {"id": [*range(40), -IDS[1]], "v": [0.5] * 41})
+    line = tables.refusal(path)
+    assert "row 40: '-9007199254740993' is not a plain decimal number" in line
+    assert "pass --key-type text" in line
+    assert len(tables.keys(path, key_type="number")) == 41
+
+
 @pytest.fixture
 def s3(tmp_path: Path) -> Iterator[dict[str, str]]:
     """Start an S3 server that holds a bucket; return the environment in which it is found."""
@@ -309,7 +400,7 @@ def s3(tmp_path: Path) -> Iterator[dict[str, str]]:
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::ResourceWarning")
 def test_an_object_store_is_read_by_url(s3: dict[str, str]) -> None:
-    for data in ("s3://bucket/dir", "s3://bucket/dir/*/p.parquet"):
+    for data in ("s3://bucket/dir", "S3://bucket/dir/*/p.parquet", "s3://bucket/**/*.parquet"):
         run = run_qkv("lookup", "n77", "--value", "x,year", "-d", data, env=s3)
         assert run.status == 0, run
         assert run.text.splitlines()[1].startswith("n77\t1\tn77\t")
@@ -328,6 +419,91 @@ def test_any_file_system_of_fsspec_is_read_by_url() -> None:
 def test_a_local_file_by_url(write: Callable[[str, Any], str]) -> None:
     path = write("t.parquet", TABLE)
     assert tables.rows(f"file://{path}") == tables.rows(path)
+
+
+@pytest.mark.parametrize("command", ["lookup", "pool"])
+@pytest.mark.parametrize(
+    ("data", "output"),
+    [
+        ("d", "d/a.parquet"),
+        ("d", "d/sub=1/b"),
+        ("*", "d/a.parquet"),
+        ("d/**/*.parquet", "d/a.parquet"),
+        ("file://{}/d/a.parquet", "d/a.parquet"),
+        ("FILE://{}/d/a.parquet", "d/a.parquet"),
+        ("local://{}/d", "d/a.parquet"),
+        ("file://{}/d/*.parquet", "d/a.parquet"),
+        ("file://d/a.parquet", "d/a.parquet"),
+    ],
+)
+def test_no_input_is_overwritten(command: str, data: str, output: str, tmp_path: Path) -> None:
+    for file in ("d/a.parquet", "d/sub=1/b"):
+        (tmp_path / file).parent.mkdir(exist_ok=True)
+        pq.write_table(TABLE, tmp_path / file)
+    before = (tmp_path / output).read_bytes()
+    asked = (command, "n1", "-d", data.format(tmp_path), "-o", output, "--format", "tsv")
+    run = run_qkv(*asked, cwd=tmp_path)
+    assert (run.status, run.out) == (2, b"")
+    assert run.error == f"qkv: {output}: is also an input; write to another file\n"
+    assert (tmp_path / output).read_bytes() == before
+
+
+def test_an_answer_may_lie_in_the_folder_of_its_data(tmp_path: Path) -> None:
+    pq.write_table(TABLE, tmp_path / "a.parquet")
+    for _ in range(2):
+        run = run_qkv("lookup", "n1", "-d", ".", "-o", "answer.tsv", cwd=tmp_path)
+        assert (run.status, run.error) == (0, "")
+
+
+@pytest.mark.parametrize("pattern", ["t/**/*.parquet", "t/y=*", "**/a.parquet"])
+def test_patterns_go_through_folders(
+    pattern: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for folder in ("t/y=1/m=1", "t/y=2/m=2"):
+        (tmp_path / folder).mkdir(parents=True)
+        pq.write_table(pa.table({"name": [folder]}), tmp_path / folder / "a.parquet")
+    assert tables.keys(pattern) == ["t/y=1/m=1", "t/y=2/m=2"]
+    assert tables.keys(f"file://{tmp_path}/{pattern}") == ["t/y=1/m=1", "t/y=2/m=2"]
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "github://x/y.parquet",
+        "jupyter://x/y.parquet",
+        "reference://x.parquet",
+        "dir://x.parquet",
+        "generic://x.parquet",
+        "data://x/y.parquet",
+        "abfs://c@127.0.0.1/x.parquet",
+        "abfss://c@127.0.0.1/x.parquet?credential_kind=cli",
+        "hdfs://127.0.0.1:1/x.parquet",
+        "ftp://127.0.0.1:1/x.parquet",
+        "zip://x.parquet",
+    ],
+)
+def test_a_url_that_cannot_be_opened_is_named(url: str, tmp_path: Path) -> None:
+    ran = tmp_path / "ran"
+    (tmp_path / "az").write_text(f"#!/bin/sh\ntouch {ran}\n")
+    (tmp_path / "az").chmod(0o755)
+    env = {"PATH": f"{tmp_path}:{os.environ['PATH']}", "AZURE_CLIENT_SECRET": None}
+    run = run_qkv("lookup", "x", "-d", url, env=env)
+    assert (run.status, run.out) == (2, b"")
+    assert run.error.startswith(f"qkv: {url}: ")
+    assert run.error.count("\n") == 1
+    assert "Traceback" not in run.error
+    assert not ran.exists(), "a program was started"
+
+
+def test_a_store_that_does_not_answer_can_be_waited_for_and_interrupted() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        host = f"127.0.0.1:{silent.getsockname()[1]}"
+        url = f"gs://anonymous@b/x.parquet?scheme=http&endpoint_override={host}"
+        run = run_pty("lookup", "x", "-d", url, keys=[(2.0, b"\x03")], timeout=20)
+    assert run.status == 130
+    assert run.seconds < 5
+    assert b"qkv" not in run.out
 
 
 def test_without_pyarrow_the_extra_is_named(

@@ -6,7 +6,11 @@ import os
 import pickle
 import signal
 import socket
+import subprocess
+import sys
 import time
+from contextlib import suppress
+from threading import Thread, Timer
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -223,9 +227,78 @@ def test_no_scheduler_is_told_within_seconds(tmp_path: Path) -> None:
     assert run.seconds < 20
 
 
-def test_what_is_no_address_is_told(tmp_path: Path) -> None:
-    case = Case(("lookup", "Li", "--scheduler", "nonsense://x"), "is no address")
+@pytest.mark.parametrize(
+    ("address", "message"),
+    [
+        ("nonsense://x", "is no address"),
+        ("tcp://x:y", "is no address"),
+        ("inproc://x", "is no address"),
+        (":", "is no address"),
+        ("tls://127.0.0.1:1", "is beyond Dask as it is .*; give tcp://host:8786"),
+        ("ucx://127.0.0.1:1", "; give tcp://host:8786"),
+    ],
+)
+def test_what_is_no_address_is_told(address: str, message: str, tmp_path: Path) -> None:
+    case = Case(("lookup", "Li", "--scheduler", address), message)
     check(case, tmp_path, terminal=False)
+
+
+@pytest.fixture(params=[b"", b"HTTP/1.0 400 Bad request\r\n\r\n"], ids=["silent", "http"])
+def stranger(request: pytest.FixtureRequest) -> Iterator[str]:
+    """Return the address of something that accepts a connection and is not Dask."""
+    held = []
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def accept() -> None:
+            with suppress(OSError):
+                while True:
+                    held.append(server.accept()[0])
+                    held[-1].sendall(request.param)
+
+        Thread(target=accept, daemon=True).start()
+        yield f"127.0.0.1:{server.getsockname()[1]}"
+    for connection in held:
+        connection.close()
+
+
+def test_what_is_not_dask_is_given_up_within_seconds(stranger: str) -> None:
+    run = run_qkv("lookup", "Li", "--scheduler", stranger)
+    assert (run.status, run.out) == (2, b"")
+    assert run.error == f"qkv: no scheduler answers at {stranger}; start one with: dask scheduler\n"
+    assert run.seconds < 9
+
+
+@pytest.mark.parametrize("stranger", [b""], indirect=True)
+def test_ctrl_c_is_heard_while_nothing_answers(stranger: str) -> None:
+    run = run_pty("lookup", "Li", "--scheduler", stranger, keys=[(2.0, b"\x03")])
+    assert (run.status, run.out) == (130, b"^C")
+    assert run.seconds < 4
+
+
+def test_a_scheduler_that_is_killed_is_one_line(put: Callable[[str, str], str]) -> None:
+    path, port = put("t.csv", lines(20_000)), str(free_port())
+    dask = [sys.executable, "-m", "dask"]
+
+    def start(*arguments: str) -> subprocess.Popen[bytes]:
+        nothing = subprocess.DEVNULL
+        return subprocess.Popen(
+            [*dask, *arguments, "--no-dashboard"], stdout=nothing, stderr=nothing
+        )
+
+    address = f"tcp://127.0.0.1:{port}"
+    scheduler = start("scheduler", "--host", "127.0.0.1", "--port", port)
+    worker = start("worker", address, "--no-nanny")
+    try:
+        with Client(address, timeout=20, set_as_default=False) as waiting:
+            waiting.wait_for_workers(1, timeout=20)
+        Timer(4, scheduler.kill).start()
+        run = run_qkv("lookup", "-m", "softmax", "--self", "-d", path, "--scheduler", address)
+    finally:
+        for process in (worker, scheduler):
+            process.kill()
+            process.wait()
+    assert (run.status, run.out) == (2, b"")
+    assert run.error == "qkv: the scheduler was lost; is it still running?\n"
 
 
 def test_a_scheduler_without_workers_is_told(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import pickle
 import signal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -16,6 +18,7 @@ from hypothesis import strategies as st
 from qkvcli.attention import Plan, State
 from qkvcli.blocks import Queries
 from qkvcli.errors import QkvError
+from qkvcli.run import processes
 from qkvcli.run.executors import Serial, Threads, Tree, running_on
 from qkvcli.run.fold import fold
 from qkvcli.run.processes import Processes
@@ -181,7 +184,7 @@ def test_a_killed_process_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
         os.kill(os.getpid(), signal.SIGKILL)
 
     monkeypatch.setattr("qkvcli.run.executors.summarise", die)
-    blocks = folds.blocks(np.ones((4, 1)), np.ones((4, 1)))
+    blocks = folds.blocks(np.ones((4, 1)), np.ones((4, 1)), [2])
     plan = Plan(None, Weighting("average", 1.0))
     with pytest.raises(QkvError, match="a process was killed"):
         answers(Processes(2), blocks, Queries(("",), np.zeros((1, 1))), [plan])
@@ -196,6 +199,39 @@ def test_the_command_gives_the_same_bytes(put: Callable[[str, str], str]) -> Non
     assert [run.status for run in told] == [0, 0, 0], told
     assert len({run.out for run in told}) == 1
     assert not told[2].error
+
+
+def test_no_more_processes_than_blocks(put: Callable[[str, str], str]) -> None:
+    plan = Plan(None, Weighting("average", 1.0))
+    path = put("t.csv", table(100))
+    with tables.chunk(500), mock.patch("os.fork", wraps=os.fork) as fork:
+        blocks = list(open_table(path).blocks())
+        for some in (blocks[:1], blocks[:3]):
+            answers(Processes(200), some, Queries(("",), [""]), [plan])
+    assert fork.call_count == 3
+
+
+def test_many_processes_end_without_a_word(put: Callable[[str, str], str]) -> None:
+    path = put("t.csv", table(150_000))
+    for _ in range(5):
+        run = run_qkv("pool", "n5", "--processes", "40", "-d", path)
+        assert (run.status, run.error) == (0, "")
+
+
+def test_a_process_that_is_ended_as_it_starts_says_nothing() -> None:
+    told = []
+
+    def start() -> None:
+        signal.signal(signal.SIGTERM, lambda *_: told.append("the handler of the parent"))
+        with processes._signals_held():
+            os.kill(os.getpid(), signal.SIGTERM)
+            assert not told
+            processes._take(None)  # type: ignore[arg-type]
+
+    child = multiprocessing.get_context("fork").Process(target=start)
+    child.start()
+    child.join(10)
+    assert child.exitcode == -signal.SIGTERM
 
 
 def test_one_thing_runs_the_work() -> None:

@@ -56,13 +56,13 @@ def _check_name(option: str, file: str | None) -> None:
 
 
 def files(*names: str | None) -> list[str]:
-    """Return the files that options name, those of a pattern one by one."""
+    """Return the files that options name; those of a folder, a pattern or a URL one by one."""
     found: list[str] = []
     for name in names:
-        if name and any(sign in name for sign in "*?["):
-            from qkvcli.sources.shards import matches
+        if name and (any(sign in name for sign in "*?[") or "://" in name or os.path.isdir(name)):
+            from qkvcli.sources.shards import files_read
 
-            found += matches(name)
+            found += files_read(name)
         elif name:
             found.append(name)
     return found

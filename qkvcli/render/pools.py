@@ -54,7 +54,8 @@ def write(stream: BinaryIO, answer: Pool, style: Style) -> None:
 def _query_columns(answer: Pool) -> list[str]:
     """Return what a query's cells are called: the key columns of a table of numbers."""
     columns = answer.columns
-    if columns.numeric_key and columns.key != ("key",) and any(answer.queries):
+    of_vectors = columns.key in (("key",), ("row",))  # of an array, or of a column of lists
+    if columns.numeric_key and not of_vectors and any(answer.queries):
         return list(columns.key)
     return ["query"]
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import pickle
+import sys
 import warnings
 from collections import deque
 from contextlib import contextmanager
@@ -19,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from qkvcli.errors import InputError, QkvError, UsageError
 from qkvcli.run.executors import Tree, folded, merged
+from qkvcli.sources import patiently
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -36,6 +38,8 @@ _CHAPTER = 128
 """How many blocks, at least, make the branch that comes back to this machine. What the scheduler
 keeps, so that a lost worker's blocks can be done again, is forgotten once it has come back."""
 _TASKS_A_THREAD = 4
+_TALKERS = ("distributed", "dask", "tornado", "asyncio", "bokeh")
+"""Whose loggers would print beside the one line of an error."""
 _FIRST = 10
 """The priority of merges: states are merged as soon as they can be, and take no memory."""
 
@@ -89,7 +93,8 @@ class Cluster:
 
     def _cut(self, blocks: Iterable[Block]) -> Iterator[tuple[list[Block], int]]:
         """Cut the blocks into chapters, each a power of two of them but the last."""
-        threads = sum(self.client.nthreads().values())
+        with _told():
+            threads = sum(self.client.nthreads().values())
         size = _CHAPTER
         while size < threads * _TASKS_A_THREAD * GROUP:
             size *= 2
@@ -165,6 +170,39 @@ def _folded(work: Work, packed: bytes, part: int) -> States:
         raise
 
 
+def _silence() -> None:
+    """Have Dask say nothing, now and at exit: failures are one line, and it is not Dask's."""
+    known = [logging.getLogger(name) for name in logging.root.manager.loggerDict]
+    for logger in (one for one in known if one.name.partition(".")[0] in _TALKERS):
+        logger.handlers[:] = [logging.NullHandler()]  # each has a handler of its own
+        logger.propagate = False
+    told = sys.unraisablehook
+
+    def hook(unraisable: sys.UnraisableHookArgs) -> None:
+        if not str(getattr(unraisable.object, "__module__", "")).startswith("distributed"):
+            told(unraisable)
+
+    sys.unraisablehook = hook  # a client that was never made cannot close itself
+
+
+def _client(name: str, address: str) -> Client:
+    """Connect, in no more than a few seconds, whatever it is that listens there."""
+    from distributed import Client
+
+    try:
+        return patiently(
+            lambda: Client(name, timeout=PATIENCE, set_as_default=False), PATIENCE + 0.5
+        )
+    except (OSError, MemoryError):  # another protocol's greeting, read as a length, is exbibytes
+        message = f"no scheduler answers at {address}; start one with: dask scheduler"
+        raise QkvError(message) from None
+    except Exception as error:  # noqa: BLE001 - what Dask makes of an address may be anything
+        what = " ".join(str(error).split()) or type(error).__name__
+        is_none = "is no address" if isinstance(error, ValueError) else "is beyond Dask as it is"
+        message = f"--scheduler {address!r} {is_none} ({what}); give tcp://host:8786"
+        raise UsageError(message) from None
+
+
 @contextmanager
 def connected(address: str) -> Iterator[Cluster]:
     """Connect to a scheduler, ``tcp://host:8786``.
@@ -178,23 +216,16 @@ def connected(address: str) -> Iterator[Cluster]:
     """
     try:
         import dask
-        from distributed import Client
+        import distributed  # noqa: F401 - so that its loggers are there to be silenced
     except ImportError:
         message = "--scheduler needs Dask's distributed engine: pip install 'qkvcli[cluster]'"
         raise UsageError(message) from None
-    logging.getLogger("distributed").setLevel(logging.CRITICAL + 1)  # failures are one line
+    _silence()
     name = address if "://" in address else f"tcp://{address}"
     settings = {"distributed.comm.timeouts.connect": f"{PATIENCE}s"}
     with dask.config.set(settings), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of versions that differ
-        try:
-            client = Client(name, timeout=PATIENCE, set_as_default=False)
-        except ValueError as error:
-            message = f"--scheduler {address!r} is no address ({error}); give tcp://host:8786"
-            raise UsageError(message) from None
-        except OSError:
-            message = f"no scheduler answers at {address}; start one with: dask scheduler"
-            raise QkvError(message) from None
+        client = _client(name, address)
         try:
             try:
                 client.wait_for_workers(1, timeout=PATIENCE)

@@ -7,14 +7,16 @@ import os
 import signal
 import threading
 from concurrent.futures.process import BrokenProcessPool, ProcessPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import chain, islice
 from typing import TYPE_CHECKING
 
 from qkvcli.errors import QkvError
-from qkvcli.run.executors import in_order
+from qkvcli.run.executors import Serial, in_order
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
     from concurrent.futures import Future
 
     from qkvcli.attention.top import Floor
@@ -42,16 +44,22 @@ class Processes:
         QkvError
             A process was killed, most likely for want of memory.
         """
+        blocks = iter(blocks)
+        first = tuple(islice(blocks, self.count))
+        count = min(self.count, len(first) * len(work.parts))
+        if count < 2:  # noqa: PLR2004 - nothing to share out
+            return Serial().totals(work, chain(first, blocks), progress)
         forks = "fork" in multiprocessing.get_all_start_methods()
         context = multiprocessing.get_context("fork" if forks else "spawn")
         others = set(multiprocessing.active_children())
-        pool = ProcessPoolExecutor(self.count, context, initializer=_take, initargs=(work,))
+        pool = ProcessPoolExecutor(count, context, initializer=_take, initargs=(work,))
 
         def submit(block: Block, part: int, least: Floor) -> Future[States]:
-            return pool.submit(_work_taken, block, part, least)
+            with _signals_held():  # a process starts here, with the handlers of this one
+                return pool.submit(_work_taken, block, part, least)
 
         try:
-            return in_order(submit, 2 * self.count, work, blocks, progress)
+            return in_order(submit, 2 * count, work, chain(first, blocks), progress)
         except BrokenProcessPool:
             message = "a process was killed; for want of memory? Pass a smaller --processes"
             raise QkvError(message) from None
@@ -62,6 +70,22 @@ class Processes:
                 process.terminate()
 
 
+_HELD = (signal.SIGINT, signal.SIGTERM)
+
+
+@contextmanager
+def _signals_held() -> Iterator[None]:
+    """Have signals wait, in this thread and in the processes that it starts until they take work.
+
+    A process would handle them as its parent does, by raising what nothing there catches.
+    """
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, _HELD)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 _taken: list[Work] = []
 
 
@@ -70,6 +94,7 @@ def _take(work: Work) -> None:
     _taken[:] = [work]
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, _HELD)
     threading.Thread(target=_die_with_parent, daemon=True).start()
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from qkvcli.errors import UsageError, did_you_mean
 from qkvcli.sources import streams
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     Opener = Callable[[str], Source]
 
+T = TypeVar("T")
 TEXT, NUMBER = "text", "number"
 """What the cells of a column may be said to be."""
 
@@ -91,10 +92,14 @@ _COLUMNAR = ("parquet", "arrow")
 def form_of(path: str) -> str:
     """Return the format by the end of a name or a pattern, or nothing where that says none.
 
-    A folder holds columnar files.
+    A folder holds columnar files, and so do the folders that a pattern names.
     """
     end = path.lower().partition("?")[0] if "://" in path else path.lower()
     is_folder = os.path.isdir(path) or end.endswith("/") or ("://" in path and "." not in end[-9:])
+    if any(sign in path for sign in "*?["):
+        from qkvcli.sources.shards import are_folders
+
+        is_folder = is_folder or are_folders(path)
     end = end.removesuffix(".gz")
     return "parquet" if is_folder else _EXTENSIONS.get(os.path.splitext(end)[1], "")
 
@@ -156,3 +161,29 @@ def _format_by_start(text: str) -> str:
     except (ValueError, RecursionError):
         return "json"
     return "jsonl" if rest.strip() else "json"
+
+
+def patiently(call: Callable[[], T], seconds: float | None = None) -> T:
+    """Call what may wait for a network, so that a signal still ends the program meanwhile.
+
+    Libraries do not return for a signal. So it waits in a thread of its own, which is left
+    behind, and this one waits where Python hears signals.
+
+    Raises
+    ------
+    TimeoutError
+        It has not returned after so many seconds.
+    """
+    from concurrent.futures import Future
+    from threading import Thread
+
+    found: Future[T] = Future()
+
+    def work() -> None:
+        try:
+            found.set_result(call())
+        except BaseException as error:  # noqa: BLE001 - it is raised where it is waited for
+            found.set_exception(error)
+
+    Thread(target=work, daemon=True).start()
+    return found.result(seconds)

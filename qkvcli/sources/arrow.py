@@ -1,11 +1,13 @@
-"""Parquet and Arrow files: a block is a row group or a record batch, of the needed columns."""
+"""Parquet and Arrow files: a block is rows of a row group or a record batch, as needed."""
 
 from __future__ import annotations
 
-from contextlib import contextmanager
+import threading
+from collections import deque
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, NoReturn
+from itertools import islice
+from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
 import numpy as np
 import pyarrow as pa
@@ -25,7 +27,7 @@ from qkvcli.blocks import (
 from qkvcli.errors import InputError, UsageError
 from qkvcli.sources import NUMBER, TEXT, numbers
 from qkvcli.sources.arrays import WHOLE_CAP
-from qkvcli.sources.columnar import File, files, one_line
+from qkvcli.sources.columnar import File, files, told
 from qkvcli.sources.table import TableOptions, find_column, refuse_number
 
 if TYPE_CHECKING:
@@ -35,6 +37,12 @@ if TYPE_CHECKING:
 
     from qkvcli.blocks import Keys
 
+_ROWS = 1 << 18
+_BYTES = 1 << 26
+"""How many rows of a row group, and bytes of one column of them, are a block at most."""
+_BUFFER = 1 << 20
+"""How much of a file is read at a time."""
+_NUMBER = 8
 VECTOR = "vector"
 FOLDER = "folder"
 """The type of a column that is spelled by the names of folders, as ``year=2024``."""
@@ -52,12 +60,15 @@ class Field:
         ``"text"``, ``"number"`` or ``"vector"``.
     width
         How many numbers make a vector; else 1.
+    is_plain
+        Whether a whole number of more than 15 digits is an error, since it may be a code.
     """
 
     name: str
     role: str
     kind: str
     width: int = 1
+    is_plain: bool = False
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -101,7 +112,7 @@ class Fields:
 
 @dataclass(frozen=True)
 class Piece:
-    """A row group or a record batch: where it lies.
+    """Some rows of a row group, or a record batch: where they lie.
 
     Parameters
     ----------
@@ -111,12 +122,16 @@ class Piece:
         Which of the file's row groups or batches.
     rows, before
         How many rows it has, and how many of the file come before them.
+    number, step
+        Which piece of its row group it is, and how many rows such pieces have; but for the last.
     """
 
     file: File
     index: int
     rows: int
     before: int
+    number: int = 0
+    step: int = 0
 
     def where(self, row: int) -> str:
         """Return the place of one of its rows, as errors name it."""
@@ -128,35 +143,104 @@ class Piece:
         Raises
         ------
         InputError
-            The file cannot be read, or not there; or is damaged, or unpacks to over the cap.
+            The file cannot be read, or not there; or is damaged.
         """
         inside = [name for name in dict.fromkeys(names) if name not in dict(self.file.partition)]
-        with _told(self.file.name), self.file.open() as stream:
+        with told(self.file.name):
             if self.file.form == "parquet":
-                found = self._row_group(pq.ParquetFile(stream), inside)
+                found = self._part_of_group(inside)
             else:
-                found = _batch(_opened(stream, inside), self.index)
+                with self.file.open() as stream:
+                    found = _batch(_opened(stream, inside), self.index)
             if len(found) != self.rows:
                 message = "is not as it was when it was opened; was it rewritten meanwhile?"
                 raise InputError(message, self.file.name)
             return found
 
-    def _row_group(self, file: pq.ParquetFile, names: list[str]) -> pa.Table:
-        group = file.metadata.row_group(self.index)
-        if group.total_byte_size > WHOLE_CAP:
-            chunks = (group.column(i) for i in range(group.num_columns))
-            size = sum(
-                c.total_uncompressed_size
-                for c in chunks
-                if c.path_in_schema.partition(".")[0] in names
-            )
-            if size > WHOLE_CAP:
+    def _part_of_group(self, names: list[str]) -> pa.Table:
+        """Read on from where this thread stopped, if that was earlier in the same row group."""
+        if not names:  # of columns that folders spell there are only rows
+            return pa.table({"": pa.nulls(self.rows)})
+        of = (self.file, self.index, self.step, *names)
+        group, _stopped.at = getattr(_stopped, "at", None), None
+        if group is None or group.of != of or group.next > self.number:
+            group = _Group(of, 0, self._parts(names))
+        last = deque(islice(group.parts, self.number + 1 - group.next), maxlen=1)
+        if not last:
+            return pa.table({})
+        if self.rows == self.step:
+            _stopped.at = _Group(of, self.number + 1, group.parts)
+        return _checked(last[0])
+
+    def _parts(self, names: list[str]) -> Iterator[pa.RecordBatch]:
+        with self.file.open() as stream:
+            file = pq.ParquetFile(stream, buffer_size=_BUFFER, pre_buffer=False)
+            yield from file.iter_batches(self.step, [self.index], names, use_threads=False)
+
+
+class _Group(NamedTuple):
+    """A row group that is being read: of what file and columns, and what comes next."""
+
+    of: tuple[object, ...]
+    next: int
+    parts: Iterator[pa.RecordBatch]
+
+
+_stopped = threading.local()
+
+
+def _step(file: File, parquet: pq.ParquetFile, index: int, fields: Fields) -> int:
+    """Return how many rows of a row group are a block, by what they unpack to.
+
+    Runs and dictionaries make a row group of any size of next to no bytes, so what it takes on
+    disk says nothing. What a row takes at most is the longest entry of a dictionary, or as much as
+    is stored for it; or so many numbers.
+    """
+    group = parquet.metadata.row_group(index)
+    step = _ROWS
+    for chunk in (group.column(i) for i in range(group.num_columns)):
+        field = next((f for f in fields.all if _is_of(chunk.path_in_schema, f.name)), None)
+        if field is not None and field.kind == VECTOR:
+            if chunk.num_values * _NUMBER > WHOLE_CAP:
                 message = (
-                    f"row group {self.index} unpacks to {size >> 20} MiB, over the cap of "
-                    f"{WHOLE_CAP >> 20} MiB; write it in smaller row groups"
+                    f"row group {index} holds {chunk.num_values} numbers in the column "
+                    f"{field.name!r}, over the cap of {WHOLE_CAP // _NUMBER}"
                 )
-                raise InputError(message, self.file.name)
-        return file.read_row_group(self.index, columns=names, use_threads=False)
+                raise InputError(f"{message}; write it in smaller row groups", file.name)
+            step = min(step, _BYTES // _NUMBER * group.num_rows // max(1, chunk.num_values))
+        elif chunk.physical_type == "BYTE_ARRAY":
+            size = chunk.total_uncompressed_size
+            step = min(step, _BYTES * group.num_rows // max(1, size))
+            if chunk.has_dictionary_page and size * group.num_rows > _BYTES and field is not None:
+                step = min(step, _BYTES // max(1, _longest(file, index, field.name)))
+    return max(1, step)
+
+
+def _is_of(path: str, name: str) -> bool:
+    """Whether a path of Parquet's schema is a column, or what a list in it is made of."""
+    return path == name or path.startswith(f"{name}.")
+
+
+def _longest(file: File, index: int, name: str) -> int:
+    """Return how long the longest entry of a row group's dictionary is."""
+    with file.open() as stream:
+        parquet = pq.ParquetFile(
+            stream, read_dictionary=[name], buffer_size=_BUFFER, pre_buffer=False
+        )
+        batch = next(parquet.iter_batches(1, [index], [name], use_threads=False))
+    column = batch.column(0)
+    if not types.is_dictionary(column.type):
+        return 1
+    return pc.max(pc.binary_length(column.dictionary)).as_py() or 1
+
+
+def _checked(batch: pa.RecordBatch) -> pa.Table:
+    """Return a batch as a table whose offsets and texts have been looked at.
+
+    A file may say anything of them, and what reads them in C++ believes it.
+    """
+    batch.validate(full=True)
+    return pa.Table.from_batches([batch])
 
 
 def _opened(stream: pa.NativeFile, names: Sequence[str] = ()) -> pa.RecordBatchFileReader:
@@ -170,23 +254,12 @@ def _opened(stream: pa.NativeFile, names: Sequence[str] = ()) -> pa.RecordBatchF
 
 
 def _batch(reader: pa.RecordBatchFileReader, index: int) -> pa.Table:
-    return pa.Table.from_batches([reader.get_batch(index)])
-
-
-@contextmanager
-def _told(name: str) -> Iterator[None]:
-    """Say in one line why a file cannot be read."""
-    try:
-        yield
-    except FileNotFoundError:
-        raise InputError("no such file", name) from None
-    except (OSError, pa.ArrowException, UnicodeDecodeError) as error:
-        raise InputError(f"cannot be read: {one_line(error)}", name) from None
+    return _checked(reader.get_batch(index))
 
 
 @dataclass(frozen=True)
 class ArrowBlock:
-    """A row group or a record batch: a reference until it is loaded, and small enough to travel."""
+    """Rows of a file: a reference until it is loaded, and small enough to travel."""
 
     start: int
     fields: Fields
@@ -288,7 +361,7 @@ class ArrowBlock:
             return pa.chunked_array([pa.repeat(pa.scalar(folder), len(self))])
         if self.table is None:
             raise AssertionError(name)
-        with _told(self.piece.file.name):
+        with told(self.piece.file.name):
             column = self.table[name]
             if types.is_dictionary(column.type):
                 column = column.cast(column.type.value_type)
@@ -302,7 +375,7 @@ class ArrowBlock:
             return [
                 "" if cell is None else _number_text(cell, column.type) for cell in _cells(column)
             ]
-        with _told(self.piece.file.name):
+        with told(self.piece.file.name):
             found: list[str] = column.fill_null("").to_numpy(zero_copy_only=False).tolist()
             return found
 
@@ -327,7 +400,10 @@ class ArrowBlock:
             return self._parsed(field)
         if column.null_count:
             self._refuse(field, pc.index(column.is_null(), value=True).as_py(), "null")
-        with _told(self.piece.file.name):
+        code = _first_code(column) if field.is_plain and _may_be_codes(column.type) else None
+        if code is not None:
+            refuse_number(str(column[code].as_py()), self.piece.where(code), field.role)
+        with told(self.piece.file.name):
             if field.kind == VECTOR:
                 flat = self._flat(field, column)
             else:
@@ -402,6 +478,27 @@ def _kind(kind: pa.DataType) -> str | None:
 def _is_number(kind: pa.DataType) -> bool:
     tests = (types.is_integer, types.is_floating, types.is_boolean, types.is_decimal)
     return any(test(kind) for test in tests)
+
+
+def _may_be_codes(kind: pa.DataType) -> bool:
+    """Whether a type has whole numbers of more digits than a double tells apart."""
+    if types.is_dictionary(kind):
+        kind = kind.value_type
+    if types.is_decimal(kind):
+        return bool(kind.scale <= 0)
+    return bool(types.is_integer(kind) and kind.bit_width > 32)  # noqa: PLR2004 - as NumPy counts
+
+
+def _first_code(column: pa.ChunkedArray) -> int | None:
+    """Return the first row with a whole number of more than 15 digits."""
+    if types.is_dictionary(column.type):
+        column = column.cast(column.type.value_type)
+    least = int(numbers.LARGEST)
+    extremes = pc.min_max(column).as_py()
+    if extremes["min"] is None or -least < extremes["min"] <= extremes["max"] < least:
+        return None
+    cells = enumerate(column.to_pylist())
+    return next((row for row, cell in cells if cell is not None and abs(cell) >= least), None)
 
 
 def _working(field: Field, kind: pa.DataType) -> np.dtype[np.floating]:
@@ -484,25 +581,32 @@ class ArrowSource:
             if fields is not None and file is not self._files[0]:
                 self._check_alike(file, fields)
             if file.form == "parquet":
-                yield from self._row_groups(file)
+                yield from self._row_groups(file, fields)
             else:
                 yield from self._batches(file, fields)
 
-    def _row_groups(self, file: File) -> Iterator[tuple[Piece, None]]:
-        with _told(file.name), file.open() as stream:
-            metadata = pq.ParquetFile(stream).metadata
+    def _row_groups(self, file: File, fields: Fields | None) -> Iterator[tuple[Piece, None]]:
+        with told(file.name), file.open() as stream:
+            parquet = pq.ParquetFile(stream)
+            metadata = parquet.metadata
             counts = [metadata.row_group(i).num_rows for i in range(metadata.num_row_groups)]
+            steps = counts
+            if fields is not None:
+                steps = [_step(file, parquet, i, fields) if n else 0 for i, n in enumerate(counts)]
         before = 0
-        for index, rows in enumerate(counts):
-            if rows:
-                yield Piece(file, index, rows, before), None
+        for index, (rows, step) in enumerate(zip(counts, steps, strict=True)):
+            for number, start in enumerate(range(0, rows, step or 1)):
+                yield (
+                    Piece(file, index, min(step, rows - start), before + start, number, step),
+                    None,
+                )
             before += rows
 
     def _batches(self, file: File, fields: Fields | None) -> Iterator[tuple[Piece, pa.Table]]:
         names = self._schema.names[:1] if fields is None else [f.name for f in fields.all]
         folders = dict(file.partition)
         inside = [name for name in dict.fromkeys(names) if name not in folders]
-        with _told(file.name), file.open() as stream:
+        with told(file.name), file.open() as stream:
             reader = _opened(stream, inside)
             before = 0
             for index in range(reader.num_record_batches):
@@ -512,7 +616,7 @@ class ArrowSource:
                 before += len(table)
 
     def _schema_of(self, file: File) -> pa.Schema:
-        with _told(file.name), file.open() as stream:
+        with told(file.name), file.open() as stream:
             if file.form == "parquet":
                 return pq.ParquetFile(stream).schema_arrow
             return _opened(stream).schema
@@ -541,8 +645,10 @@ class ArrowSource:
         if name in self._folders:
             return Field(name, role, wanted or self._folders[name])
         kind = self._kind_of(piece.file, self._schema, name)
+        if kind == NUMBER and role == "key" and wanted is None and self._are_codes(name, piece):
+            kind = TEXT
         if kind != VECTOR:
-            return Field(name, role, wanted or kind)
+            return Field(name, role, wanted or kind, is_plain=role == "key" and wanted is None)
         if wanted is not None:
             message = f"--{role}-type {wanted}: the column {name!r} of {self.name} is of vectors"
             raise UsageError(message)
@@ -557,12 +663,20 @@ class ArrowSource:
             raise InputError(f"{message}; {way_out}", file.name)
         return kind
 
+    def _are_codes(self, name: str, piece: Piece) -> bool:
+        """Whether the first rows have whole numbers that are as often codes, as in tables."""
+        if not _may_be_codes(self._schema.field(name).type):
+            return False
+        head = replace(piece, rows=min(piece.rows, _ROWS), step=min(piece.step, _ROWS))
+        return _first_code(head.read([name])[name]) is not None
+
     def _width(self, name: str, piece: Piece) -> int:
         found = self._schema.field(name).type
         if types.is_fixed_size_list(found):
             width = int(found.list_size)
         else:
-            first = piece.read([name])[name][0]
+            one = replace(piece, rows=1, step=1) if piece.step else piece
+            first = one.read([name])[name][0]
             width = 0 if not first.is_valid else len(first)
         if not width:
             message = f"the first vector of the column {name!r} is empty"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import fnmatch
 import os
 import re
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING
@@ -12,11 +13,12 @@ from urllib.parse import unquote
 
 from pyarrow import ArrowException, fs
 
-from qkvcli.errors import InputError, UsageError
-from qkvcli.sources.shards import is_pattern
+from qkvcli.errors import InputError, QkvError, UsageError
+from qkvcli.sources import patiently
+from qkvcli.sources.shards import is_pattern, is_url, local
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
     from pyarrow import NativeFile
 
@@ -27,7 +29,10 @@ EXTENSIONS = {
 _PARTITION = re.compile(r"([^/=]+)=([^/]*)/")
 _NO_VALUE = "__HIVE_DEFAULT_PARTITION__"
 _LONGEST = 200
-_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
+_PATIENCE = 10
+"""For how many seconds pyarrow may try to reach a store that does not answer."""
+_AZURE_CREDENTIALS = re.compile(r"[?&](?:credential_kind=(?!default|cli)|sig=)|^[^/@]*:[^/@]+@")
+_AZURE_ENVIRONMENT = ("AZURE_TENANT_ID", "AZURE_CLIENT_ID", "AZURE_CLIENT_SECRET")
 
 
 @dataclass(frozen=True)
@@ -56,7 +61,9 @@ class File:
 
     def open(self) -> NativeFile:
         """Open it for reading at random."""
-        return filesystem(self.url).open_input_file(self.path)
+        if self.url:
+            return patiently(lambda: filesystem(self.url).open_input_file(self.path))
+        return filesystem("").open_input_file(self.path)
 
 
 def one_line(error: Exception) -> str:
@@ -65,15 +72,32 @@ def one_line(error: Exception) -> str:
     return text if len(text) <= _LONGEST else text[:_LONGEST] + "…"
 
 
-def is_url(path: str) -> bool:
-    """Return whether a name is a URL: ``s3://bucket/key`` and the like."""
-    return _SCHEME.match(path) is not None
-
-
 @lru_cache(maxsize=16)
 def filesystem(url: str) -> fs.FileSystem:
     """Return the file system of a URL: pyarrow's own, or one that fsspec knows."""
-    return fs.LocalFileSystem() if not url else _resolved(url)[0]
+    return _resolved(url)[0] if url else fs.LocalFileSystem()
+
+
+@contextmanager
+def told(name: str) -> Iterator[None]:
+    """Say in one line why a file cannot be read.
+
+    Raises
+    ------
+    InputError
+        With the name, for whatever a reader, or by URL a file system's own code, runs into.
+    """
+    try:
+        yield
+    except FileNotFoundError:
+        raise InputError("no such file", name) from None
+    except (OSError, ArrowException, UnicodeDecodeError) as error:
+        raise InputError(f"cannot be read: {one_line(error)}", name) from None
+    except Exception as error:
+        if not is_url(name) or isinstance(error, (QkvError, MemoryError)):
+            raise
+        what = one_line(error) or type(error).__name__
+        raise InputError(f"cannot be read: {what}", name) from None
 
 
 def _resolved(url: str) -> tuple[fs.FileSystem, str]:
@@ -82,26 +106,41 @@ def _resolved(url: str) -> tuple[fs.FileSystem, str]:
     Raises
     ------
     UsageError
-        Neither pyarrow nor an installed fsspec knows such URLs.
+        Neither pyarrow nor an installed fsspec knows such URLs, or not without more.
     """
+    scheme, _, rest = url.partition("://")
+    scheme = scheme.lower()
     try:
-        found: tuple[fs.FileSystem, str] = fs.FileSystem.from_uri(url)
+        found: tuple[fs.FileSystem, str] = fs.FileSystem.from_uri(_safe(scheme, rest))
     except ArrowException:
         pass
     else:
         return found
-    scheme = url.partition("://")[0]
     try:
         import fsspec
 
-        known, path = fsspec.core.url_to_fs(url)
+        known, path = fsspec.core.url_to_fs(f"{scheme}://{rest}")
     except ImportError as error:
         message = f"{url}: pyarrow has no file system for {scheme}://, and fsspec none"
-        raise UsageError(f"{message} ({' '.join(str(error).split())}); install one") from None
+        raise UsageError(f"{message} ({one_line(error)}); install one") from None
     except ValueError as error:
-        message = f"{url}: there is no file system for {scheme}:// ({error})"
+        message = f"{url}: there is no file system for {scheme}:// ({one_line(error)})"
         raise UsageError(message) from None
     return fs.PyFileSystem(fs.FSSpecHandler(known)), path
+
+
+def _safe(scheme: str, rest: str) -> str:
+    """Return a URL with which pyarrow neither waits for ever nor starts programs."""
+    more = ""
+    if scheme in ("gs", "gcs") and "retry_limit_seconds=" not in rest:
+        more = f"retry_limit_seconds={_PATIENCE}"
+    if scheme in ("abfs", "abfss") and not _AZURE_CREDENTIALS.search(rest):
+        # Otherwise it looks for credentials by running az, and where that has none it aborts.
+        if not all(map(os.environ.get, _AZURE_ENVIRONMENT)):
+            message = f"{scheme}://{rest}: no credentials; set {', '.join(_AZURE_ENVIRONMENT)}, "
+            raise UsageError(message + "or add ?credential_kind=anonymous")
+        more = "credential_kind=environment"
+    return f"{scheme}://{rest}" + (("&" if "?" in rest else "?") + more if more else "")
 
 
 def files(path: str, form: str | None = None) -> list[File]:
@@ -121,16 +160,17 @@ def files(path: str, form: str | None = None) -> list[File]:
     UsageError
         A URL that no file system is known for.
     """
-    url = path if is_url(path) else ""
-    system, inside = _resolved(url) if url else (filesystem(""), os.path.abspath(path))
-    try:
-        base, infos = _listed(system, inside, pattern=bool(url) or is_pattern(path))
-    except FileNotFoundError:
-        raise InputError("no such file", path) from None
-    except (OSError, ArrowException) as error:
-        raise InputError(f"cannot be read: {one_line(error)}", path) from None
+    url = path if is_url(path) and local(path) == path else ""
+
+    def listed() -> tuple[str, str, list[fs.FileInfo]]:
+        system, inside = _resolved(url) if url else (filesystem(""), os.path.abspath(local(path)))
+        base, infos = _listed(system, inside, pattern=is_url(path) or is_pattern(path))
+        return inside, base, sorted(infos, key=lambda info: info.path)
+
+    with told(path):
+        inside, base, infos = patiently(listed) if url else listed()
     found = []
-    for info in sorted(infos, key=lambda info: info.path):
+    for info in infos:
         below = info.path[len(base) :].lstrip("/")
         kind = form or EXTENSIONS.get(os.path.splitext(info.path.lower())[1])
         if info.path == inside:
@@ -179,8 +219,15 @@ def _listed(
 
 
 def _matches(path: list[str], wanted: list[str]) -> bool:
-    """Whether a path, or a folder that it lies in, has a name like the one wanted."""
-    return len(path) >= len(wanted) and all(map(fnmatch.fnmatchcase, path, wanted))
+    """Whether a path, or a folder that it lies in, has a name like the one wanted.
+
+    ``**`` stands for any folders, or none.
+    """
+    if not wanted:
+        return True
+    if wanted[0] == "**":
+        return any(_matches(path[i:], wanted[1:]) for i in range(len(path)))
+    return bool(path) and fnmatch.fnmatchcase(path[0], wanted[0]) and _matches(path[1:], wanted[1:])
 
 
 def _below(system: fs.FileSystem, folder: str) -> list[fs.FileInfo]:

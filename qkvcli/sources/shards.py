@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import glob
 import os
+import re
 from dataclasses import replace
 from typing import TYPE_CHECKING
+from urllib.parse import unquote
 
 from qkvcli.errors import InputError
 
@@ -15,6 +17,24 @@ if TYPE_CHECKING:
     from qkvcli.blocks import Block, Columns
     from qkvcli.sources import Opener
     from qkvcli.sources.arrays import StoredArray
+
+
+_SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
+_COLUMNAR = (b"PAR1", b"ARROW1")
+"""How the files begin that a folder is read for."""
+
+
+def is_url(path: str) -> bool:
+    """Return whether a name is a URL: ``s3://bucket/key`` and the like."""
+    return _SCHEME.match(path) is not None
+
+
+def local(path: str) -> str:
+    """Return the path that a URL of a local file names; any other name as it is."""
+    found = _SCHEME.match(path)
+    if not found or found[1].lower() not in ("file", "local"):
+        return path
+    return unquote(path[found.end() :])
 
 
 def is_pattern(path: str) -> bool:
@@ -39,6 +59,45 @@ def matches(pattern: str) -> list[str]:
         message = "no file has a name like this; mind the quotes and the folder"
         raise InputError(message, pattern)
     return found
+
+
+def files_read(path: str) -> list[str]:
+    """Return the local files that a name stands for: of a folder, a pattern or a URL one by one.
+
+    Raises
+    ------
+    InputError
+        A pattern without a match.
+    """
+    name = local(path)
+    if is_url(name):
+        return []
+    named = glob.glob(name, recursive=True) if is_pattern(name) else [name]
+    if not any(os.path.isdir(one) for one in named):
+        return matches(name)
+    return [file for one in named for file in (_columnar(one) if os.path.isdir(one) else [one])]
+
+
+def _columnar(folder: str) -> list[str]:
+    """Return the files below a folder that begin as columnar files do, whatever they are called."""
+    below = [os.path.join(at, file) for at, _, files in os.walk(folder) for file in files]
+    return [file for file in below if _start(file).startswith(_COLUMNAR)]
+
+
+def _start(file: str) -> bytes:
+    if not os.path.isfile(file):
+        return b""
+    try:
+        with open(file, "rb") as stream:
+            return stream.read(len(_COLUMNAR[-1]))
+    except OSError:
+        return b""
+
+
+def are_folders(pattern: str) -> bool:
+    """Return whether a pattern names folders, and nothing else."""
+    found = glob.glob(pattern, recursive=True) if is_pattern(pattern) else []
+    return bool(found) and all(map(os.path.isdir, found))
 
 
 def pairs(first: str, second: str | None) -> list[tuple[str, str | None]]:

@@ -6,6 +6,7 @@ itself where a family lists its commands, and what it alone can meet as a family
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 from tests.corpus import arrays, found, heatmaps, outputs, tables, usage
@@ -21,3 +22,7 @@ CASES: dict[str, Case] = {
     **heatmaps.CASES,
     **found.CASES,
 }
+if find_spec("pyarrow"):  # an extra, without which there are no such files to write
+    from tests.corpus import columnar
+
+    CASES |= columnar.CASES

@@ -26,6 +26,10 @@ if TYPE_CHECKING:
     from qkvcli.heatmap.picture import Panel, Picture
 
 _STROKE = 0.6  # the width of lines, in points
+_SETTINGS: dict[str, object] = {
+    "pdf.fonttype": 42,  # text in TrueType outlines, which editors can read as text
+    "text.hinting": "no_hinting",  # hinted letters are wider than those the layout reckons with
+}
 _NO_DATES: dict[str, None] = {"CreationDate": None, "ModDate": None}
 
 
@@ -44,8 +48,7 @@ def figure(layout: Layout, form: str, dpi: int) -> Iterator[bytes]:
     with matplotlib_imported():
         import matplotlib as mpl
 
-        # The texts of a PDF are in TrueType outlines, which editors can read as text.
-        with mpl.rc_context({"pdf.fonttype": 42}), _glyphs_watched():
+        with mpl.rc_context(_SETTINGS), _glyphs_watched():
             yield from _png(layout, dpi) if form == "png" else _pdf(layout)
 
 

@@ -102,10 +102,10 @@ class Text:
         """Return about the rectangle that it fills."""
         along = text_width(self.text, self.size)
         back = {"start": 0.0, "middle": along / 2, "end": along}[self.anchor]
-        rise = 0.8 * self.size
+        rise, height = 0.8 * self.size, 1.04 * self.size  # an accent above, a tail below
         if self.turned:
-            return Box(self.x - rise, self.y - along + back, self.size, along)
-        return Box(self.x - back, self.y - rise, along, self.size)
+            return Box(self.x - rise, self.y - along + back, height, along)
+        return Box(self.x - back, self.y - rise, along, height)
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ from qkvcli.heatmap.axes import (
     merge_subwords,
     whole_axis,
 )
+from qkvcli.heatmap.checks import count
 from qkvcli.heatmap.colours import DIVERGING, SEQUENTIAL, palette
 from qkvcli.heatmap.layout import with_own_ranges
 from qkvcli.heatmap.picture import (
@@ -83,10 +84,14 @@ class Prepared:
     other: Stack | None
     watched: tuple[Stack, ...]
 
-    def warnings(self) -> list[str]:
-        """Return what is odd about the weights read so far, a line each."""
+    def warnings(self, picture: Picture) -> list[str]:
+        """Return what is odd about the weights that were read and the cells made of them."""
         watches = [s.watch for s in self.watched if s.watch is not None]
-        return [line for watch in watches for line in watch.warnings()]
+        lines = [line for watch in watches for line in watch.warnings()]
+        cells = sum(panel.missing for panel in picture.panels)
+        if cells and not any(watch.missing for watch in watches):
+            lines.append(f"{count(cells, 'cell')} NaN or infinite, drawn grey, though no weight is")
+        return lines
 
 
 def prepare(request: Request) -> Prepared:

@@ -485,8 +485,6 @@ def _numbers(plan: Plan, picture: Picture) -> tuple[Text, ...]:
 
 
 def _number(value: float) -> str:
-    if math.isnan(value):
-        return "nan"
     text = f"{value:.2f}" if abs(value) < 100 else f"{value:.3g}"  # noqa: PLR2004
     return "0.00" if text == "-0.00" else text
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -83,10 +84,10 @@ class Panel:
     levels: NDArray[np.uint8]
     scale: Scale
 
-    @property
-    def missing(self) -> bool:
-        """Whether level 0 stands for cells without a weight."""
-        return bool(np.isnan(self.values).any())
+    @cached_property
+    def missing(self) -> int:
+        """How many cells are NaN or infinite; level 0 stands for them where there are any."""
+        return int(np.count_nonzero(~np.isfinite(self.values)))
 
 
 @dataclass(frozen=True)
@@ -137,12 +138,12 @@ class Picture:
         return f"The colours ({name}) run from {self.scale.low:.4g} to {self.scale.high:.4g}{log}."
 
     def _largest(self) -> str:
-        tops = [-math.inf if np.isnan(p.values).all() else np.nanmax(p.values) for p in self.panels]
+        panels = [np.where(np.isfinite(p.values), p.values, -math.inf) for p in self.panels]
+        tops = [values.max() for values in panels]
         at = int(np.argmax(tops))
         if tops[at] == -math.inf:
             return ""
-        values = self.panels[at].values
-        row, column = np.unravel_index(int(np.nanargmax(values)), values.shape)
+        row, column = np.unravel_index(int(np.argmax(panels[at])), panels[at].shape)
         name = f"{self.grid.names[at]}, " if self.grid.names[at] else ""
         query, key = self.grid.query(int(row)), self.grid.key(int(column))
         return f"The largest is {tops[at]:.4g}: {name}query {query}, key {key}."

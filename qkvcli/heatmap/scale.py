@@ -53,12 +53,12 @@ class Scale:
     def levels(self, values: NDArray[np.floating]) -> NDArray[np.uint8]:
         """Return the level, 0 to 255, of every weight, as Matplotlib's ``Normalize`` would.
 
-        Where some are NaN, those are ``MISSING_LEVEL``, and the lowest weights are level 1.
+        Where some are NaN or infinite, those are ``MISSING_LEVEL``, and the lowest weights level 1.
         """
         with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
             share = self._share(values) * LEVELS
             np.clip(share, 0, LEVELS - 1, out=share)
-            missing = np.isnan(share)
+            missing = ~np.isfinite(values)
             if missing.any():
                 share = np.where(missing, MISSING_LEVEL, np.maximum(share, 1))
         found: NDArray[np.uint8] = share.astype(np.uint8)
@@ -69,8 +69,7 @@ class Scale:
             # Halved, so that a range from -1e308 to 1e308 has a width.
             return (values / 2 - self.low / 2) / (self.high / 2 - self.low / 2)
         low, high = math.log(self.low), math.log(self.high)
-        logs = np.log(np.where(np.isnan(values), np.nan, np.maximum(values, 0)))
-        shares: NDArray[np.floating] = (logs - low) / (high - low)
+        shares: NDArray[np.floating] = (np.log(np.maximum(values, 0)) - low) / (high - low)
         return shares
 
     def ticks(self, most: int) -> list[tuple[float, str]]:
@@ -159,9 +158,15 @@ def scales(
     UsageError
         A range that is empty, or not positive where it is logarithmic.
     """
+    panels = [_finite(values) for values in panels]
     if options.panel:
         return [_scale([values], options, signed=signed) for values in panels]
     return [_scale(panels, options, signed=signed)] * len(panels)
+
+
+def _finite(values: NDArray[np.floating]) -> NDArray[np.floating]:
+    finite = np.isfinite(values)
+    return values if finite.all() else np.where(finite, values, np.nan)
 
 
 def _scale(panels: Sequence[NDArray[np.floating]], options: ScaleOptions, *, signed: bool) -> Scale:

@@ -154,6 +154,20 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "--size 1x1 (inches) leaves no room for 72 panels": ("four.npy", "--size", "1x1"),
     "50 layers × 50 heads are 2500 panels, over the budget of 1024": ("many.npy",),
     "the picture would have": ("ok.npy", "--format", "png", "--dpi", "9000"),
+    "--dpi 1 leaves 0.12 pixels for letters of 8.5 points; pass at least --dpi 43": (
+        "ok.npy",
+        "--format",
+        "png",
+        "--dpi",
+        "1",
+    ),
+    "--dpi 55 leaves 5 pixels for letters of 6.5 points; pass at least --dpi 56": (
+        "four.npy",
+        "--format",
+        "png",
+        "--dpi",
+        "55",
+    ),
     "--dpi 0 leaves no pixels": ("ok.npy", "--dpi", "0"),
     "only one input can be read from stdin": ("-", "--labels", "-"),
 }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass, field, replace
+from functools import cache
 from typing import TYPE_CHECKING
 
 from qkvcli.errors import UsageError
@@ -135,6 +136,7 @@ def _check(request: Request) -> None:
 
 def _axes(request: Request, found: Matrices, weights: Stack) -> tuple[Axis, Axis]:
     axes = []
+    read = cache(read_labels)  # a pipe can be read but once, and both axes may be of one file
     for name, length, own, given, wanted in (
         ("query", weights.shape[3], found.query_labels, request.query_labels, request.queries),
         ("key", weights.shape[4], found.key_labels, request.key_labels, request.keys),
@@ -142,7 +144,7 @@ def _axes(request: Request, found: Matrices, weights: Stack) -> tuple[Axis, Axis
         file = given if given is not None else request.labels
         labels = Labels(found.file, own) if own is not None else None
         if file is not None:
-            labels = Labels(file, read_labels(file, request.read.encoding))
+            labels = Labels(file, read(file, request.read.encoding))
         axis = whole_axis(name, length, labels)
         axes.append(chosen(axis, numbers(wanted, length, name, found.file)))
     return _worded(request, axes[0], axes[1])

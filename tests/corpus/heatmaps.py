@@ -94,6 +94,7 @@ FILES = {
     "zeros.npy": npy(np.zeros((2, 2))),
     "several.npz": npz(a=np.eye(2), b=np.eye(2)),
     "many.npy": npy(np.ones((50, 50, 1, 1))),
+    "one.txt": b"a\n",
     "two.txt": b"a\nb\n",
     "three.txt": b"a\nb\nc\n",
 }
@@ -140,6 +141,7 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "wide.npy: --rollout": ("wide.npy", "--rollout"),
     "wide.npy: its shape is (3, 4) where ok.npy has (3, 3)": ("ok.npy", "--diff", "wide.npy"),
     "two.txt: 2 labels for 3 queries": ("ok.npy", "--labels", "two.txt"),
+    "one.txt: 1 label for 3 queries": ("ok.npy", "--labels", "one.txt"),
     "three.txt: 3 labels for 4 keys": ("wide.npy", "--labels", "three.txt"),
     "three.text: no such file; did you mean 'three.txt'?": ("ok.npy", "--labels", "three.text"),
     "--merge-subwords needs labels": ("ok.npy", "--merge-subwords"),

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -94,6 +96,29 @@ def test_words_begin_at_a_mark_or_after_a_special_token() -> None:
     axis = merge_subwords(whole_axis("key", 8, Labels("t", tuple(GPT))))
     assert axis.labels == ("<s>", "The", "cats", "sat.", "</s>", "So")
     assert axis.counts.tolist() == [1, 1, 2, 2, 1, 1]
+
+
+@pytest.mark.parametrize(
+    ("pieces", "words"),
+    [(("▁", "ani", "mal", "▁cat"), ("animal", "cat")), (("▁", "▁cat"), ("▁", "cat"))],
+)
+def test_a_mark_of_its_own_starts_a_word(pieces: tuple[str, ...], words: tuple[str, ...]) -> None:
+    assert merge_subwords(whole_axis("key", len(pieces), Labels("t", pieces))).labels == words
+
+
+def test_labels_of_both_axes_come_from_one_pipe(qkv: Command, save: Save, tmp_path: Path) -> None:
+    weights = save(np.eye(2))
+    arguments = ("heatmap", weights, "--format", "svg", "-o", "-")
+    (tmp_path / "labels.txt").write_text("a\nb\n")
+    wanted = qkv(*arguments, "--labels", "labels.txt")
+    piped = qkv(*arguments, "--labels", "-", stdin=b"a\nb\n")
+    assert piped.returncode == 0, piped.stderr
+    assert piped.stdout == wanted.stdout
+    script = (
+        f"{sys.executable} -m qkvcli {' '.join(map(str, arguments))} --labels <(printf 'a\\nb\\n')"
+    )
+    named = subprocess.run(["bash", "-c", script], capture_output=True, check=False)
+    assert named.stdout == wanted.stdout
 
 
 def test_drop(

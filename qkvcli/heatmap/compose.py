@@ -179,7 +179,9 @@ def _grid(
     rows, columns = arrangement(rows, len(members) // rows, found.array.ndim)
     title = len(members) > 1 or request.rollout or request.reduce is not None
     titles = panel_titles(request.titles, names if title else [""], columns)
-    return Grid(rows, columns, tuple(names), titles, *axes)
+    own = request.titles is None and len(members) > 1
+    shorter = panels.short_names(members, drawn) if own else ()
+    return Grid(rows, columns, tuple(names), titles, *axes, shorter=shorter)
 
 
 def read_picture(prepared: Prepared, cap: tuple[float, float]) -> Picture:

@@ -179,6 +179,23 @@ def names(members: Sequence[tuple[tuple[int, int], ...]], weights: Stack, reduce
     return [_name(group, weights, reduce) for group in members]
 
 
+def short_names(
+    members: Sequence[tuple[tuple[int, int], ...]], weights: Stack
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Return two shorter forms, ``L3 H0`` and ``3.0``, of what tells panels apart.
+
+    Where each panel is all heads of a layer, or there is but one layer, one number does that.
+    """
+    parts = []
+    for (layer, head), *others in members:
+        layers = [("L", layer)] if weights.layers > 1 else []
+        parts.append(layers + ([("H", head)] if weights.heads > 1 and not others else []))
+    return (
+        tuple(" ".join(f"{letter}{number}" for letter, number in part) for part in parts),
+        tuple(".".join(str(number) for _, number in part) for part in parts),
+    )
+
+
 def _name(group: tuple[tuple[int, int], ...], weights: Stack, reduce: str) -> str:
     layers, heads = {layer for layer, _ in group}, {head for _, head in group}
     parts = []

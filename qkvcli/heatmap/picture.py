@@ -12,7 +12,7 @@ import numpy as np
 from qkvcli.errors import UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from numpy.typing import NDArray
 
@@ -34,6 +34,8 @@ class Grid:
         How many there are; the last row may be shorter.
     names, titles
         What each panel is called, and what stands above it.
+    shorter
+        Shorter titles for narrow panels, each a form for all panels, down to the shortest.
     queries, keys
         What the rows and columns of each panel are made of.
     factors
@@ -47,6 +49,7 @@ class Grid:
     queries: Axis
     keys: Axis
     factors: tuple[int, int] = (1, 1)
+    shorter: tuple[tuple[str, ...], ...] = ()
 
     @property
     def panels(self) -> int:
@@ -60,6 +63,11 @@ class Grid:
             math.ceil(len(self.queries) / self.factors[0]),
             math.ceil(len(self.keys) / self.factors[1]),
         )
+
+    def titles_in(self, fits: Callable[[str], bool]) -> tuple[str, ...]:
+        """Return the titles of panels in the longest form that fits for all, else the shortest."""
+        forms = (self.titles, *self.shorter)
+        return next((form for form in forms if all(map(fits, form))), forms[-1])
 
     def query(self, row: int) -> str:
         """Return what a row of cells is called."""

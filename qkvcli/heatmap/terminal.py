@@ -193,7 +193,8 @@ class _Painter:
         width = columns * placed.cell
         if any(grid.titles[i] for i in indices):
             room = width + _GAP - 1 if len(indices) > 1 else self.seen.width - placed.left
-            yield self._beside([Text(self._fitted(grid.titles[i], room)) for i in indices], width)
+            titles = grid.titles_in(lambda title: cell_len(visible(title)) <= room)
+            yield self._beside([Text(self._fitted(titles[i], room)) for i in indices], width)
         step = 2 if placed.halves else 1
         every = self._every_row(step)
         for row in range(0, rows, step):

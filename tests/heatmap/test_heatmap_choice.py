@@ -156,6 +156,15 @@ def test_blocks_change_nothing(monkeypatch: pytest.MonkeyPatch, attention: Array
     assert read(64, (3, 5), "mean")[5, 3] == pytest.approx(mean[15:, 15:].mean())
 
 
+def test_titles_of_narrow_panels_are_shorter(draw: Draw, attention_file: Path) -> None:
+    many = draw(attention_file, "--size", "6x4")
+    assert {"3.0", "5.11"} <= set(many.texts)
+    assert {cell.panel for cell in many.cells} >= {"layer 3, head 0", "layer 5, head 11"}
+    assert "L5" in draw(attention_file, "--reduce", "mean", "--size", "4x2").texts
+    given = draw(attention_file, "--size", "6x4", "--titles", ",".join("abcdefghijkl"))
+    assert given.texts.count("l") == 6
+
+
 def test_large_matrix_is_reduced_to_pixels(draw: Draw, save: Save) -> None:
     weights = np.zeros((5000, 3000), np.float32)
     weights[np.arange(5000), np.arange(5000) * 3 // 5] = 1

@@ -516,7 +516,7 @@ def _bar(plan: Plan, picture: Picture) -> tuple[list[Text], list[Line]]:
     bar, size = plan.bar, 8.0
     ticks = picture.scale.ticks(max(2, min(6, int(bar.height / 18))))
     if picture.own_scales:
-        ticks = [(0.0, "low"), (1.0, "high")]
+        ticks = [(0.0, "low"), (1.0, "high (log)" if picture.scale.log else "high")]
     texts, lines = [], []
     for share, text in ticks:
         y = bar.bottom - share * bar.height

@@ -140,9 +140,9 @@ class Picture:
 
     def _colours(self) -> str:
         name = self.palette.name
-        if self.own_scales:
-            return f"The colours ({name}) run over each panel's own range."
         log = ", logarithmically" if self.scale.log else ""
+        if self.own_scales:
+            return f"The colours ({name}) run over each panel's own range{log}."
         return f"The colours ({name}) run from {self.scale.low:.4g} to {self.scale.high:.4g}{log}."
 
     def _largest(self) -> str:

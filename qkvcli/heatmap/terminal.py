@@ -16,7 +16,6 @@ from rich.style import Style
 from rich.text import Text
 
 from qkvcli.heatmap.colours import MISSING
-from qkvcli.heatmap.scale import tick_texts
 from qkvcli.render.console import depth, is_terminal, wants_color
 from qkvcli.render.escape import visible
 
@@ -331,7 +330,7 @@ class _Painter:
 
     def _ends(self) -> tuple[str, str]:
         scale = self.picture.scale
-        low, high = tick_texts([scale.low, scale.high])
+        low, high = scale.texts([scale.low, scale.high])
         below, above = ("<=", ">=") if self.seen.plain else ("≤", "≥")
         return (below if scale.cut[0] else "") + low, (above if scale.cut[1] else "") + high
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 import os
+import re
 from dataclasses import dataclass
 from itertools import chain
 from typing import TYPE_CHECKING, NoReturn
@@ -27,6 +29,8 @@ MAX_AXES = 5
 
 _TEXT_FORMATS = (".csv", ".tsv", ".tab", ".txt", ".json")
 _TABS = (".tsv", ".tab")
+_CONSTANT = re.compile(r"-?(NaN|Infinity)(?= is not JSON)")
+_NOT_FINITE = "is not a finite number, as every weight is"
 _EMPTY = "is empty; a matrix of weights was expected"
 
 
@@ -240,7 +244,7 @@ def _numbers(
 
 def _refuse_cell(cell: str, where: str) -> NoReturn:
     shown = repr(cell if len(cell) <= 40 else cell[:37] + "...")  # noqa: PLR2004
-    raise InputError(f"{shown} is not a finite number, as every weight is", where)
+    raise InputError(f"{shown} {_NOT_FINITE}", where)
 
 
 # --- JSON ---
@@ -285,12 +289,29 @@ def _nested(scanner: Scanner, flat: list[float], depth: int) -> tuple[int, ...]:
 
 def _row(scanner: Scanner, flat: list[float]) -> int:
     start = scanner.at
-    row = scanner.value()
-    for item in row:
-        if type(item) not in (int, float):
-            scanner.fail(f"{item!r:.40} is not a number, as every weight is", start)
     try:
-        flat.extend(float(item) for item in row)
-    except OverflowError:
-        scanner.fail("a number out of the range of a double", start)
+        row = scanner.value()
+        if not set(map(type, row)) <= {int, float}:
+            raise TypeError
+        flat.extend(map(float, row))
+    except (InputError, TypeError):
+        _refuse_item(scanner, start)
+        raise
     return len(row)
+
+
+def _refuse_item(scanner: Scanner, start: int) -> None:
+    """Go through a row again item by item, and fail at the first that is no weight."""
+    scanner.at = start
+    while scanner.take("[") or scanner.take(","):
+        scanner.peek()
+        at = scanner.at
+        try:
+            item = scanner.value()
+        except InputError as error:
+            if constant := _CONSTANT.match(error.message):
+                scanner.fail(f"{constant[0]} {_NOT_FINITE}", at)
+            raise
+        if type(item) not in (int, float):
+            shown = json.dumps(item, ensure_ascii=False)
+            scanner.fail(f"{shown:.40} is not a number, as every weight is", at)

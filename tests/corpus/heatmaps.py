@@ -52,25 +52,28 @@ MATRICES: dict[str, Bad] = {
     "JSON: a number": Bad("w.json", "3\n", ":1:1", LIST),
     "JSON: an object": Bad("w.json", '{"a": 1}', ":1:1", LIST),
     "JSON: duplicate keys": Bad("w.json", '{"a": 1, "a": 2}', ":1:1", "the key 'a' stands twice"),
-    "JSON: records": Bad("w.json", '[{"a": 1}]', ":1:1", "{'a': 1} is not a number, as every"),
+    "JSON: records": Bad("w.json", '[{"a": 1}]', ":1:2", '{"a": 1} is not a number, as every'),
     "JSON: no rows": Bad("w.json", "[]", "", f"its shape is (0,); {SHAPES}"),
     "JSON: ragged": Bad(
         "w.json", "[[1, 2],\n [3]]", ":2:2", "this list has the shape (1,) where the first has (2,)"
     ),
     "JSON: mixed": Bad("w.json", "[[1], 2]", ":1:7", "a number where a list was expected"),
-    "JSON: text": Bad("w.json", '[["a"]]', ":1:2", "'a' is not a number, as every weight is"),
-    "JSON: true": Bad("w.json", "[[true]]", ":1:2", "True is not a number, as every weight is"),
-    "JSON: NaN": Bad("w.json", "[[NaN]]", ":1:2", "NaN is not JSON"),
-    "JSON: Infinity": Bad("w.json", "[[1],\n[-Infinity]]", ":2:1", "-Infinity is not JSON"),
-    "JSON: 1e999": Bad("w.json", "[[1e999]]", ":1:2", "1e999 is out of the range of a double"),
-    "JSON: 5,000 digits": Bad(
-        "w.json", "[[" + "9" * 5000 + "]]", ":1:2", "an integer of 5000 digits"
+    "JSON: text": Bad("w.json", '[["a"]]', ":1:3", '"a" is not a number, as every weight is'),
+    "JSON: true": Bad("w.json", "[[true]]", ":1:3", "true is not a number, as every weight is"),
+    "JSON: null": Bad(
+        "w.json", "[[1,\n null]]", ":2:2", "null is not a number, as every weight is"
     ),
-    "JSON: a lone surrogate": Bad("w.json", '[["\\ud800"]]', ":1:2", "half of a surrogate pair"),
+    "JSON: NaN": Bad("w.json", "[[0.5,NaN]]", ":1:7", f"NaN {NOT_FINITE}"),
+    "JSON: Infinity": Bad("w.json", "[[1],\n[-Infinity]]", ":2:2", f"-Infinity {NOT_FINITE}"),
+    "JSON: 1e999": Bad("w.json", "[[1e999]]", ":1:3", "1e999 is out of the range of a double"),
+    "JSON: 5,000 digits": Bad(
+        "w.json", "[[" + "9" * 5000 + "]]", ":1:3", "an integer of 5000 digits"
+    ),
+    "JSON: a lone surrogate": Bad("w.json", '[["\\ud800"]]', ":1:3", "half of a surrogate pair"),
     "JSON: 6-d": Bad("w.json", "[[[[[[1]]]]]]", ":1:6", "more than 5 axes"),
     "JSON: nested 100,000 deep": Bad("w.json", "[" * 100_000, ":1:6", "more than 5 axes"),
     "JSON: nested 100,000 deep in a row": Bad(
-        "w.json", "[[1, " + "[" * 100_000, ":1:2", "nested too deeply"
+        "w.json", "[[1, " + "[" * 100_000, ":1:6", "nested too deeply"
     ),
     "JSON: more after it": Bad("w.json", "[[1]] x", ":1:7", "more text after the end of the"),
 }

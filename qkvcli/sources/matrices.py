@@ -176,8 +176,8 @@ def in_memory(values: NDArray[np.floating], name: str) -> StoredArray:
 def _from_text(data: bytes, extension: str, options: ReadOptions, file: str) -> Matrices:
     """Read a matrix from delimited text, with a header of key labels or a column of query labels.
 
-    A first record with a cell that is no number names the keys; a first column that is no number
-    names the queries, and so does any first column under an empty corner.
+    A first column that is no number names the queries, and so does any first column under an empty
+    corner. ``_is_header`` says which first records name the keys, ``_counts`` which number them.
     """
     data, line, declared = _declared_delimiter(data)
     if not data.strip():
@@ -190,7 +190,8 @@ def _from_text(data: bytes, extension: str, options: ReadOptions, file: str) -> 
     cells = DelimitedCells(data, line, Dialect(file, delimiter, width, guessed))
     plain = cells.matrix(range(width), plain=False)
     if plain is not None:
-        return Matrices(file, in_memory(plain, file))
+        numbered = _counts(plain[0].tolist()) and bool((plain[1:] % 1).any())
+        return Matrices(file, in_memory(plain[1:] if numbered else plain, file))
     return _labelled(cells, width, file)
 
 
@@ -211,16 +212,45 @@ def _has_tabs(data: bytes) -> bool:
 def _labelled(cells: DelimitedCells, width: int, file: str) -> Matrices:
     names = cells.column(0)  # whole, so that another delimiter in a single column is noticed
     first = list(cells.row(0))
-    header = first[0] == "" or any(_is_text(cell) for cell in first[1:] or first)
+    header = _is_header(first)
     body = range(1 if header else 0, len(cells))
     if not body:
         raise InputError("has a header and no rows", file)
-    cornered = header and first[0] == ""
+    cornered = header and _has_corner(first)
     named = width > 1 and (cornered or all(_is_text(names[row]) for row in body))
     left = 1 if named else 0
     values = _numbers([cells.row(row)[left:] for row in body], cells, body[0], file)
     queries = tuple(names[row] for row in body) if named else None
     return Matrices(file, in_memory(values, file), queries, tuple(first[left:]) if header else None)
+
+
+def _is_header(cells: list[str]) -> bool:
+    """Return whether a first record names the keys, and is not a row with a cell gone wrong.
+
+    It does if no cell can be a weight, as words and whole numbers cannot, and most are words or it
+    has a corner.
+    """
+    words = [_is_text(cell) for cell in cells]
+    if any(not word and not _is_whole(cell) for word, cell in zip(words, cells, strict=True)):
+        return False
+    return _has_corner(cells) or sum(words) > len(cells) / 2
+
+
+def _has_corner(cells: list[str]) -> bool:
+    """Return whether the first cell of a header stands above names of rows, and not a key."""
+    if cells[0] == "":
+        return True
+    rest = cells[1:]
+    return _is_text(cells[0]) and all(map(_is_whole, rest)) and _counts([*map(float, rest)])
+
+
+def _is_whole(cell: str) -> bool:
+    return cell.isascii() and cell.isdecimal()
+
+
+def _counts(values: list[float]) -> bool:
+    """Return whether a record is 0, 1, 2, ..., which is more than a row of weights sums to."""
+    return len(values) > 2 and values == [*range(len(values))]  # noqa: PLR2004
 
 
 def _is_text(cell: str) -> bool:

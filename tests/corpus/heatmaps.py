@@ -48,6 +48,15 @@ MATRICES: dict[str, Bad] = {
     "CSV: no header, for 1_000": Bad("w.csv", "0.5,1_000\n", ":1", f"'1_000' {NOT_FINITE}"),
     "CSV: no header, for 1e999": Bad("w.csv", "0.5,1e999\n", ":1", f"'1e999' {NOT_FINITE}"),
     "CSV: no header, for nan": Bad("w.csv", "0.5,nan\n0.5,0.5\n", ":1", f"'nan' {NOT_FINITE}"),
+    "CSV: a slip in the first row": Bad(
+        "w.csv", "0.2,0.3,O.5\n1,0,0\n", ":1", f"'O.5' {NOT_FINITE}"
+    ),
+    "CSV: a slip in a first row of few": Bad(
+        "w.csv", "O.5,0.5\n1,0\n", ":1", f"'O.5' {NOT_FINITE}"
+    ),
+    "CSV: a slip in a row of 0 and 1": Bad("w.csv", "1,O,0\n0,1,0\n", ":1", f"'O' {NOT_FINITE}"),
+    "CSV: nothing in the first row": Bad("w.csv", "0.5,,0.5\n1,0,0\n", ":1", f"'' {NOT_FINITE}"),
+    "CSV: nothing in the first cell": Bad("w.csv", ",0.5,0.5\n1,0,0\n", ":1", f"'' {NOT_FINITE}"),
     "CSV: ragged without a header": Bad("w.csv", "1,2\n3\n", ":2", tables.SHORT),
     "JSON: a number": Bad("w.json", "3\n", ":1:1", LIST),
     "JSON: an object": Bad("w.json", '{"a": 1}', ":1:1", LIST),

@@ -244,6 +244,37 @@ def test_formats_give_the_same_picture(
         assert piped.stdout.count(b": 0.75</title>") == 1
 
 
+@pytest.mark.parametrize(
+    ("text", "queries", "keys"),
+    [
+        ("the,cat,the\n1,0,0\n0.5,0.5,0\n", "0 1", "the (0) cat the (2)"),
+        ("in,2023,the\n1,0,0\n0.5,0.5,0\n", "0 1", "in 2023 the"),
+        (",0,1\n0,1,0\n1,0.5,0.5\n", "0 1", "0 1"),
+        ("q,0,1,2\n7,1,0,0\n8,0.5,0.5,0\n", "7 8", "0 1 2"),
+        ("0,1,2\n1,0,0\n0.5,0.5,0\n", "0 1", "0 1 2"),
+        ("0,1,2\n1,0,0\n0,1,0\n", "0 1 2", "0 1 2"),
+        ("0,1\n0.5,0.5\n", "0 1", "0 1"),
+        ("x,0.2,0.8\ny,1,0\n", "x y", "0 1"),
+    ],
+    ids=[
+        "words",
+        "words and a year",
+        "numbered",
+        "a named index",
+        "counted",
+        "whole",
+        "a row",
+        "x",
+    ],
+)
+def test_header_of_a_matrix(draw: Draw, tmp_path: Path, text: str, queries: str, keys: str) -> None:
+    (tmp_path / "w.csv").write_text(text)
+    cells = draw(tmp_path / "w.csv").cells
+    assert list(dict.fromkeys(c.query for c in cells)) == queries.split()
+    found = " ".join(dict.fromkeys(c.key for c in cells))
+    assert found == keys
+
+
 def test_safetensors(draw: Draw, tmp_path: Path) -> None:
     safetensors = pytest.importorskip("safetensors.numpy", reason="the extra is not installed")
     weights = np.array([[0.25, 0.75], [0.5, 0.5]], np.float32)

@@ -97,8 +97,11 @@ def window(option: str, *, to_file: bool) -> Window:
     encoding = "utf-8" if stream is None else stream.encoding or "ascii"
     size = shutil.get_terminal_size((80, 24))
     colours = depth() if wants_color(option, stream) else NONE
-    if colours not in (TRUE, EIGHT_BIT) or not _can_encode(_UPPER, encoding):
-        colours = NONE  # sixteen colours are too few to tell weights apart
+    if colours not in (TRUE, EIGHT_BIT):  # sixteen colours are too few to tell weights apart
+        insisted = wants_color(option, None)  # whatever the stream is
+        colours = EIGHT_BIT if insisted else NONE
+    if not _can_encode(_UPPER, encoding):
+        colours = NONE
     height = size.lines if is_terminal(stream) else 0
     return Window(max(size.columns, _LEAST_WIDTH), height, colours, encoding)
 

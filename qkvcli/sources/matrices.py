@@ -28,6 +28,7 @@ MAX_AXES = 5
 """Layers, batch, heads, queries and keys."""
 
 _TEXT_FORMATS = (".csv", ".tsv", ".tab", ".txt", ".json")
+_LONGEST_HEADER = 100 << 20  # of .safetensors, which starts with its length
 _TABS = (".tsv", ".tab")
 _CONSTANT = re.compile(r"-?(NaN|Infinity)(?= is not JSON)")
 _NOT_FINITE = "is not a finite number, as every weight is"
@@ -103,6 +104,9 @@ def _streamed(path: str, extension: str, options: ReadOptions, file: str) -> Mat
     if arrays.is_array(first):
         found = arrays.arrays_in(_joined(whole, arrays.WHOLE_CAP, file), file)
         return _picked(found, options, file)
+    if first[8:10] == b'{"' and int.from_bytes(first[:8], "little") <= _LONGEST_HEADER:
+        message = "holds safetensors, which are read from a file whose name ends in .safetensors"
+        raise InputError(message, file)
     if not first.strip():
         raise InputError(_EMPTY, file)
     data = _joined(whole, streams.DOCUMENT_CAP, file)

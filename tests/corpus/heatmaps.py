@@ -200,6 +200,11 @@ PIPED = {
     "half a header": (b"\x93NUMPY", "", arrays.DAMAGED),
     "JSON": (b"[[1,", ":1:5", tables.NOT_JSON),
     "words": (b"1,2\n3,x\n", ":2", f"'x' {NOT_FINITE}"),
+    "safetensors": (
+        safetensors("F32", 16, b"\0" * 16),
+        "",
+        "holds safetensors, which are read from a file whose name ends in .safetensors",
+    ),
     "a zip cut short": (npz(a=np.eye(2))[:-30], "", arrays.ZIP),
 }
 ODD: dict[str, tuple[object, str]] = {

@@ -98,9 +98,11 @@ def whole_axis(name: str, length: int, labels: Labels | None) -> Axis:
     every = np.arange(length)
     if labels is None:
         return Axis(name, every, every, None)
-    if len(labels.texts) != length:
+    found = len(labels.texts)
+    if found != length:
         raise UsageError(
-            f"{labels.source}: {len(labels.texts)} labels for {length} {plural}; "
+            f"{labels.source}: {found} {'label' if found == 1 else 'labels'} for "
+            f"{length} {name if length == 1 else plural}; "
             f"give one for each with --{name}-labels"
         )
     return Axis(name, every, every, labels.texts)
@@ -143,8 +145,9 @@ def _word_starts(labels: tuple[str, ...]) -> list[bool]:
 
 def _word(pieces: tuple[str, ...]) -> str:
     first, *rest = pieces
-    bare = first[1:] if first.startswith(_STARTS_WORD) and len(first) > 1 else first
-    return bare + "".join(piece.removeprefix(_CONTINUES) for piece in rest)
+    bare = first[1:] if first.startswith(_STARTS_WORD) else first
+    # A mark alone, with no piece after it, is a word: that of a space.
+    return bare + "".join(piece.removeprefix(_CONTINUES) for piece in rest) or first
 
 
 def dropped(axis: Axis, words: Sequence[str]) -> Axis:

@@ -90,10 +90,10 @@ class Watch:
         """Yield one line for each kind of oddity."""
         if self.missing:
             yield self._line(
-                f"{_count(self.missing, 'weight')} NaN or infinite, drawn grey", "missing"
+                f"{count(self.missing, 'weight')} NaN or infinite, drawn grey", "missing"
             )
         if self.negative:
-            yield self._line(f"{_count(self.negative, 'weight')} negative", "negative")
+            yield self._line(f"{count(self.negative, 'weight')} negative", "negative")
         if self.odd_rows and self._transposed():
             yield (
                 f"{self.name}: its columns sum to 1 and its rows do not; is it transposed? "
@@ -114,7 +114,8 @@ class Watch:
         )
 
 
-def _count(number: int, noun: str) -> str:
+def count(number: int, noun: str) -> str:
+    """Return ``1 weight is`` or ``2 weights are``."""
     return f"1 {noun} is" if number == 1 else f"{number} {noun}s are"
 
 

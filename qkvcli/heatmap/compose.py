@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass, field, replace
+from functools import cache
 from typing import TYPE_CHECKING
 
 from qkvcli.errors import UsageError
@@ -17,6 +18,7 @@ from qkvcli.heatmap.axes import (
     merge_subwords,
     whole_axis,
 )
+from qkvcli.heatmap.checks import count
 from qkvcli.heatmap.colours import DIVERGING, SEQUENTIAL, palette
 from qkvcli.heatmap.layout import with_own_ranges
 from qkvcli.heatmap.picture import (
@@ -83,10 +85,14 @@ class Prepared:
     other: Stack | None
     watched: tuple[Stack, ...]
 
-    def warnings(self) -> list[str]:
-        """Return what is odd about the weights read so far, a line each."""
+    def warnings(self, picture: Picture) -> list[str]:
+        """Return what is odd about the weights that were read and the cells made of them."""
         watches = [s.watch for s in self.watched if s.watch is not None]
-        return [line for watch in watches for line in watch.warnings()]
+        lines = [line for watch in watches for line in watch.warnings()]
+        cells = sum(panel.missing for panel in picture.panels)
+        if cells and not any(watch.missing for watch in watches):
+            lines.append(f"{count(cells, 'cell')} NaN or infinite, drawn grey, though no weight is")
+        return lines
 
 
 def prepare(request: Request) -> Prepared:
@@ -130,6 +136,7 @@ def _check(request: Request) -> None:
 
 def _axes(request: Request, found: Matrices, weights: Stack) -> tuple[Axis, Axis]:
     axes = []
+    read = cache(read_labels)  # a pipe can be read but once, and both axes may be of one file
     for name, length, own, given, wanted in (
         ("query", weights.shape[3], found.query_labels, request.query_labels, request.queries),
         ("key", weights.shape[4], found.key_labels, request.key_labels, request.keys),
@@ -137,7 +144,7 @@ def _axes(request: Request, found: Matrices, weights: Stack) -> tuple[Axis, Axis
         file = given if given is not None else request.labels
         labels = Labels(found.file, own) if own is not None else None
         if file is not None:
-            labels = Labels(file, read_labels(file, request.read.encoding))
+            labels = Labels(file, read(file, request.read.encoding))
         axis = whole_axis(name, length, labels)
         axes.append(chosen(axis, numbers(wanted, length, name, found.file)))
     return _worded(request, axes[0], axes[1])
@@ -172,7 +179,9 @@ def _grid(
     rows, columns = arrangement(rows, len(members) // rows, found.array.ndim)
     title = len(members) > 1 or request.rollout or request.reduce is not None
     titles = panel_titles(request.titles, names if title else [""], columns)
-    return Grid(rows, columns, tuple(names), titles, *axes)
+    own = request.titles is None and len(members) > 1
+    shorter = panels.short_names(members, drawn) if own else ()
+    return Grid(rows, columns, tuple(names), titles, *axes, shorter=shorter)
 
 
 def read_picture(prepared: Prepared, cap: tuple[float, float]) -> Picture:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from qkvcli.errors import UsageError
 from qkvcli.heatmap.colours import hex_of, is_light
 from qkvcli.heatmap.metrics import fitted, text_width
+from qkvcli.render.escape import visible
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -31,8 +32,10 @@ _TICK = 3.0
 _LINE, _TIGHT = 1.25, 1.15  # the height of a line of text, and of a label among others, in its size
 _LABEL = 10.0  # the sizes of text: axis labels, the title
 _TITLE = 12.0
+_TITLE_OVER = _GAP - 4  # how much wider than its panel a title may be
 _LONGEST_LABEL = {True: 180.0, False: 120.0}  # of a single panel, and of one among several
 _BAR, _BAR_TEXTS = 11.0, 48.0
+_SHORTEST_BAR, _USUAL_BAR = 24.0, 90.0
 _SMALLEST = 8.0  # a panel's least side
 _SMALL_PANEL = 150.0
 _FEWEST, _MOST = 1 / 6, 6.0  # the shapes of a panel that keep its cells square
@@ -102,10 +105,10 @@ class Text:
         """Return about the rectangle that it fills."""
         along = text_width(self.text, self.size)
         back = {"start": 0.0, "middle": along / 2, "end": along}[self.anchor]
-        rise = 0.8 * self.size
+        rise, height = 0.8 * self.size, 1.04 * self.size  # an accent above, a tail below
         if self.turned:
-            return Box(self.x - rise, self.y - along + back, self.size, along)
-        return Box(self.x - back, self.y - rise, along, self.size)
+            return Box(self.x - rise, self.y - along + back, height, along)
+        return Box(self.x - back, self.y - rise, along, height)
 
 
 @dataclass(frozen=True)
@@ -210,13 +213,44 @@ def plan(grid: Grid, style: Style) -> Plan:
     UsageError
         ``--size`` leaves no room for the panels.
     """
-    wanted = _natural(grid, style)
-    page = style.size
-    frame = _frame(grid, style, wanted)
-    for _ in range(3) if page else ():  # margins depend on the labels, and these on the panels
-        wanted = _fit(grid, frame, page)  # type: ignore[arg-type]
-        frame = _frame(grid, style, wanted)
-    return _placed(grid, style, frame)
+    try:
+        return _placed(grid, style, _framed(grid, style))
+    except _TooSmallError as error:
+        panels = "a panel and its" if grid.panels == 1 else f"{grid.panels} panels and their"
+        given, least = (
+            "x".join(f"{side / 72:.3g}" for side in size)
+            for size in (style.size or (), _least(grid, style, error.wanted))
+        )
+        raise UsageError(
+            f"--size {given} (inches) leaves no room for {panels} labels; give it at least {least}"
+        ) from None
+
+
+class _TooSmallError(Exception):
+    """A page is too small, and might do if it were as ``wanted``."""
+
+    def __init__(self, wanted: tuple[float, float]) -> None:
+        super().__init__()
+        self.wanted = wanted
+
+
+def _least(grid: Grid, style: Style, page: tuple[float, float]) -> tuple[float, float]:
+    """Return a page that does, in tenths of an inch: margins grow as panels shrink."""
+    while True:
+        try:
+            _framed(grid, replace(style, size=page))
+        except _TooSmallError as error:
+            page = error.wanted
+        else:
+            return page
+
+
+def _framed(grid: Grid, style: Style) -> _Frame:
+    frame = _frame(grid, style, _natural(grid, style))
+    if style.size is not None:
+        for _ in range(3):  # margins depend on the labels, and these on the panels
+            frame = _frame(grid, style, _fit(grid, frame, style.size))
+    return frame
 
 
 def _natural(grid: Grid, style: Style) -> tuple[float, float]:
@@ -247,17 +281,36 @@ def _fit(grid: Grid, frame: _Frame, page: tuple[float, float]) -> tuple[float, f
     across = page[0] - frame.left - _right() - (grid.columns - 1) * _GAP
     down = page[1] - frame.top - frame.bottom - (grid.rows - 1) * frame.row_gap
     width, height = across / grid.columns, down / grid.rows
-    if min(width, height) < _SMALLEST:
-        missing_x = max(0.0, _SMALLEST - width) * grid.columns
-        missing_y = max(0.0, _SMALLEST - height) * grid.rows
-        raise UsageError(
-            f"--size {page[0] / 72:.3g}x{page[1] / 72:.3g} (inches) leaves no room for "
-            f"{grid.panels} panels and their labels; give it at least "
-            f"{math.ceil((page[0] + missing_x) / 7.2) / 10:g}x"
-            f"{math.ceil((page[1] + missing_y) / 7.2) / 10:g}"
-        )
     ratio = _ratio(len(grid.queries), len(grid.keys))
+    least = _narrowest(grid, ratio)
+    missing_x = max(0.0, least - width) * grid.columns
+    missing_y = max(0.0, least / ratio - height, _SMALLEST - height) * grid.rows
+    beside = max(_SHORTEST_BAR, _axis_label("Queries")) + frame.top + _PAD - page[1]
+    if max(missing_x, missing_y, beside) > 0:
+        wanted = (page[0] + missing_x, page[1] + max(missing_y, beside))
+        raise _TooSmallError((_tenths(wanted[0]), _tenths(wanted[1])))
     return (height * ratio, height) if width > height * ratio else (width, width / ratio)
+
+
+def _tenths(points: float) -> float:
+    """Round up to a tenth of an inch."""
+    return math.ceil(round(points / 7.2, 6)) * 7.2
+
+
+def _narrowest(grid: Grid, ratio: float) -> float:
+    """Return a panel's least width, at which its shortest title fits and it is not too low."""
+    titles = grid.shorter[-1] if grid.shorter else ()
+    size = _title_size(_tick_size(grid, _SMALLEST))
+    title = max((text_width(text, size) for text in titles), default=0.0)
+    return max(_SMALLEST * max(1.0, ratio), title - _TITLE_OVER)
+
+
+def _axis_label(text: str) -> float:
+    return text_width(text, _LABEL)
+
+
+def _tick_size(grid: Grid, width: float) -> float:
+    return 6.5 if grid.panels > 1 and width < _SMALL_PANEL else 8.5
 
 
 def _right() -> float:
@@ -266,7 +319,7 @@ def _right() -> float:
 
 def _frame(grid: Grid, style: Style, panel: tuple[float, float]) -> _Frame:
     width, height = panel
-    size = 6.5 if grid.panels > 1 and width < _SMALL_PANEL else 8.5
+    size = _tick_size(grid, width)
     longest = _LONGEST_LABEL[grid.panels == 1]
     x = _x_ticks(grid.keys, width, size, longest)
     alike = grid.keys.labels is None and len(grid.keys) == len(grid.queries)
@@ -357,7 +410,7 @@ def _placed(grid: Grid, style: Style, frame: _Frame) -> Plan:
     width, height = frame.panel
     across = grid.columns * width + (grid.columns - 1) * _GAP
     down = grid.rows * height + (grid.rows - 1) * frame.row_gap
-    bar_height = max(down if grid.panels == 1 else 0.6 * down, 90.0)
+    bar_height = max(down if grid.panels == 1 else 0.6 * down, _USUAL_BAR)
     least = (frame.left + across + _right(), frame.top + max(down, bar_height) + frame.bottom)
     page = style.size or least
     x = frame.left + max(0.0, page[0] - least[0]) / 2
@@ -372,10 +425,14 @@ def _placed(grid: Grid, style: Style, frame: _Frame) -> Plan:
         for i in range(grid.panels)
     )
     bar_height = min(bar_height, page[1] - frame.top - _PAD)
-    bar = Box(x + across + _GAP + 4, y + (down - bar_height) / 2, _BAR, bar_height)
+    middle = y + down / 2
+    bar_y = _beside(middle, bar_height, frame, page[1]) - bar_height / 2
+    bar = Box(x + across + _GAP + 4, bar_y, _BAR, bar_height)
     texts, lines = _axes(grid, frame, boxes)
     block = Box(x, y, across, down)
-    titles = (*_titles(grid, frame, boxes), *_labels(frame, block), *_title(style, page[0]))
+    queries = _beside(middle, _axis_label("Queries"), frame, page[1])
+    labels = _labels(frame, block, queries)
+    titles = (*_titles(grid, frame, boxes), *labels, *_title(style, page[0]))
     return Plan(page[0], page[1], boxes, bar, (*texts, *titles), tuple(lines))
 
 
@@ -411,18 +468,25 @@ def _below(frame: _Frame, x: float, y: float, shown: str, full: str) -> Text:
 
 
 def _titles(grid: Grid, frame: _Frame, boxes: tuple[Box, ...]) -> Iterator[Text]:
-    size = _title_size(frame.tick_size)
-    for box, title in zip(boxes, grid.titles, strict=True):
-        if title:
-            shown = fitted(title, size, box.width + _GAP - 4)
+    size, width = _title_size(frame.tick_size), boxes[0].width + _TITLE_OVER
+    short = grid.titles_in(lambda title: text_width(visible(title), size) <= width)
+    for box, title, form in zip(boxes, grid.titles, short, strict=True):
+        if form:
+            shown = fitted(form, size, width)
             yield Text(shown, box.x + box.width / 2, box.y - 4, size, full=title)
 
 
-def _labels(frame: _Frame, block: Box) -> Iterator[Text]:
+def _beside(middle: float, length: float, frame: _Frame, height: float) -> float:
+    """Return where the middle of what stands beside low panels is: below the title, on the page."""
+    lowest, highest = height - _PAD - length / 2, frame.top + length / 2
+    return max(min(middle, lowest), highest)
+
+
+def _labels(frame: _Frame, block: Box, queries: float) -> Iterator[Text]:
     below = block.bottom + _TICK + 2 + frame.x.room + 3 + 0.8 * _LABEL
     yield Text("Keys", block.x + block.width / 2, below, _LABEL)
     left = block.x - _TICK - 2 - frame.y.room - 3 - 0.3 * _LABEL
-    yield Text("Queries", left, block.y + block.height / 2, _LABEL, turned=True)
+    yield Text("Queries", left, queries, _LABEL, turned=True)
 
 
 def _title(style: Style, width: float) -> Iterator[Text]:
@@ -452,7 +516,7 @@ def _bar(plan: Plan, picture: Picture) -> tuple[list[Text], list[Line]]:
     bar, size = plan.bar, 8.0
     ticks = picture.scale.ticks(max(2, min(6, int(bar.height / 18))))
     if picture.own_scales:
-        ticks = [(0.0, "low"), (1.0, "high")]
+        ticks = [(0.0, "low"), (1.0, "high (log)" if picture.scale.log else "high")]
     texts, lines = [], []
     for share, text in ticks:
         y = bar.bottom - share * bar.height
@@ -485,16 +549,19 @@ def _numbers(plan: Plan, picture: Picture) -> tuple[Text, ...]:
 
 
 def _number(value: float) -> str:
-    if math.isnan(value):
-        return "nan"
     text = f"{value:.2f}" if abs(value) < 100 else f"{value:.3g}"  # noqa: PLR2004
     return "0.00" if text == "-0.00" else text
 
 
 def with_own_ranges(grid: Grid, ranges: list[str]) -> Grid:
-    """Return a grid whose titles say the range of each panel's own colour scale."""
-    titles = tuple(
-        f"{title}: {text}" if title else text
-        for title, text in zip(grid.titles, ranges, strict=True)
+    """Return a grid whose titles say the range of each panel's own colour scale.
+
+    The shortest do without: what tells panels apart goes before their ranges.
+    """
+    full, *shorter = (
+        tuple(
+            f"{title}: {text}" if title else text for title, text in zip(form, ranges, strict=True)
+        )
+        for form in (grid.titles, *grid.shorter)
     )
-    return replace(grid, titles=titles)
+    return replace(grid, titles=full, shorter=(*shorter, *grid.shorter[-2:]))

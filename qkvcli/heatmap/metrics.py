@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from unicodedata import category, east_asian_width
+from unicodedata import category, east_asian_width, normalize
 
 from qkvcli.render.escape import visible
 
@@ -16,7 +16,7 @@ _WIDTHS = (
     634, 278, 278, 579, 278, 974, 634, 612, 635, 635, 411, 521, 392, 634, 592, 818, 592, 592,
     525, 636, 337, 636, 838,
 )  # fmt: skip
-_OTHER, _WIDE = 850, 1150
+_OTHER, _WIDE = 1100, 1150  # the widest letters of other alphabets, and ideographs
 
 
 def text_width(text: str, size: float) -> float:
@@ -28,6 +28,9 @@ def _advance(sign: str) -> int:
     code = ord(sign)
     if 0x20 <= code < 0x7F:  # noqa: PLR2004
         return _WIDTHS[code - 0x20]
+    base = normalize("NFD", sign)[0]
+    if base != sign:  # an accented letter is as wide as its own
+        return _advance(base)
     if category(sign) in ("Mn", "Me", "Cf"):
         return 0
     return _WIDE if east_asian_width(sign) in "WF" else _OTHER

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import math
 import os
 import re
 from dataclasses import dataclass
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 
 PIXEL_BUDGET = 64_000_000
 """How many pixels a PNG may have."""
+LEGIBLE = 5
+"""How many pixels the size of a text must have to be read."""
 LONGEST_SIDE = 200.0
 """How long a page may be, in inches; longer ones are not opened by readers of PDF."""
 
@@ -117,7 +120,7 @@ def _draw_terminal(request: Request, page: Page, place: Target) -> None:
     seen = terminal.window(page.color, to_file=not place.is_stdout)
     placed = terminal.fit(prepared.grid, seen, signed=request.diff is not None)
     picture = read_picture(prepared, (placed.rows, placed.columns))
-    say(prepared)
+    say(prepared, picture)
     text = terminal.paint(picture, seen, placed)
     with open_target(place) as stream:
         stream.write(terminal.encoded(text, seen.encoding))
@@ -157,7 +160,7 @@ def _draw_page(request: Request, page: Page, form: str, place: Target) -> None:
     picture = read_picture(prepared, cap)
     style = Style(page.size, page.annotate, picture.title)
     layout = arrange(plan(picture.grid, style), picture, style)
-    say(prepared)
+    say(prepared, picture)
     if page.annotate and not layout.annotated:
         note("warning: the numbers of --annotate do not fit in the cells; try a larger --size")
     with open_target(place) as stream:
@@ -166,14 +169,14 @@ def _draw_page(request: Request, page: Page, form: str, place: Target) -> None:
     _note_form(layout, form, place.name, request.shrink)
 
 
-def say(prepared: Prepared) -> None:
+def say(prepared: Prepared, picture: Picture) -> None:
     """Say what is odd about the weights and labels that were read."""
-    for line in (*prepared.warnings(), *odd_labels(prepared)):
+    for line in (*prepared.warnings(picture), *odd_labels(prepared)):
         note(f"warning: {line}")
 
 
 def _panel_pixels(planned: Plan, dpi: int) -> tuple[float, float]:
-    """Return the pixels (rows, columns) of a panel of a PNG; refuse too large an image."""
+    """Return the pixels (rows, columns) of a panel of a PNG; refuse too many of them or too few."""
     width, height = planned.width / 72 * dpi, planned.height / 72 * dpi
     if width * height > PIXEL_BUDGET:
         fitting = int(dpi * (PIXEL_BUDGET / (width * height)) ** 0.5)
@@ -182,8 +185,18 @@ def _panel_pixels(planned: Plan, dpi: int) -> tuple[float, float]:
             f"{PIXEL_BUDGET // 1_000_000} million; pass --dpi {fitting}, a smaller --size, "
             "or draw SVG"
         )
+    _check_legible(planned, dpi)
     box = planned.boxes[0]
     return box.height / 72 * dpi, box.width / 72 * dpi
+
+
+def _check_legible(planned: Plan, dpi: int) -> None:
+    size = min(text.size for text in planned.texts)
+    if size * dpi < LEGIBLE * 72:
+        raise UsageError(
+            f"--dpi {dpi} leaves {size * dpi / 72:.2g} pixels for letters of {size:g} points; "
+            f"pass at least --dpi {math.ceil(LEGIBLE * 72 / size)}"
+        )
 
 
 def _painted(layout: Layout, form: str, dpi: int) -> Iterable[bytes]:

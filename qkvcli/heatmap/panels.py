@@ -81,7 +81,7 @@ def factors(shape: tuple[int, int], panels: int, cap: tuple[float, float]) -> tu
 
 
 def read_panels(choice: Choice, weights: Stack, other: Stack | None) -> list[NDArray[np.floating]]:
-    """Return the values of every panel, each of shape ``choice.pixels``, NaN where there is none.
+    """Return the values of every panel, each of shape ``choice.pixels``.
 
     Parameters
     ----------
@@ -90,7 +90,9 @@ def read_panels(choice: Choice, weights: Stack, other: Stack | None) -> list[NDA
     weights, other
         The weights, and those to subtract from them.
     """
-    return [_panel(choice, members, weights, other) for members in choice.members]
+    # What overflows is infinite or NaN, drawn grey and said; NumPy need not say it too.
+    with np.errstate(over="ignore", invalid="ignore"):
+        return [_panel(choice, members, weights, other) for members in choice.members]
 
 
 def _panel(
@@ -130,7 +132,7 @@ def _cells(
     if queries.merged:
         sums = np.add.reduceat(block, starts - starts[0], axis=0, dtype=np.float64)
         block = sums / queries.counts[rows, None]
-    return np.where(np.isfinite(block), block, np.nan)
+    return block.copy()  # what was read is good until the next read
 
 
 def _reduced(
@@ -175,6 +177,23 @@ def _shrink_axis(
 def names(members: Sequence[tuple[tuple[int, int], ...]], weights: Stack, reduce: str) -> list[str]:
     """Return what each panel is called; nothing where there is only one matrix to tell."""
     return [_name(group, weights, reduce) for group in members]
+
+
+def short_names(
+    members: Sequence[tuple[tuple[int, int], ...]], weights: Stack
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Return two shorter forms, ``L3 H0`` and ``3.0``, of what tells panels apart.
+
+    Where each panel is all heads of a layer, or there is but one layer, one number does that.
+    """
+    parts = []
+    for (layer, head), *others in members:
+        layers = [("L", layer)] if weights.layers > 1 else []
+        parts.append(layers + ([("H", head)] if weights.heads > 1 and not others else []))
+    return (
+        tuple(" ".join(f"{letter}{number}" for letter, number in part) for part in parts),
+        tuple(".".join(str(number) for _, number in part) for part in parts),
+    )
 
 
 def _name(group: tuple[tuple[int, int], ...], weights: Stack, reduce: str) -> str:

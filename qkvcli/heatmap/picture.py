@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -11,7 +12,7 @@ import numpy as np
 from qkvcli.errors import UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from numpy.typing import NDArray
 
@@ -33,6 +34,8 @@ class Grid:
         How many there are; the last row may be shorter.
     names, titles
         What each panel is called, and what stands above it.
+    shorter
+        Shorter titles for narrow panels, each a form for all panels, down to the shortest.
     queries, keys
         What the rows and columns of each panel are made of.
     factors
@@ -46,6 +49,7 @@ class Grid:
     queries: Axis
     keys: Axis
     factors: tuple[int, int] = (1, 1)
+    shorter: tuple[tuple[str, ...], ...] = ()
 
     @property
     def panels(self) -> int:
@@ -59,6 +63,11 @@ class Grid:
             math.ceil(len(self.queries) / self.factors[0]),
             math.ceil(len(self.keys) / self.factors[1]),
         )
+
+    def titles_in(self, fits: Callable[[str], bool]) -> tuple[str, ...]:
+        """Return the titles of panels in the longest form that fits for all, else the shortest."""
+        forms = (self.titles, *self.shorter)
+        return next((form for form in forms if all(map(fits, form))), forms[-1])
 
     def query(self, row: int) -> str:
         """Return what a row of cells is called."""
@@ -83,10 +92,10 @@ class Panel:
     levels: NDArray[np.uint8]
     scale: Scale
 
-    @property
-    def missing(self) -> bool:
-        """Whether level 0 stands for cells without a weight."""
-        return bool(np.isnan(self.values).any())
+    @cached_property
+    def missing(self) -> int:
+        """How many cells are NaN or infinite; level 0 stands for them where there are any."""
+        return int(np.count_nonzero(~np.isfinite(self.values)))
 
 
 @dataclass(frozen=True)
@@ -131,18 +140,18 @@ class Picture:
 
     def _colours(self) -> str:
         name = self.palette.name
-        if self.own_scales:
-            return f"The colours ({name}) run over each panel's own range."
         log = ", logarithmically" if self.scale.log else ""
+        if self.own_scales:
+            return f"The colours ({name}) run over each panel's own range{log}."
         return f"The colours ({name}) run from {self.scale.low:.4g} to {self.scale.high:.4g}{log}."
 
     def _largest(self) -> str:
-        tops = [-math.inf if np.isnan(p.values).all() else np.nanmax(p.values) for p in self.panels]
+        panels = [np.where(np.isfinite(p.values), p.values, -math.inf) for p in self.panels]
+        tops = [values.max() for values in panels]
         at = int(np.argmax(tops))
         if tops[at] == -math.inf:
             return ""
-        values = self.panels[at].values
-        row, column = np.unravel_index(int(np.nanargmax(values)), values.shape)
+        row, column = np.unravel_index(int(np.argmax(panels[at])), panels[at].shape)
         name = f"{self.grid.names[at]}, " if self.grid.names[at] else ""
         query, key = self.grid.query(int(row)), self.grid.key(int(column))
         return f"The largest is {tops[at]:.4g}: {name}query {query}, key {key}."

@@ -12,11 +12,12 @@ from qkvcli.errors import UsageError
 from qkvcli.heatmap.colours import LEVELS
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from numpy.typing import NDArray
 
 _NARROWEST = 1e-300
+_NEAR = 1e-4  # how far past the end of the scale a tick may lie, in steps
 MISSING_LEVEL = 0
 """The level of a cell without a weight, in panels that have one."""
 
@@ -53,12 +54,12 @@ class Scale:
     def levels(self, values: NDArray[np.floating]) -> NDArray[np.uint8]:
         """Return the level, 0 to 255, of every weight, as Matplotlib's ``Normalize`` would.
 
-        Where some are NaN, those are ``MISSING_LEVEL``, and the lowest weights are level 1.
+        Where some are NaN or infinite, those are ``MISSING_LEVEL``, and the lowest weights level 1.
         """
         with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
             share = self._share(values) * LEVELS
             np.clip(share, 0, LEVELS - 1, out=share)
-            missing = np.isnan(share)
+            missing = ~np.isfinite(values)
             if missing.any():
                 share = np.where(missing, MISSING_LEVEL, np.maximum(share, 1))
         found: NDArray[np.uint8] = share.astype(np.uint8)
@@ -69,41 +70,49 @@ class Scale:
             # Halved, so that a range from -1e308 to 1e308 has a width.
             return (values / 2 - self.low / 2) / (self.high / 2 - self.low / 2)
         low, high = math.log(self.low), math.log(self.high)
-        logs = np.log(np.where(np.isnan(values), np.nan, np.maximum(values, 0)))
-        shares: NDArray[np.floating] = (logs - low) / (high - low)
+        shares: NDArray[np.floating] = (np.log(np.maximum(values, 0)) - low) / (high - low)
         return shares
 
     def ticks(self, most: int) -> list[tuple[float, str]]:
         """Return at most about ``most`` ticks, as (share of the bar from its foot, label)."""
         values = self._log_ticks(most) if self.log else self._linear_ticks(most)
-        texts = tick_texts(values)
+        texts = self.texts(values)
         if self.cut[0] and values[0] == self.low:
             texts[0] = f"≤{texts[0]}"
         if self.cut[1] and values[-1] == self.high:
             texts[-1] = f"≥{texts[-1]}"
-        shares = self._share(np.array(values, dtype=np.float64))
+        shares = np.clip(self._share(np.array(values, dtype=np.float64)), 0, 1)
         return [(float(s), text) for s, text in zip(shares, texts, strict=True)]
+
+    def texts(self, values: Sequence[float]) -> list[str]:
+        """Return weights as short texts; what is next to nothing of a linear scale is 0."""
+        return [_tick_text(value) for value in values] if self.log else tick_texts(values)
 
     def _linear_ticks(self, most: int) -> list[float]:
         step = nice_step((self.high / 2 - self.low / 2) / max(1, most - 1) * 2)
-        first, last = math.ceil(self.low / step - 1e-9), math.floor(self.high / step + 1e-9)
+        # 0.9999988 is shown as 1, and has the tick of 1.
+        first, last = math.ceil(self.low / step - _NEAR), math.floor(self.high / step + _NEAR)
         inner = [number * step for number in range(first, last + 1)]
-        return self._with_cut_ends(inner, step)
+        return self._with_cut_ends(inner, step, lambda tick: tick)
 
     def _log_ticks(self, most: int) -> list[float]:
         low, high = math.log10(self.low), math.log10(self.high)
-        first, last = math.ceil(low - 1e-9), math.floor(high + 1e-9)
+        first, last = math.ceil(low - _NEAR), math.floor(high + _NEAR)
         if last - first < 1:
             return [self.low, self.high]
         every = math.ceil((last - first + 1) / most)
-        return [10.0**power for power in range(first, last + 1, every)]
+        inner = [10.0**power for power in range(first, last + 1, every)]
+        return self._with_cut_ends(inner, every, math.log10)
 
-    def _with_cut_ends(self, inner: list[float], step: float) -> list[float]:
-        """Put a tick where weights are cut off, for the mark on it."""
+    def _with_cut_ends(
+        self, inner: list[float], step: float, at: Callable[[float], float]
+    ) -> list[float]:
+        """Put a tick where weights are cut off, for the mark on it, ``step`` from the next."""
+        low, high = at(self.low), at(self.high)
         if self.cut[0]:
-            inner = [self.low, *(tick for tick in inner if tick - self.low > step / 2)]
+            inner = [self.low, *(tick for tick in inner if at(tick) - low > step / 2)]
         if self.cut[1]:
-            inner = [*(tick for tick in inner if self.high - tick > step / 2), self.high]
+            inner = [*(tick for tick in inner if high - at(tick) > step / 2), self.high]
         return inner if len(inner) > 1 else [self.low, self.high]
 
 
@@ -159,9 +168,15 @@ def scales(
     UsageError
         A range that is empty, or not positive where it is logarithmic.
     """
+    panels = [_finite(values) for values in panels]
     if options.panel:
         return [_scale([values], options, signed=signed) for values in panels]
     return [_scale(panels, options, signed=signed)] * len(panels)
+
+
+def _finite(values: NDArray[np.floating]) -> NDArray[np.floating]:
+    finite = np.isfinite(values)
+    return values if finite.all() else np.where(finite, values, np.nan)
 
 
 def _scale(panels: Sequence[NDArray[np.floating]], options: ScaleOptions, *, signed: bool) -> Scale:
@@ -178,7 +193,9 @@ def _scale(panels: Sequence[NDArray[np.floating]], options: ScaleOptions, *, sig
     if not low < high:
         raise UsageError(_empty(low, high, options))
     high = max(high, low + _NARROWEST)
-    return Scale(low, high, options.log, (not options.log and least < low, most > high))
+    if options.log:  # 0 has no place on any logarithmic scale
+        least = _least_positive(panels, low)
+    return Scale(low, high, options.log, (least < low, most > high))
 
 
 def _extent(panels: Sequence[NDArray[np.floating]]) -> tuple[float, float]:
@@ -197,15 +214,16 @@ def _centred(least: float, most: float, options: ScaleOptions) -> tuple[float, f
 def _positive(
     panels: Sequence[NDArray[np.floating]], options: ScaleOptions, most: float
 ) -> tuple[float, float]:
-    if options.vmin is not None:
-        low = options.vmin
-    else:
-        low = min((float(v[v > 0].min()) for v in panels if (v > 0).any()), default=0.0)
+    low = options.vmin if options.vmin is not None else _least_positive(panels, 0.0)
     high = most if options.vmax is None else options.vmax
     if low <= 0:
         what = "--vmin must be over 0" if options.vmin is not None else "no weight is over 0"
         raise UsageError(f"--log: {what}")
     return (low / 10, high) if low == high and options.vmin is None else (low, high)
+
+
+def _least_positive(panels: Sequence[NDArray[np.floating]], default: float) -> float:
+    return min((float(v[v > 0].min()) for v in panels if (v > 0).any()), default=default)
 
 
 def _empty(low: float, high: float, options: ScaleOptions) -> str:

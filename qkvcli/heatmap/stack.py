@@ -162,6 +162,10 @@ def rollout(weights: Stack, layers: NDArray[np.intp], heads: NDArray[np.intp]) -
     ------
     InputError
         The matrices are not square, or larger than ``ROLLOUT_CAP``.
+
+    Notes
+    -----
+    Rows that cancel out, as those of -I do, or that overflow are NaN.
     """
     queries, keys = weights.shape[3:]
     if queries != keys:
@@ -176,14 +180,15 @@ def rollout(weights: Stack, layers: NDArray[np.intp], heads: NDArray[np.intp]) -
         )
     every = np.arange(queries)
     rolled = np.eye(queries)
-    for layer in layers.tolist():
-        mean = np.zeros((queries, keys))
-        for head in heads.tolist():
-            mean += weights.read(layer, head, every)
-        mean /= len(heads)
-        mean[every, every] += 1
-        mean /= 2
-        mean /= mean.sum(axis=1, keepdims=True)
-        rolled = mean @ rolled
+    with np.errstate(divide="ignore", over="ignore", invalid="ignore"):
+        for layer in layers.tolist():
+            mean = np.zeros((queries, keys))
+            for head in heads.tolist():
+                mean += weights.read(layer, head, every)
+            mean /= len(heads)
+            mean[every, every] += 1
+            mean /= 2
+            mean /= mean.sum(axis=1, keepdims=True)
+            rolled = mean @ rolled
     array = in_memory(rolled, weights.file)
     return replace(weights, array=array, shape=(1, 1, 1, queries, keys), entry=0, watch=None)

@@ -16,7 +16,6 @@ from rich.style import Style
 from rich.text import Text
 
 from qkvcli.heatmap.colours import MISSING
-from qkvcli.heatmap.scale import tick_texts
 from qkvcli.render.console import depth, is_terminal, wants_color
 from qkvcli.render.escape import visible
 
@@ -98,8 +97,11 @@ def window(option: str, *, to_file: bool) -> Window:
     encoding = "utf-8" if stream is None else stream.encoding or "ascii"
     size = shutil.get_terminal_size((80, 24))
     colours = depth() if wants_color(option, stream) else NONE
-    if colours not in (TRUE, EIGHT_BIT) or not _can_encode(_UPPER, encoding):
-        colours = NONE  # sixteen colours are too few to tell weights apart
+    if colours not in (TRUE, EIGHT_BIT):  # sixteen colours are too few to tell weights apart
+        insisted = wants_color(option, None)  # whatever the stream is
+        colours = EIGHT_BIT if insisted else NONE
+    if not _can_encode(_UPPER, encoding):
+        colours = NONE
     height = size.lines if is_terminal(stream) else 0
     return Window(max(size.columns, _LEAST_WIDTH), height, colours, encoding)
 
@@ -193,7 +195,8 @@ class _Painter:
         width = columns * placed.cell
         if any(grid.titles[i] for i in indices):
             room = width + _GAP - 1 if len(indices) > 1 else self.seen.width - placed.left
-            yield self._beside([Text(self._fitted(grid.titles[i], room)) for i in indices], width)
+            titles = grid.titles_in(lambda title: cell_len(visible(title)) <= room)
+            yield self._beside([Text(self._fitted(titles[i], room)) for i in indices], width)
         step = 2 if placed.halves else 1
         every = self._every_row(step)
         for row in range(0, rows, step):
@@ -330,7 +333,7 @@ class _Painter:
 
     def _ends(self) -> tuple[str, str]:
         scale = self.picture.scale
-        low, high = tick_texts([scale.low, scale.high])
+        low, high = scale.texts([scale.low, scale.high])
         below, above = ("<=", ">=") if self.seen.plain else ("≤", "≥")
         return (below if scale.cut[0] else "") + low, (above if scale.cut[1] else "") + high
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 import os
+import re
 from dataclasses import dataclass
 from itertools import chain
 from typing import TYPE_CHECKING, NoReturn
@@ -26,7 +28,10 @@ MAX_AXES = 5
 """Layers, batch, heads, queries and keys."""
 
 _TEXT_FORMATS = (".csv", ".tsv", ".tab", ".txt", ".json")
+_LONGEST_HEADER = 100 << 20  # of .safetensors, which starts with its length
 _TABS = (".tsv", ".tab")
+_CONSTANT = re.compile(r"-?(NaN|Infinity)(?= is not JSON)")
+_NOT_FINITE = "is not a finite number, as every weight is"
 _EMPTY = "is empty; a matrix of weights was expected"
 
 
@@ -98,6 +103,9 @@ def _streamed(path: str, extension: str, options: ReadOptions, file: str) -> Mat
     whole = chain([first], parts)
     if arrays.is_array(first):
         return _picked(arrays.arrays_in(whole, file), options, file)
+    if first[8:10] == b'{"' and int.from_bytes(first[:8], "little") <= _LONGEST_HEADER:
+        message = "holds safetensors, which are read from a file whose name ends in .safetensors"
+        raise InputError(message, file)
     if not first.strip():
         raise InputError(_EMPTY, file)
     data = b"".join(streams.up_to_cap(whole, path))
@@ -109,7 +117,7 @@ def _streamed(path: str, extension: str, options: ReadOptions, file: str) -> Mat
 def _picked(found: Mapping[str, StoredArray], options: ReadOptions, file: str) -> Matrices:
     named = options.name is not None and "" not in found
     if named and options.name not in found:
-        hint = did_you_mean(str(options.name), [k for k in found if found[k].dtype.kind != "U"])
+        hint = did_you_mean(str(options.name), list(found))
         raise UsageError(f"--name: {file} has no array {options.name!r}{hint}")
     wanted = (str(options.name),) if named else ("weights",)
     array = _only(found, wanted, file)
@@ -159,8 +167,8 @@ def in_memory(values: NDArray[np.floating], name: str) -> StoredArray:
 def _from_text(data: bytes, extension: str, options: ReadOptions, file: str) -> Matrices:
     """Read a matrix from delimited text, with a header of key labels or a column of query labels.
 
-    A first record with a cell that is no number names the keys; a first column that is no number
-    names the queries, and so does any first column under an empty corner.
+    A first column that is no number names the queries, and so does any first column under an empty
+    corner. ``_is_header`` says which first records name the keys, ``_counts`` which number them.
     """
     data, line, declared = _declared_delimiter(data)
     if not data.strip():
@@ -173,7 +181,8 @@ def _from_text(data: bytes, extension: str, options: ReadOptions, file: str) -> 
     cells = DelimitedCells(data, line, Dialect(file, delimiter, width, guessed))
     plain = cells.matrix(range(width), plain=False)
     if plain is not None:
-        return Matrices(file, in_memory(plain, file))
+        numbered = _counts(plain[0].tolist()) and bool((plain[1:] % 1).any())
+        return Matrices(file, in_memory(plain[1:] if numbered else plain, file))
     return _labelled(cells, width, file)
 
 
@@ -194,16 +203,45 @@ def _has_tabs(data: bytes) -> bool:
 def _labelled(cells: DelimitedCells, width: int, file: str) -> Matrices:
     names = cells.column(0)  # whole, so that another delimiter in a single column is noticed
     first = list(cells.row(0))
-    header = first[0] == "" or any(_is_text(cell) for cell in first[1:] or first)
+    header = _is_header(first)
     body = range(1 if header else 0, len(cells))
     if not body:
         raise InputError("has a header and no rows", file)
-    cornered = header and first[0] == ""
+    cornered = header and _has_corner(first)
     named = width > 1 and (cornered or all(_is_text(names[row]) for row in body))
     left = 1 if named else 0
     values = _numbers([cells.row(row)[left:] for row in body], cells, body[0], file)
     queries = tuple(names[row] for row in body) if named else None
     return Matrices(file, in_memory(values, file), queries, tuple(first[left:]) if header else None)
+
+
+def _is_header(cells: list[str]) -> bool:
+    """Return whether a first record names the keys, and is not a row with a cell gone wrong.
+
+    It does if no cell can be a weight, as words and whole numbers cannot, and most are words or it
+    has a corner.
+    """
+    words = [_is_text(cell) for cell in cells]
+    if any(not word and not _is_whole(cell) for word, cell in zip(words, cells, strict=True)):
+        return False
+    return _has_corner(cells) or sum(words) > len(cells) / 2
+
+
+def _has_corner(cells: list[str]) -> bool:
+    """Return whether the first cell of a header stands above names of rows, and not a key."""
+    if cells[0] == "":
+        return True
+    rest = cells[1:]
+    return _is_text(cells[0]) and all(map(_is_whole, rest)) and _counts([*map(float, rest)])
+
+
+def _is_whole(cell: str) -> bool:
+    return cell.isascii() and cell.isdecimal()
+
+
+def _counts(values: list[float]) -> bool:
+    """Return whether a record is 0, 1, 2, ..., which is more than a row of weights sums to."""
+    return len(values) > 2 and values == [*range(len(values))]  # noqa: PLR2004
 
 
 def _is_text(cell: str) -> bool:
@@ -227,7 +265,7 @@ def _numbers(
 
 def _refuse_cell(cell: str, where: str) -> NoReturn:
     shown = repr(cell if len(cell) <= 40 else cell[:37] + "...")  # noqa: PLR2004
-    raise InputError(f"{shown} is not a finite number, as every weight is", where)
+    raise InputError(f"{shown} {_NOT_FINITE}", where)
 
 
 # --- JSON ---
@@ -272,12 +310,29 @@ def _nested(scanner: Scanner, flat: list[float], depth: int) -> tuple[int, ...]:
 
 def _row(scanner: Scanner, flat: list[float]) -> int:
     start = scanner.at
-    row = scanner.value()
-    for item in row:
-        if type(item) not in (int, float):
-            scanner.fail(f"{item!r:.40} is not a number, as every weight is", start)
     try:
-        flat.extend(float(item) for item in row)
-    except OverflowError:
-        scanner.fail("a number out of the range of a double", start)
+        row = scanner.value()
+        if not set(map(type, row)) <= {int, float}:
+            raise TypeError
+        flat.extend(map(float, row))
+    except (InputError, TypeError):
+        _refuse_item(scanner, start)
+        raise
     return len(row)
+
+
+def _refuse_item(scanner: Scanner, start: int) -> None:
+    """Go through a row again item by item, and fail at the first that is no weight."""
+    scanner.at = start
+    while scanner.take("[") or scanner.take(","):
+        scanner.peek()
+        at = scanner.at
+        try:
+            item = scanner.value()
+        except InputError as error:
+            if constant := _CONSTANT.match(error.message):
+                scanner.fail(f"{constant[0]} {_NOT_FINITE}", at)
+            raise
+        if type(item) not in (int, float):
+            shown = json.dumps(item, ensure_ascii=False)
+            scanner.fail(f"{shown:.40} is not a number, as every weight is", at)

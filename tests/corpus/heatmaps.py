@@ -48,29 +48,41 @@ MATRICES: dict[str, Bad] = {
     "CSV: no header, for 1_000": Bad("w.csv", "0.5,1_000\n", ":1", f"'1_000' {NOT_FINITE}"),
     "CSV: no header, for 1e999": Bad("w.csv", "0.5,1e999\n", ":1", f"'1e999' {NOT_FINITE}"),
     "CSV: no header, for nan": Bad("w.csv", "0.5,nan\n0.5,0.5\n", ":1", f"'nan' {NOT_FINITE}"),
+    "CSV: a slip in the first row": Bad(
+        "w.csv", "0.2,0.3,O.5\n1,0,0\n", ":1", f"'O.5' {NOT_FINITE}"
+    ),
+    "CSV: a slip in a first row of few": Bad(
+        "w.csv", "O.5,0.5\n1,0\n", ":1", f"'O.5' {NOT_FINITE}"
+    ),
+    "CSV: a slip in a row of 0 and 1": Bad("w.csv", "1,O,0\n0,1,0\n", ":1", f"'O' {NOT_FINITE}"),
+    "CSV: nothing in the first row": Bad("w.csv", "0.5,,0.5\n1,0,0\n", ":1", f"'' {NOT_FINITE}"),
+    "CSV: nothing in the first cell": Bad("w.csv", ",0.5,0.5\n1,0,0\n", ":1", f"'' {NOT_FINITE}"),
     "CSV: ragged without a header": Bad("w.csv", "1,2\n3\n", ":2", tables.SHORT),
     "JSON: a number": Bad("w.json", "3\n", ":1:1", LIST),
     "JSON: an object": Bad("w.json", '{"a": 1}', ":1:1", LIST),
     "JSON: duplicate keys": Bad("w.json", '{"a": 1, "a": 2}', ":1:1", "the key 'a' stands twice"),
-    "JSON: records": Bad("w.json", '[{"a": 1}]', ":1:1", "{'a': 1} is not a number, as every"),
+    "JSON: records": Bad("w.json", '[{"a": 1}]', ":1:2", '{"a": 1} is not a number, as every'),
     "JSON: no rows": Bad("w.json", "[]", "", f"its shape is (0,); {SHAPES}"),
     "JSON: ragged": Bad(
         "w.json", "[[1, 2],\n [3]]", ":2:2", "this list has the shape (1,) where the first has (2,)"
     ),
     "JSON: mixed": Bad("w.json", "[[1], 2]", ":1:7", "a number where a list was expected"),
-    "JSON: text": Bad("w.json", '[["a"]]', ":1:2", "'a' is not a number, as every weight is"),
-    "JSON: true": Bad("w.json", "[[true]]", ":1:2", "True is not a number, as every weight is"),
-    "JSON: NaN": Bad("w.json", "[[NaN]]", ":1:2", "NaN is not JSON"),
-    "JSON: Infinity": Bad("w.json", "[[1],\n[-Infinity]]", ":2:1", "-Infinity is not JSON"),
-    "JSON: 1e999": Bad("w.json", "[[1e999]]", ":1:2", "1e999 is out of the range of a double"),
-    "JSON: 5,000 digits": Bad(
-        "w.json", "[[" + "9" * 5000 + "]]", ":1:2", "an integer of 5000 digits"
+    "JSON: text": Bad("w.json", '[["a"]]', ":1:3", '"a" is not a number, as every weight is'),
+    "JSON: true": Bad("w.json", "[[true]]", ":1:3", "true is not a number, as every weight is"),
+    "JSON: null": Bad(
+        "w.json", "[[1,\n null]]", ":2:2", "null is not a number, as every weight is"
     ),
-    "JSON: a lone surrogate": Bad("w.json", '[["\\ud800"]]', ":1:2", "half of a surrogate pair"),
+    "JSON: NaN": Bad("w.json", "[[0.5,NaN]]", ":1:7", f"NaN {NOT_FINITE}"),
+    "JSON: Infinity": Bad("w.json", "[[1],\n[-Infinity]]", ":2:2", f"-Infinity {NOT_FINITE}"),
+    "JSON: 1e999": Bad("w.json", "[[1e999]]", ":1:3", "1e999 is out of the range of a double"),
+    "JSON: 5,000 digits": Bad(
+        "w.json", "[[" + "9" * 5000 + "]]", ":1:3", "an integer of 5000 digits"
+    ),
+    "JSON: a lone surrogate": Bad("w.json", '[["\\ud800"]]', ":1:3", "half of a surrogate pair"),
     "JSON: 6-d": Bad("w.json", "[[[[[[1]]]]]]", ":1:6", "more than 5 axes"),
     "JSON: nested 100,000 deep": Bad("w.json", "[" * 100_000, ":1:6", "more than 5 axes"),
     "JSON: nested 100,000 deep in a row": Bad(
-        "w.json", "[[1, " + "[" * 100_000, ":1:2", "nested too deeply"
+        "w.json", "[[1, " + "[" * 100_000, ":1:6", "nested too deeply"
     ),
     "JSON: more after it": Bad("w.json", "[[1]] x", ":1:7", "more text after the end of the"),
 }
@@ -94,6 +106,7 @@ FILES = {
     "zeros.npy": npy(np.zeros((2, 2))),
     "several.npz": npz(a=np.eye(2), b=np.eye(2)),
     "many.npy": npy(np.ones((50, 50, 1, 1))),
+    "one.txt": b"a\n",
     "two.txt": b"a\nb\n",
     "three.txt": b"a\nb\nc\n",
 }
@@ -140,6 +153,7 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "wide.npy: --rollout": ("wide.npy", "--rollout"),
     "wide.npy: its shape is (3, 4) where ok.npy has (3, 3)": ("ok.npy", "--diff", "wide.npy"),
     "two.txt: 2 labels for 3 queries": ("ok.npy", "--labels", "two.txt"),
+    "one.txt: 1 label for 3 queries": ("ok.npy", "--labels", "one.txt"),
     "three.txt: 3 labels for 4 keys": ("wide.npy", "--labels", "three.txt"),
     "three.text: no such file; did you mean 'three.txt'?": ("ok.npy", "--labels", "three.text"),
     "--merge-subwords needs labels": ("ok.npy", "--merge-subwords"),
@@ -154,6 +168,20 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "--size 1x1 (inches) leaves no room for 72 panels": ("four.npy", "--size", "1x1"),
     "50 layers × 50 heads are 2500 panels, over the budget of 1024": ("many.npy",),
     "the picture would have": ("ok.npy", "--format", "png", "--dpi", "9000"),
+    "--dpi 1 leaves 0.12 pixels for letters of 8.5 points; pass at least --dpi 43": (
+        "ok.npy",
+        "--format",
+        "png",
+        "--dpi",
+        "1",
+    ),
+    "--dpi 55 leaves 5 pixels for letters of 6.5 points; pass at least --dpi 56": (
+        "four.npy",
+        "--format",
+        "png",
+        "--dpi",
+        "55",
+    ),
     "--dpi 0 leaves no pixels": ("ok.npy", "--dpi", "0"),
     "only one input can be read from stdin": ("-", "--labels", "-"),
 }
@@ -172,6 +200,11 @@ PIPED = {
     "half a header": (b"\x93NUMPY", "", arrays.DAMAGED),
     "JSON": (b"[[1,", ":1:5", tables.NOT_JSON),
     "words": (b"1,2\n3,x\n", ":2", f"'x' {NOT_FINITE}"),
+    "safetensors": (
+        safetensors("F32", 16, b"\0" * 16),
+        "",
+        "holds safetensors, which are read from a file whose name ends in .safetensors",
+    ),
     "a zip cut short": (npz(a=np.eye(2))[:-30], "", arrays.ZIP),
 }
 ODD: dict[str, tuple[object, str]] = {

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -96,6 +98,29 @@ def test_words_begin_at_a_mark_or_after_a_special_token() -> None:
     assert axis.counts.tolist() == [1, 1, 2, 2, 1, 1]
 
 
+@pytest.mark.parametrize(
+    ("pieces", "words"),
+    [(("▁", "ani", "mal", "▁cat"), ("animal", "cat")), (("▁", "▁cat"), ("▁", "cat"))],
+)
+def test_a_mark_of_its_own_starts_a_word(pieces: tuple[str, ...], words: tuple[str, ...]) -> None:
+    assert merge_subwords(whole_axis("key", len(pieces), Labels("t", pieces))).labels == words
+
+
+def test_labels_of_both_axes_come_from_one_pipe(qkv: Command, save: Save, tmp_path: Path) -> None:
+    weights = save(np.eye(2))
+    arguments = ("heatmap", weights, "--format", "svg", "-o", "-")
+    (tmp_path / "labels.txt").write_text("a\nb\n")
+    wanted = qkv(*arguments, "--labels", "labels.txt")
+    piped = qkv(*arguments, "--labels", "-", stdin=b"a\nb\n")
+    assert piped.returncode == 0, piped.stderr
+    assert piped.stdout == wanted.stdout
+    script = (
+        f"{sys.executable} -m qkvcli {' '.join(map(str, arguments))} --labels <(printf 'a\\nb\\n')"
+    )
+    named = subprocess.run(["bash", "-c", script], capture_output=True, check=False)
+    assert named.stdout == wanted.stdout
+
+
 def test_drop(
     draw: Draw, attention_file: Path, attention: Array, tokens_file: Path, tokens: list[str]
 ) -> None:
@@ -129,6 +154,15 @@ def test_blocks_change_nothing(monkeypatch: pytest.MonkeyPatch, attention: Array
     mean = (attention[0, 0].astype(float) + attention[1, 1]) / 2
     assert read(64, (16, 16), "max")[0, 0] == mean.max()
     assert read(64, (3, 5), "mean")[5, 3] == pytest.approx(mean[15:, 15:].mean())
+
+
+def test_titles_of_narrow_panels_are_shorter(draw: Draw, attention_file: Path) -> None:
+    many = draw(attention_file, "--size", "6x4")
+    assert {"3.0", "5.11"} <= set(many.texts)
+    assert {cell.panel for cell in many.cells} >= {"layer 3, head 0", "layer 5, head 11"}
+    assert "L5" in draw(attention_file, "--reduce", "mean", "--size", "4x2").texts
+    given = draw(attention_file, "--size", "6x4", "--titles", ",".join("abcdefghijkl"))
+    assert given.texts.count("l") == 6
 
 
 def test_large_matrix_is_reduced_to_pixels(draw: Draw, save: Save) -> None:
@@ -208,6 +242,37 @@ def test_formats_give_the_same_picture(
         )
         assert piped.returncode == 0, piped.stderr
         assert piped.stdout.count(b": 0.75</title>") == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "queries", "keys"),
+    [
+        ("the,cat,the\n1,0,0\n0.5,0.5,0\n", "0 1", "the (0) cat the (2)"),
+        ("in,2023,the\n1,0,0\n0.5,0.5,0\n", "0 1", "in 2023 the"),
+        (",0,1\n0,1,0\n1,0.5,0.5\n", "0 1", "0 1"),
+        ("q,0,1,2\n7,1,0,0\n8,0.5,0.5,0\n", "7 8", "0 1 2"),
+        ("0,1,2\n1,0,0\n0.5,0.5,0\n", "0 1", "0 1 2"),
+        ("0,1,2\n1,0,0\n0,1,0\n", "0 1 2", "0 1 2"),
+        ("0,1\n0.5,0.5\n", "0 1", "0 1"),
+        ("x,0.2,0.8\ny,1,0\n", "x y", "0 1"),
+    ],
+    ids=[
+        "words",
+        "words and a year",
+        "numbered",
+        "a named index",
+        "counted",
+        "whole",
+        "a row",
+        "x",
+    ],
+)
+def test_header_of_a_matrix(draw: Draw, tmp_path: Path, text: str, queries: str, keys: str) -> None:
+    (tmp_path / "w.csv").write_text(text)
+    cells = draw(tmp_path / "w.csv").cells
+    assert list(dict.fromkeys(c.query for c in cells)) == queries.split()
+    found = " ".join(dict.fromkeys(c.key for c in cells))
+    assert found == keys
 
 
 def test_safetensors(draw: Draw, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import combinations
 
 import numpy as np
@@ -32,7 +33,11 @@ def grid(rows: int, columns: int, shape: tuple[int, int], labels: list[str] | No
     names = tuple(f"layer {i}, head {j}" for i in range(rows) for j in range(columns))
     titles = names if len(names) > 1 else ("",)
     queries, keys = axis("query", shape[0], labels), axis("key", shape[1], labels)
-    return Grid(rows, columns, names, titles, queries, keys)
+    pairs = [(i, j) for i in range(rows) for j in range(columns)]
+    shorter = (tuple(f"L{i} H{j}" for i, j in pairs), tuple(f"{i}.{j}" for i, j in pairs))
+    return Grid(
+        rows, columns, names, titles, queries, keys, shorter=shorter if len(names) > 1 else ()
+    )
 
 
 def overlap(one: Box, other: Box) -> bool:
@@ -95,6 +100,51 @@ def test_page_has_the_size_asked_for(size: tuple[float, float]) -> None:
 def test_a_page_too_small_says_how_large_it_must_be() -> None:
     with pytest.raises(UsageError, match=r"leaves no room for 72 panels.*at least \d"):
         plan(grid(6, 12, (16, 16), TOKENS), Style(size=(72.0, 72.0)))
+
+
+def whole_page(one: Grid, style: Style) -> Plan:
+    """Return the plan of a page with the texts of its colour bar."""
+    values = np.random.default_rng(0).random((*one.shape,))
+    scale = scales([values], ScaleOptions(vmax=0.5), signed=False)[0]
+    drawn = (Panel(values, scale.levels(values), scale),) * one.panels
+    picture = Picture(one, drawn, palette("Reds"), style.title, signed=False, own_scales=False)
+    page = arrange(plan(one, style), picture, style)
+    return replace(page.plan, texts=page.texts)
+
+
+@pytest.mark.parametrize("labels", [None, TOKENS[:8]], ids=["numbers", "tokens"])
+@pytest.mark.parametrize("title", ["", "A title on a tiny page that is long"])
+@pytest.mark.parametrize("panels", [(1, 1), (1, 4), (6, 12)], ids=str)
+@pytest.mark.parametrize("shape", [(12, 12), (3, 60), (60, 3), (1, 1)], ids=str)
+@pytest.mark.parametrize("size", [(0.4, 3.0), (2.0, 1.3), (6.0, 0.9), (1.9, 0.8), (6.0, 4.0)])
+def test_a_small_page_is_drawn_well_or_told_how_small_it_may_be(
+    size: tuple[float, float],
+    shape: tuple[int, int],
+    panels: tuple[int, int],
+    title: str,
+    labels: list[str] | None,
+) -> None:
+    one = grid(*panels, shape, labels)
+
+    def page(width: float, height: float) -> Plan:
+        return whole_page(one, Style((width * 72, height * 72), title=title))
+
+    try:
+        drawn = page(*size)
+    except UsageError as error:
+        width, height = map(float, str(error).rpartition(" at least ")[2].split("x"))
+        assert width > size[0] or height > size[1]
+        drawn = page(width, height)
+    check(drawn)
+
+
+def test_narrow_panels_are_told_apart_by_shorter_titles() -> None:
+    for width, first, last in (
+        (20, "layer 0, head 0", "layer 5, head 11"), (9, "L0 H0", "L5 H11"), (6, "0.0", "5.11")
+    ):  # fmt: skip
+        texts = [t.text for t in plan(grid(6, 12, (16, 16)), Style(size=(width * 72, 500))).texts]
+        assert {first, last} <= set(texts)
+        assert not any("…" in text for text in texts)
 
 
 def test_every_token_is_labelled_at_72_panels_and_at_64_cells() -> None:

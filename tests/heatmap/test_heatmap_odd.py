@@ -56,6 +56,33 @@ def test_every_kind_of_number_is_read(save: Save, draw: Draw, dtype: str, order:
     assert np.array_equal(draw(save(weights)).matrix(), weights)
 
 
+@pytest.mark.parametrize(("weights", "arguments"), [
+    (-np.eye(3), ["--rollout"]),
+    (np.full((2, 3, 3, 3), 1e308), ["--rollout"]),
+    (np.full((2, 3, 3, 3), 1e308), ["--reduce", "mean"]),
+    (np.full((3, 3), 1e308), ["--merge-subwords", "--labels", "labels.txt"]),
+], ids=["cancelling", "rolled out", "summed", "merged"])  # fmt: skip
+@pytest.mark.parametrize("form", ["svg", "png", "pdf", "terminal"])
+def test_cells_that_overflow_are_grey_and_said(
+    save: Save, qkv: Command, tmp_path: Path, weights: Array, arguments: list[str], form: str
+) -> None:
+    (tmp_path / "labels.txt").write_text("a\n##b\n##c\n")
+    shown = qkv("heatmap", save(weights), *arguments, "--format", form, "-o", "x")
+    assert shown.returncode == 0
+    lines = shown.stderr.decode().splitlines()
+    assert all(line.startswith("qkv: ") for line in lines)
+    assert sum("NaN or infinite, drawn grey, though no weight is" in line for line in lines) == 1
+
+
+def test_infinities_are_called_so(save: Save, draw: Draw) -> None:
+    svg = draw(save([[np.inf, -np.inf, np.nan, 0.5]]), "--annotate")
+    assert [cell.weight for cell in svg.cells[:2]] == [np.inf, -np.inf]
+    assert {"inf", "-inf", "nan", "0.50"} <= set(svg.texts)
+    assert [cell.fill for cell in svg.cells[:3]] == ["#bdbdbd"] * 3
+    assert "run from 0 to 0.5" in svg.description
+    assert "The largest is 0.5: query 0, key 3." in svg.description
+
+
 @pytest.mark.parametrize("weights", [
     [[5e-324]], [[1e308, -1e308]], [[np.nan]], [[np.inf, -np.inf]], [[0.0]], [[-1.0]],
     [[1e-320, 1e-310]], np.full((2, 2), np.nan),

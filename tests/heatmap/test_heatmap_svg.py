@@ -141,6 +141,31 @@ def test_difference_is_centred_at_zero(draw: Draw, save: Save) -> None:
     assert svg.texts[-5:] == ["-0.4", "-0.2", "0", "0.2", "0.4"]
 
 
+def test_a_logarithmic_bar_marks_what_is_cut_off_and_says_that_it_is_one(
+    draw: Draw, save: Save
+) -> None:
+    weights = save([[[0.0001, 0.9, 0.0]], [[0.003, 0.05, 0.5]]])
+    cut = draw(weights, "--log", "--vmin", 0.002, "--vmax", 0.3)
+    assert [t for t in cut.texts if t[0] in "≤≥" or t == "0.01"] == ["≤0.002", "0.01", "≥0.3"]
+    whole = draw(weights, "--log", "--vmin", 0.0001, "--vmax", 1)
+    assert not [t for t in whole.texts if t[0] in "≤≥"]
+    own = draw(weights, "--log", "--scale", "panel")
+    assert "high (log)" in own.texts
+    assert "own range, logarithmically." in own.description
+
+
+def test_small_ticks_of_a_logarithmic_bar_are_told_apart(draw: Draw, save: Save) -> None:
+    texts = draw(save([[1e-30, 1e-18, 1e-12, 0.5]]), "--log").texts
+    ticks = texts[texts.index("Queries") + 1 :]
+    assert len(ticks) > 3
+    assert len(ticks) == len(set(ticks))
+    assert "0" not in ticks
+
+
+def test_a_bar_that_all_but_reaches_1_ends_there(draw: Draw, save: Save) -> None:
+    assert draw(save([[0.9999988, 1.2e-6]])).texts[-1] == "1"
+
+
 def test_range_and_log(draw: Draw, save: Save) -> None:
     weights = save([[0.001, 0.009, 0.09, 0.9]])
     cut = draw(weights, "--vmin", 0.01, "--vmax", 0.5)

@@ -75,6 +75,16 @@ def test_256_and_16_colours(save: Save) -> None:
     assert "9 · · ·" in sixteen
 
 
+@pytest.mark.parametrize("term", ["xterm", "dumb", ""])
+def test_colour_that_is_insisted_on(qkv: Command, save: Save, term: str) -> None:
+    plain = {**_PLAIN, "TERM": term, "COLORTERM": ""}
+    always = qkv("heatmap", save(np.eye(3)), "--color", "always", env=plain)
+    forced = qkv("heatmap", save(np.eye(3)), env={**plain, "FORCE_COLOR": "1"})
+    assert b";48;5;52m" in always.stdout  # the darkest red
+    assert forced.stdout == always.stdout
+    assert b"\x1b" not in qkv("heatmap", save(np.eye(3)), env=plain).stdout
+
+
 def painted(width: int, height: int, colours: str, request: Request) -> list[str]:
     """Return the lines of a picture in a window, without escape sequences."""
     prepared = prepare(request)

@@ -1,0 +1,101 @@
+"""What Matplotlib really draws, beside what the layout meant it to: texts, and cells of a PDF."""
+
+from __future__ import annotations
+
+import io
+import shutil
+import subprocess
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import matplotlib as mpl
+import numpy as np
+import pytest
+from matplotlib.image import imread
+
+from qkvcli.heatmap.axes import Labels, whole_axis
+from qkvcli.heatmap.colours import palette
+from qkvcli.heatmap.figure import figure
+from qkvcli.heatmap.layout import Layout, Style, Text, arrange, plan
+from qkvcli.heatmap.picture import Grid, Panel, Picture
+from qkvcli.heatmap.scale import ScaleOptions, scales
+from tests.heatmap.support import Array, Command, Save, softmax
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+LONG = [f"{sign * 3} many words that are far too long, {sign}" for sign in "aWi0éЖ注_gQ|Щ"]
+
+
+def laid_out(rows: int, columns: int, style: Style, labels: list[str]) -> Layout:
+    """Return the layout of panels of random weights."""
+    names = tuple(f"layer {i}, head {j}" for i in range(rows) for j in range(columns))
+    own = Labels("t", tuple(labels))
+    queries, keys = (whole_axis(name, len(labels), own) for name in ("query", "key"))
+    grid = Grid(rows, columns, names, names, queries, keys)
+    rng = np.random.default_rng(0)
+    values = [softmax(rng.normal(size=(len(labels), len(labels)))) for _ in names]
+    each = scales(values, ScaleOptions(), signed=False)
+    panels = tuple(Panel(v, s.levels(v), s) for v, s in zip(values, each, strict=True))
+    picture = Picture(grid, panels, palette("Reds"), style.title, signed=False, own_scales=False)
+    return arrange(plan(grid, style), picture, style)
+
+
+def drawn(layout: Layout, dpi: int, texts: tuple[Text, ...]) -> Array:
+    """Return the pixels of a page that has these texts alone."""
+    png = b"".join(figure(replace(layout, texts=texts), "png", dpi))
+    pixels: Array = imread(io.BytesIO(png))
+    return pixels
+
+
+PAGES = {
+    "long labels": (1, 1, Style(title="A title, and a title that goes on, and on"), LONG),
+    "narrow panels": (1, 12, Style(), [f"token{i}" for i in range(16)]),
+    "numbers": (1, 1, Style(annotate=True), [f"t{i}" for i in range(12)]),
+}
+
+
+@pytest.mark.filterwarnings("ignore:Glyph")
+@pytest.mark.parametrize("dpi", [72, 200])
+@pytest.mark.parametrize("page", PAGES)
+def test_texts_are_drawn_inside_their_boxes(page: str, dpi: int) -> None:
+    """Else what the layout holds apart would touch in the picture."""
+    layout = laid_out(*PAGES[page])
+    blank, scale, slack = drawn(layout, dpi, ()), dpi / 72, 1.01  # a pixel may be touched in part
+    for text in layout.texts[:: max(1, len(layout.texts) // 15)]:
+        rows, columns = np.nonzero((drawn(layout, dpi, (text,)) != blank).any(axis=-1))
+        box = text.box()
+        assert columns.min() >= box.x * scale - slack, text
+        assert columns.max() + 1 <= box.right * scale + slack, text
+        assert rows.min() >= box.y * scale - slack, text
+        assert rows.max() + 1 <= box.bottom * scale + slack, text
+
+
+@pytest.mark.parametrize("dpi", [72, 96, 150, 200])
+def test_no_line_shows_between_the_cells_of_a_pdf(
+    qkv: Command, save: Save, tmp_path: Path, dpi: int
+) -> None:
+    if shutil.which("pdftoppm") is None:
+        pytest.skip("pdftoppm (poppler-utils) is not installed")
+    # The panel is all of one colour, the darkest: whatever is light in it is a seam.
+    assert qkv("heatmap", save(np.ones((37, 37))), "-o", "x.pdf").returncode == 0
+    subprocess.run(["pdftoppm", "-r", str(dpi), "-png", "x.pdf", "x"], cwd=tmp_path, check=True)
+    pixels = imread(tmp_path / "x-1.png")[:, :, :3]
+    dark = np.abs(pixels - np.array([103, 0, 13]) / 255).max(axis=-1) < 0.01
+    rows, columns = (np.flatnonzero(dark.mean(axis=axis) > 0.5) for axis in (1, 0))
+    assert dark[
+        rows[2] : rows[-2], columns[2] : columns[-2]
+    ].all()  # the edges blend with the frame
+    assert len(rows) > 300 * dpi / 72
+
+
+def test_every_cell_of_a_pdf_has_its_colour(qkv: Command, save: Save, tmp_path: Path) -> None:
+    if shutil.which("pdftoppm") is None:
+        pytest.skip("pdftoppm (poppler-utils) is not installed")
+    weights = softmax(np.random.default_rng(0).normal(size=(7, 9)) * 2)
+    assert qkv("heatmap", save(weights), "-o", "x.pdf").returncode == 0
+    subprocess.run(["pdftoppm", "-r", "144", "-png", "x.pdf", "x"], cwd=tmp_path, check=True)
+    pixels = imread(tmp_path / "x-1.png")[:, :, :3]
+    for colour in mpl.colormaps["Reds"](weights / weights.max())[:, :, :3].reshape(-1, 3):
+        near = np.abs(pixels - colour).max(axis=-1) < 1.5 / 255
+        assert near.sum() > 1000

@@ -196,11 +196,21 @@ def _step(file: File, parquet: pq.ParquetFile, index: int, fields: Fields) -> in
     disk says nothing. What a row takes at most is the longest entry of a dictionary, or as much as
     is stored for it; or so many numbers.
     """
+    schema = parquet.schema_arrow
+    wide = [f for f in fields.all if f.name in schema.names and _is_wide(schema.field(f.name).type)]
+    if not wide:
+        return _ROWS
+    head = _first_row(
+        file, index, [f.name for f in wide], {f.name for f in wide if f.kind != VECTOR}
+    )
+    # Only now: where a chunk is not well described, pyarrow aborts on being asked of it, but
+    # raises on reading it.
     group = parquet.metadata.row_group(index)
     step = _ROWS
-    for chunk in (group.column(i) for i in range(group.num_columns)):
-        field = next((f for f in fields.all if _is_of(chunk.path_in_schema, f.name)), None)
-        if field is not None and field.kind == VECTOR:
+    for field in wide:
+        at = next(i for i, column in enumerate(parquet.schema) if _is_of(column.path, field.name))
+        chunk = group.column(at)
+        if field.kind == VECTOR:
             if chunk.num_values * _NUMBER > WHOLE_CAP:
                 message = (
                     f"row group {index} holds {chunk.num_values} numbers in the column "
@@ -208,12 +218,15 @@ def _step(file: File, parquet: pq.ParquetFile, index: int, fields: Fields) -> in
                 )
                 raise InputError(f"{message}; write it in smaller row groups", file.name)
             step = min(step, _BYTES // _NUMBER * group.num_rows // max(1, chunk.num_values))
-        elif chunk.physical_type == "BYTE_ARRAY":
-            size = chunk.total_uncompressed_size
-            step = min(step, _BYTES * group.num_rows // max(1, size))
-            if chunk.has_dictionary_page and size * group.num_rows > _BYTES and field is not None:
-                step = min(step, _BYTES // max(1, _longest(file, index, field.name)))
+        else:
+            step = min(step, _BYTES * group.num_rows // max(1, chunk.total_uncompressed_size))
+            step = min(step, _BYTES // _longest(head[field.name]))
     return max(1, step)
+
+
+def _is_wide(kind: pa.DataType) -> bool:
+    """Whether a cell may be of any length."""
+    return _kind(kind) in (VECTOR, TEXT)
 
 
 def _is_of(path: str, name: str) -> bool:
@@ -221,14 +234,22 @@ def _is_of(path: str, name: str) -> bool:
     return path == name or path.startswith(f"{name}.")
 
 
-def _longest(file: File, index: int, name: str) -> int:
-    """Return how long the longest entry of a row group's dictionary is."""
+def _first_row(file: File, index: int, names: list[str], texts: set[str]) -> pa.RecordBatch:
+    """Return the first row of a row group, and with it the dictionaries that all rows share."""
     with file.open() as stream:
         parquet = pq.ParquetFile(
-            stream, read_dictionary=[name], buffer_size=_BUFFER, pre_buffer=False
+            stream, read_dictionary=sorted(texts), buffer_size=_BUFFER, pre_buffer=False
         )
-        batch = next(parquet.iter_batches(1, [index], [name], use_threads=False))
-    column = batch.column(0)
+        wanted = list(dict.fromkeys(names))
+        head = next(parquet.iter_batches(1, [index], wanted, use_threads=False), None)
+    if head is None:
+        message = f"cannot be read: row group {index} lacks the rows that it claims"
+        raise InputError(message, file.name)
+    return head
+
+
+def _longest(column: pa.Array) -> int:
+    """Return how long the longest entry of a column's dictionary is, if it has one."""
     if not types.is_dictionary(column.type):
         return 1
     return pc.max(pc.binary_length(column.dictionary)).as_py() or 1
@@ -462,10 +483,13 @@ def _is_text(kind: pa.DataType) -> bool:
     return bool(types.is_string(kind) or types.is_large_string(kind))
 
 
+def _plain(kind: pa.DataType) -> pa.DataType:
+    return kind.value_type if types.is_dictionary(kind) else kind
+
+
 def _kind(kind: pa.DataType) -> str | None:
     """Return what a type is to the fold, or None for what it cannot take."""
-    if types.is_dictionary(kind):
-        kind = kind.value_type
+    kind = _plain(kind)
     if _is_text(kind) or kind == pa.string_view():
         return TEXT
     if _is_number(kind):
@@ -482,8 +506,7 @@ def _is_number(kind: pa.DataType) -> bool:
 
 def _may_be_codes(kind: pa.DataType) -> bool:
     """Whether a type has whole numbers of more digits than a double tells apart."""
-    if types.is_dictionary(kind):
-        kind = kind.value_type
+    kind = _plain(kind)
     if types.is_decimal(kind):
         return bool(kind.scale <= 0)
     return bool(types.is_integer(kind) and kind.bit_width > 32)  # noqa: PLR2004 - as NumPy counts
@@ -589,7 +612,8 @@ class ArrowSource:
         with told(file.name), file.open() as stream:
             parquet = pq.ParquetFile(stream)
             metadata = parquet.metadata
-            counts = [metadata.row_group(i).num_rows for i in range(metadata.num_row_groups)]
+            groups = range(metadata.num_row_groups)
+            counts = [max(0, metadata.row_group(i).num_rows) for i in groups]
             steps = counts
             if fields is not None:
                 steps = [_step(file, parquet, i, fields) if n else 0 for i, n in enumerate(counts)]
@@ -617,9 +641,10 @@ class ArrowSource:
 
     def _schema_of(self, file: File) -> pa.Schema:
         with told(file.name), file.open() as stream:
-            if file.form == "parquet":
-                return pq.ParquetFile(stream).schema_arrow
-            return _opened(stream).schema
+            is_parquet = file.form == "parquet"
+            schema = pq.ParquetFile(stream).schema_arrow if is_parquet else _opened(stream).schema
+            _ = schema.names  # which may not be UTF-8
+            return schema
 
     def _names_of(self, file: File, schema: pa.Schema) -> list[str]:
         names = [*schema.names, *(name for name, _ in file.partition if name not in schema.names)]

@@ -342,6 +342,35 @@ def test_a_vector_column_over_the_cap_is_refused(
     assert "row group 0 holds 401 numbers in the column 'a', over" in tables.refusal(path)
 
 
+@pytest.mark.parametrize("command", ["lookup", "pool"])
+def test_an_arrow_batch_that_unpacks_to_gigabytes_is_refused(command: str, tmp_path: Path) -> None:
+    data = {"k": pa.array(np.zeros(1 << 20)), "v": pa.array(np.zeros(1 << 20))}
+    path = tmp_path / "t.arrow"
+    pa.feather.write_feather(pa.table(data), path, "zstd", chunksize=1 << 20)
+    bomb = path.read_bytes()
+    size = (8 << 20).to_bytes(8, "little")
+    assert bomb.count(size) >= 2
+    bomb = bomb.replace(size, (3 << 30).to_bytes(8, "little"))
+    case = Case(
+        (command, "1", "-d", "t.arrow"),
+        "batch 0 unpacks to 6144 MiB, over the cap of 2048 MiB; write it in smaller batches",
+        "t.arrow",
+        {"t.arrow": bomb},
+    )
+    check(case, tmp_path, terminal=False)
+
+
+def test_a_batch_outside_of_its_file_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "t.arrow"
+    pa.feather.write_feather(pa.table({"k": ["a"] * 300}), path, "uncompressed")
+    data = path.read_bytes()
+    body = len(b"a") * 300 + (4 * 301 + 4) + 4  # of letters and offsets, each padded to 8
+    lie = data.replace(body.to_bytes(8, "little"), (1 << 40).to_bytes(8, "little"))
+    assert lie != data
+    path.write_bytes(lie)
+    assert "cannot be read: batch 0 lies outside of the file" in tables.refusal(str(path))
+
+
 IDS = [9007199254740992, 9007199254740993]
 
 

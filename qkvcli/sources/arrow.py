@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 import threading
 from collections import deque
 from dataclasses import dataclass, replace
@@ -196,11 +197,21 @@ def _step(file: File, parquet: pq.ParquetFile, index: int, fields: Fields) -> in
     disk says nothing. What a row takes at most is the longest entry of a dictionary, or as much as
     is stored for it; or so many numbers.
     """
+    schema = parquet.schema_arrow
+    wide = [f for f in fields.all if f.name in schema.names and _is_wide(schema.field(f.name).type)]
+    if not wide:
+        return _ROWS
+    head = _first_row(
+        file, index, [f.name for f in wide], {f.name for f in wide if f.kind != VECTOR}
+    )
+    # Only now: where a chunk is not well described, pyarrow aborts on being asked of it, but
+    # raises on reading it.
     group = parquet.metadata.row_group(index)
     step = _ROWS
-    for chunk in (group.column(i) for i in range(group.num_columns)):
-        field = next((f for f in fields.all if _is_of(chunk.path_in_schema, f.name)), None)
-        if field is not None and field.kind == VECTOR:
+    for field in wide:
+        at = next(i for i, column in enumerate(parquet.schema) if _is_of(column.path, field.name))
+        chunk = group.column(at)
+        if field.kind == VECTOR:
             if chunk.num_values * _NUMBER > WHOLE_CAP:
                 message = (
                     f"row group {index} holds {chunk.num_values} numbers in the column "
@@ -208,12 +219,15 @@ def _step(file: File, parquet: pq.ParquetFile, index: int, fields: Fields) -> in
                 )
                 raise InputError(f"{message}; write it in smaller row groups", file.name)
             step = min(step, _BYTES // _NUMBER * group.num_rows // max(1, chunk.num_values))
-        elif chunk.physical_type == "BYTE_ARRAY":
-            size = chunk.total_uncompressed_size
-            step = min(step, _BYTES * group.num_rows // max(1, size))
-            if chunk.has_dictionary_page and size * group.num_rows > _BYTES and field is not None:
-                step = min(step, _BYTES // max(1, _longest(file, index, field.name)))
+        else:
+            step = min(step, _BYTES * group.num_rows // max(1, chunk.total_uncompressed_size))
+            step = min(step, _BYTES // _longest(head[field.name]))
     return max(1, step)
+
+
+def _is_wide(kind: pa.DataType) -> bool:
+    """Whether a cell may be of any length."""
+    return _kind(kind) in (VECTOR, TEXT)
 
 
 def _is_of(path: str, name: str) -> bool:
@@ -221,14 +235,22 @@ def _is_of(path: str, name: str) -> bool:
     return path == name or path.startswith(f"{name}.")
 
 
-def _longest(file: File, index: int, name: str) -> int:
-    """Return how long the longest entry of a row group's dictionary is."""
+def _first_row(file: File, index: int, names: list[str], texts: set[str]) -> pa.RecordBatch:
+    """Return the first row of a row group, and with it the dictionaries that all rows share."""
     with file.open() as stream:
         parquet = pq.ParquetFile(
-            stream, read_dictionary=[name], buffer_size=_BUFFER, pre_buffer=False
+            stream, read_dictionary=sorted(texts), buffer_size=_BUFFER, pre_buffer=False
         )
-        batch = next(parquet.iter_batches(1, [index], [name], use_threads=False))
-    column = batch.column(0)
+        wanted = list(dict.fromkeys(names))
+        head = next(parquet.iter_batches(1, [index], wanted, use_threads=False), None)
+    if head is None:
+        message = f"cannot be read: row group {index} lacks the rows that it claims"
+        raise InputError(message, file.name)
+    return head
+
+
+def _longest(column: pa.Array) -> int:
+    """Return how long the longest entry of a column's dictionary is, if it has one."""
     if not types.is_dictionary(column.type):
         return 1
     return pc.max(pc.binary_length(column.dictionary)).as_py() or 1
@@ -251,6 +273,86 @@ def _opened(stream: pa.NativeFile, names: Sequence[str] = ()) -> pa.RecordBatchF
     wanted = sorted(reader.schema.get_field_index(name) for name in names)
     stream.seek(0)
     return pa.ipc.open_file(stream, options=pa.ipc.IpcReadOptions(included_fields=wanted))
+
+
+class _Flat:
+    """A table of a flatbuffer, as Arrow's own descriptions are written; its offsets may lie."""
+
+    def __init__(self, data: bytes, at: int = 0) -> None:
+        self._data, self._at = data, at + self._number("<I", at, data)
+
+    def table(self, field: int) -> _Flat:
+        """Return the table in a field."""
+        return _Flat(self._data, self._slot(field))
+
+    def vector(self, field: int, form: str) -> list[tuple[int, ...]]:
+        """Return the structs of numbers in a field, or nothing where there is none."""
+        if not self.has(field):
+            return []
+        start = self._slot(field)
+        start += self._number("<I", start)
+        length = self._number("<I", start) * struct.calcsize(form)
+        return list(struct.iter_unpack(form, self._data[start + 4 : start + 4 + length]))
+
+    def has(self, field: int) -> bool:
+        """Whether a field is there."""
+        return self._slot(field) != self._at
+
+    def _slot(self, field: int) -> int:
+        shape, place = self._at - self._number("<i", self._at), 4 + 2 * field
+        is_there = place < self._number("<H", shape)
+        return self._at + (self._number("<H", shape + place) if is_there else 0)
+
+    def _number(self, form: str, at: int, data: bytes | None = None) -> int:
+        found: int = struct.unpack_from(form, self._data if data is None else data, at)[0]
+        return found
+
+
+_DICTIONARIES, _BATCHES, _HEADER, _DATA, _BUFFERS, _COMPRESSION = 2, 3, 2, 1, 2, 3
+"""Fields of Arrow's footer, message, dictionary batch and record batch, from its Message.fbs."""
+
+
+def _check_sizes(stream: pa.NativeFile, name: str) -> None:
+    """Refuse a batch that lies outside of its file, or that is compressed and over the cap.
+
+    pyarrow makes room for as much as a file says before it looks whether that is there.
+
+    Raises
+    ------
+    InputError
+        With the batch.
+    """
+    size = stream.size()
+    try:
+        (length,) = struct.unpack("<i", stream.read_at(4, size - 10))
+        footer = _Flat(stream.read_at(min(max(length, 0), size), max(0, size - 10 - length)))
+        for kind, field in (("dictionary", _DICTIONARIES), ("batch", _BATCHES)):
+            for index, (start, head, body) in enumerate(footer.vector(field, "<qi4xq")):
+                if min(start, head, body) < 0 or start + head + body > size:
+                    message = f"cannot be read: {kind} {index} lies outside of the file"
+                    raise InputError(message, name)
+                unpacked = _unpacked(stream, start, head, is_batch=field == _BATCHES)
+                if unpacked > WHOLE_CAP:
+                    message = f"{kind} {index} unpacks to {unpacked >> 20} MiB, over the cap of "
+                    message += f"{WHOLE_CAP >> 20} MiB; write it in smaller batches"
+                    raise InputError(message, name)
+    except struct.error:
+        raise InputError("cannot be read: its footer is damaged", name) from None
+
+
+def _unpacked(stream: pa.NativeFile, start: int, head: int, *, is_batch: bool) -> int:
+    """Return what a batch says it unpacks to; 0 where it is not compressed."""
+    message = stream.read_at(head, start)
+    batch = _Flat(message, 8 if message.startswith(b"\xff" * 4) else 4).table(_HEADER)
+    batch = batch if is_batch else batch.table(_DATA)
+    if not batch.has(_COMPRESSION):
+        return 0
+    total = 0
+    for at, length in batch.vector(_BUFFERS, "<qq"):
+        if length > 0:
+            (said,) = struct.unpack("<q", stream.read_at(8, start + head + max(0, at)))
+            total += max(said, 0)  # -1 where compression did not pay
+    return total
 
 
 def _batch(reader: pa.RecordBatchFileReader, index: int) -> pa.Table:
@@ -462,10 +564,13 @@ def _is_text(kind: pa.DataType) -> bool:
     return bool(types.is_string(kind) or types.is_large_string(kind))
 
 
+def _plain(kind: pa.DataType) -> pa.DataType:
+    return kind.value_type if types.is_dictionary(kind) else kind
+
+
 def _kind(kind: pa.DataType) -> str | None:
     """Return what a type is to the fold, or None for what it cannot take."""
-    if types.is_dictionary(kind):
-        kind = kind.value_type
+    kind = _plain(kind)
     if _is_text(kind) or kind == pa.string_view():
         return TEXT
     if _is_number(kind):
@@ -482,8 +587,7 @@ def _is_number(kind: pa.DataType) -> bool:
 
 def _may_be_codes(kind: pa.DataType) -> bool:
     """Whether a type has whole numbers of more digits than a double tells apart."""
-    if types.is_dictionary(kind):
-        kind = kind.value_type
+    kind = _plain(kind)
     if types.is_decimal(kind):
         return bool(kind.scale <= 0)
     return bool(types.is_integer(kind) and kind.bit_width > 32)  # noqa: PLR2004 - as NumPy counts
@@ -589,7 +693,8 @@ class ArrowSource:
         with told(file.name), file.open() as stream:
             parquet = pq.ParquetFile(stream)
             metadata = parquet.metadata
-            counts = [metadata.row_group(i).num_rows for i in range(metadata.num_row_groups)]
+            groups = range(metadata.num_row_groups)
+            counts = [max(0, metadata.row_group(i).num_rows) for i in groups]
             steps = counts
             if fields is not None:
                 steps = [_step(file, parquet, i, fields) if n else 0 for i, n in enumerate(counts)]
@@ -607,6 +712,8 @@ class ArrowSource:
         folders = dict(file.partition)
         inside = [name for name in dict.fromkeys(names) if name not in folders]
         with told(file.name), file.open() as stream:
+            if not file.url:  # in an object store every look is a request
+                _check_sizes(stream, file.name)
             reader = _opened(stream, inside)
             before = 0
             for index in range(reader.num_record_batches):
@@ -617,9 +724,10 @@ class ArrowSource:
 
     def _schema_of(self, file: File) -> pa.Schema:
         with told(file.name), file.open() as stream:
-            if file.form == "parquet":
-                return pq.ParquetFile(stream).schema_arrow
-            return _opened(stream).schema
+            is_parquet = file.form == "parquet"
+            schema = pq.ParquetFile(stream).schema_arrow if is_parquet else _opened(stream).schema
+            _ = schema.names  # which may not be UTF-8
+            return schema
 
     def _names_of(self, file: File, schema: pa.Schema) -> list[str]:
         names = [*schema.names, *(name for name, _ in file.partition if name not in schema.names)]

@@ -103,7 +103,8 @@ def read(form: str, path: str) -> None:
 
 
 def _read_table(form: str, path: str) -> None:
-    for block in open_table(path, TableOptions(format=form)).blocks():
+    for reference in open_table(path, TableOptions(format=form)).blocks():
+        block = reference.load()
         rows = range(len(block))
         assert len(block.keys) == len(block.numbers) == len(block.records(rows)) == len(block)
         for column in block.categories():

@@ -8,6 +8,9 @@ import json
 import zipfile
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.feather
+import pyarrow.parquet as pq
 
 CSV = [
     b"last,first\nLi,Mu\nHu,Rachel\nWerness,Brent\n",
@@ -99,6 +102,37 @@ ARGUMENTS = [
     b"--help",
 ]
 
+_TABLES = [
+    {"k": ["Li", "Hu", "Łukasz", None], "v": [1, 2, 3, 4], "x": [0.5, -1.0, 2e300, 0.0]},
+    {"k": pa.array(["a", "b"] * 20).dictionary_encode(), "t": [True, False] * 20},
+    {"e": [[1.0, 2.0], [3.0, 4.5]], "v": pa.array([1, 2], pa.float32())},
+    {"i": [2**60, -5], "v": pa.array(["x", "y"], pa.large_string())},
+]
+
+
+def _parquet(columns: dict[str, object], **options: object) -> bytes:
+    out = io.BytesIO()
+    pq.write_table(pa.table(columns), out, **options)
+    return out.getvalue()
+
+
+def _arrow(columns: dict[str, object], compression: str) -> bytes:
+    out = io.BytesIO()
+    pa.feather.write_feather(pa.table(columns), out, compression, chunksize=3)
+    return out.getvalue()
+
+
+PARQUET = [
+    *map(_parquet, _TABLES),
+    _parquet(_TABLES[0], compression="zstd", row_group_size=2, use_dictionary=False),
+    _parquet(_TABLES[0], data_page_version="2.0", store_schema=False),
+]
+ARROW = [
+    *(_arrow(columns, "uncompressed") for columns in _TABLES),
+    _arrow(_TABLES[0], "lz4"),
+    _arrow(_TABLES[1], "zstd"),
+]
+
 SEEDS = {
     "csv": CSV,
     "tsv": TSV,
@@ -107,6 +141,8 @@ SEEDS = {
     "npy": NPY,
     "npz": NPZ,
     "safetensors": SAFETENSORS,
+    "parquet": PARQUET,
+    "arrow": ARROW,
     "matrix.csv": MATRIX_CSV,
     "matrix.json": MATRIX_JSON,
     "labels.txt": LABELS,
@@ -181,6 +217,8 @@ WORDS = {
     "npy": _HEADER + _NUMBERS + _BYTES + _SIZES,
     "npz": _HEADER + _NUMBERS + _BYTES + _SIZES,
     "safetensors": _JSON + _NUMBERS + _BYTES + _SIZES + [b'"F64"', b'"I64"', b'"BOOL"', b"[]"],
+    "parquet": _BYTES + _SIZES + [b"PAR1", b"\x15\0", b"\x19\x1c"],
+    "arrow": _BYTES + _SIZES + [b"ARROW1", b"\xff\xff\xff\xff\0\0\0\0", b"\0\0\0\x80"],
     "matrix.csv": _TEXT,
     "matrix.json": _TEXT + _JSON,
     "labels.txt": _TEXT + _JSON,

@@ -77,12 +77,13 @@ def check(case: Case, folder: Path, *, program: str = QKV, terminal: bool = True
     assert _snapshot(folder) == before, "the folder is not as it was"
     if again != case:
         before = _lay_out(again, folder)
-    if case.stdin and again != case:
+    piped = bool(case.stdin) or "-" in case.arguments
+    if piped and again != case:
         over = run_qkv(
             *again.arguments, stdin=case.stdin, env=case.env, cwd=folder, program=program
         )
         check_outcome(case, over)
-    elif terminal and not case.stdin:
+    elif terminal and not piped:
         shown = run_pty(*again.arguments, env=case.env, cwd=folder, program=program)
         assert shown.status == case.status, shown
         check_terminal(shown.out)
@@ -92,7 +93,7 @@ def check(case: Case, folder: Path, *, program: str = QKV, terminal: bool = True
 
 def _with_output(case: Case) -> Case:
     """Return a case that would write over an old file, if it names no output of its own."""
-    command, *rest = case.arguments
+    command, *rest = case.arguments or ("",)
     asks = any(isinstance(word, str) and word.startswith(_OUTPUTS) for word in rest)
     if case.status != 2 or case.output or asks or command not in ("lookup", "pool"):
         return case

@@ -1,6 +1,6 @@
 """What runs a fold, side by side: one process, two threads, two processes, a Dask cluster of two.
 
-    python benchmarks/cluster.py [--rows 5000000] [--width 64] [--names 5000000] [--rounds 5]
+    python -m benchmarks cluster [--rows 5000000] [--width 64] [--names 5000000] [--rounds 5]
 
 Data is made in a temporary folder (rows x width x 4 bytes) and the cluster is local, so that only
 the machinery is measured. Ratios are of medians, the rounds of all taken in turn.

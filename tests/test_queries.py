@@ -43,7 +43,7 @@ def pooled(*arguments: str, **how: Any) -> list[list[str]]:
         ("q.json", b"[[1], [2.5]]"),
         ("q.json", b'[{"y": 0, "x": 1}, {"x": 2.5}]'),
         ("q.jsonl", b'{"x": 1}\n{"x": 2.5}\n'),
-        ("q.csv.gz", gzip.compress(b"x\n1\n2.5\n")),
+        ("q.csv.gz", gzip.compress(b"x\n1\n2.5\n", mtime=0)),
         ("q.npy", npy([[1.0], [2.5]])),
         ("q.npz", npz(queries=[[1.0], [2.5]])),
     ],

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import random
 from typing import TYPE_CHECKING, Any
+from unittest import mock
 
 import names
 import numpy as np
@@ -17,7 +18,7 @@ from qkvcli.blocks import Outline
 from qkvcli.scores import KERNELS, TEXT_SCORES, VECTOR_SCORES, Score
 from qkvcli.scores.text import ceilings
 from qkvcli.scores.vector import gradient
-from qkvcli.sources import streams
+from qkvcli.sources import delimited, streams
 from tests.support import reference
 from tests.support.folds import attend
 
@@ -165,6 +166,32 @@ def test_a_file_is_looked_at_before_it_is_split_and_answers_the_same(
         order = np.lexsort((np.arange(len(keys)), -scores[query]))[:5]
         assert [match.row for match in one.matches] == order.tolist()
         assert [match.score for match in one.matches] == scores[query][order].tolist()
+
+
+@pytest.mark.parametrize("case_sensitive", [False, True])
+def test_what_is_near_is_folded_and_joined_as_what_is_split(
+    case_sensitive: bool, put: Callable[[str, str], str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rng = random.Random(6)
+    letters = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+    rows = [["".join(rng.choices(letters, k=rng.randint(3, 9))) for _ in "ab"] for _ in range(9000)]
+    rows[5000][0], rows[7000][0] = "Straße", "strassen"
+    path = put("t.csv", "a,b\n" + "".join(f"{a},{b}\n" for a, b in rows))
+    monkeypatch.setattr(streams, "CHUNK", 8192)
+    monkeypatch.setattr(delimited, "_FIRST", 2048)
+    looks = mock.create_autospec(Outline.keys, side_effect=Outline.keys)
+    monkeypatch.setattr(Outline, "keys", looks)
+    how: dict[str, Any] = {"mode": "approximate", "neighbors": 3, "top": 3}
+    for key in (("a",), ("a", "b")):
+        keys = [" ".join(row[: len(key)]) for row in rows]
+        queries = ["STRASSE", "qwerty", keys[8000]]
+        looks.reset_mock()
+        found = lookup(queries, path, key=key, case_sensitive=case_sensitive, **how)
+        scores = Score("indel-winkler", case_sensitive=case_sensitive).text(queries, keys).T
+        for query, one in enumerate(found.found):
+            order = np.lexsort((np.arange(len(keys)), -scores[query]))[:3]
+            assert [match.row for match in one.matches] == order.tolist()
+        assert (looks.call_count > 5) is (key == ("a",))  # joined keys lie nowhere in the bytes
 
 
 WORDS = st.text("abAB é\u212aß", max_size=12)

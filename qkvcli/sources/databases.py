@@ -126,7 +126,8 @@ def open_database(  # noqa: PLR0913 - what a database is made of
     InputError
         A file that cannot be read, or arrays whose shapes do not fit together.
     """
-    if keys is not None or _holds_arrays(data, options):
+    told = data == streams.STDIN and options.format is not None
+    if keys is not None or (not told and holds_arrays(data)):
         return _open_arrays(data, keys, values, labels, options.encoding)
     if labels is not None or values is not None:
         message = "--labels and --values go with arrays; a table names its own rows (--value COL)"
@@ -143,10 +144,11 @@ def open_database(  # noqa: PLR0913 - what a database is made of
     return Database(source.name, (source,), (), kind, depth, None, files, evidence)
 
 
-def _holds_arrays(data: str, options: TableOptions) -> bool:
-    if data == streams.STDIN and options.format is None:
+def holds_arrays(path: str) -> bool:
+    """Return whether a file by its name, or standard input by its start, holds arrays."""
+    if path == streams.STDIN:
         return streams.peek_stdin().startswith(streams.ARRAYS)
-    return data.lower().endswith((".npz", ".npy"))
+    return path.lower().endswith((".npz", ".npy"))
 
 
 def _open_arrays(

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from qkvcli.blocks import Queries, number_text
 from qkvcli.errors import InputError, UsageError, did_you_mean
 from qkvcli.sources import form_of, numbers, open_table, streams
-from qkvcli.sources.databases import QUERIES, check_numeric
+from qkvcli.sources.databases import QUERIES, check_numeric, holds_arrays
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -116,7 +116,7 @@ def queries_from_file(database: Database, path: str, encoding: str | None = None
     InputError
         Queries of another width than the keys, with both widths; or no queries.
     """
-    if _holds_arrays(path):
+    if holds_arrays(path):
         from qkvcli.sources.arrays import open_arrays, pick
 
         arrays = open_arrays(path)
@@ -137,12 +137,6 @@ def queries_from_file(database: Database, path: str, encoding: str | None = None
         labels = tuple(",".join(row.cells) for row in found)
         asked_here = Queries(labels, np.array(vectors, dtype=_dtype(database)))
     return [asked_here] * len(database.heads)
-
-
-def _holds_arrays(path: str) -> bool:
-    if path == streams.STDIN:
-        return streams.peek_stdin().startswith(streams.ARRAYS)
-    return path.lower().endswith((".npy", ".npz"))
 
 
 def _rows(database: Database, path: str, encoding: str | None) -> Iterator[_Asked]:

@@ -11,6 +11,8 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.spatial import distance
+from scipy.special import softmax
 
 from qkvcli import QkvError
 from qkvcli.attention import Plan, State, finish, merge, summarise
@@ -687,6 +689,44 @@ def test_terms_that_overflow_and_cancel_are_a_score(
     if "top" in options:
         scale = 1 / math.sqrt(3) if score == "scaled-dot" else 1
         np.testing.assert_allclose(found.best_scores, [[0, -2e200 * scale]] * 3, rtol=1e-12)
+
+
+def _logits(score: str, queries: NDArray[Any], keys: NDArray[Any], width: float) -> Any:
+    """Return scores (Q, K), as SciPy has it."""
+    queries, keys = queries.astype("f8"), keys.astype("f8")
+    if score == "dot":
+        return queries @ keys.T
+    apart = distance.cdist(queries, keys) / width
+    return -apart if score == "laplacian" else -(apart**2) / 2
+
+
+@pytest.mark.parametrize("dtype", ["f8", "f4"])
+@pytest.mark.parametrize("columns", [1, 8, 9, 20])
+@pytest.mark.parametrize("count", [127, 128, 600])
+def test_many_queries_are_weighted_as_by_scipy(count: int, columns: int, dtype: str) -> None:
+    keys, values = _random(1, 5000, 2).astype(dtype), _random(2, 5000, columns).astype(dtype)
+    queries = _random(3, count, 2).astype(dtype)
+    tolerance = 1e-11 if dtype == "f8" else 2e-5
+    for score, width in (("gaussian", 0.5), ("gaussian", 0.05), ("laplacian", 0.5), ("dot", None)):
+        found = attend(queries, keys, values, score=score, bandwidth=width, perplexity=False)
+        weights = softmax(_logits(score, queries, keys, width or 1.0), axis=1)
+        # In the tail of a narrow kernel the rounding of a difference shows.
+        close = 50 * tolerance if width == 0.05 else tolerance
+        np.testing.assert_allclose(found.numbers, weights @ values, rtol=close, atol=close)
+
+
+@pytest.mark.parametrize("score", ["dot", "gaussian", "laplacian"])
+def test_a_key_far_from_all_others_is_seen_in_any_tile(score: str) -> None:
+    """A limit says where no score need be looked at; one key in the last tile says otherwise."""
+    keys, values = _random(1, 3000, 3), _random(2, 3000, 1)
+    queries = _random(3, 300, 3)
+    for at in (0, 1500, 2999):
+        odd = keys.copy()
+        odd[at] *= 1e3
+        width = None if score == "dot" else 0.3
+        found = attend(queries, odd, values, score=score, bandwidth=width, perplexity=False)
+        weights = softmax(_logits(score, queries, odd, width or 1.0), axis=1)
+        np.testing.assert_allclose(found.numbers, weights @ values, rtol=1e-9, atol=1e-9)
 
 
 def test_large_values_do_not_overflow_on_the_way() -> None:

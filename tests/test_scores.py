@@ -281,12 +281,44 @@ def test_vector_scores_are_their_formulas(name: str, depth: int) -> None:
     for width in (2.0 * math.sqrt(depth), tuple(rng.uniform(1, 5, depth))):
         widths = width if isinstance(width, tuple) else (width,)
         wanted = reference.vector_scores(name, queries, keys, width)
-        found = Score(name, widths).vectors(queries, keys).T
+        found = Score(name, widths).scorer(queries)(keys).T
         np.testing.assert_allclose(found, wanted, rtol=1e-11, atol=1e-11)
-        narrow = Score(name, widths).vectors(queries.astype("f4"), keys.astype("f4")).T
+        narrow = Score(name, widths).scorer(queries.astype("f4"))(keys.astype("f4")).T
         assert narrow.dtype == np.float32
         edge = ~np.isfinite(wanted) | (wanted < -8)  # near a kernel's edge a logarithm is steep
         np.testing.assert_allclose(narrow[~edge], wanted[~edge], rtol=2e-4, atol=2e-4)
+
+
+@given(
+    name=st.sampled_from(VECTOR_SCORES),
+    depth=st.sampled_from([1, 3, 8, 9, 40]),
+    size=st.sampled_from([1e-30, 1e-3, 1.0, 1e3, 1e18, 1e25, 1e160]),
+    dtype=st.sampled_from(["f4", "f8"]),
+    seed=st.integers(0, 99),
+)
+def test_all_scores_lie_between_the_limits(
+    name: str, depth: int, size: float, dtype: str, seed: int
+) -> None:
+    rng = np.random.default_rng(seed)
+    queries, keys = rng.normal(size=(5, depth)), rng.normal(size=(30, depth))
+    with np.errstate(over="ignore", invalid="ignore"):
+        queries, keys = queries.astype(dtype), (size * keys).astype(dtype)
+        scorer = Score(name, (1.5,)).scorer(queries)
+        limits, scores = scorer.limits(keys), scorer(keys)
+        if limits is not None:
+            assert np.isfinite(scores).all()
+            assert limits[0] <= scores.min()
+            assert scores.max() <= limits[1]
+        keys[7, -1] = rng.choice([np.nan, np.inf, -np.inf])
+        assert scorer.limits(keys) is None
+
+
+def test_ordinary_scores_have_limits() -> None:
+    keys = np.random.default_rng(0).normal(size=(30, 4))
+    for name in ("dot", "scaled-dot", "cosine", "gaussian", "laplacian"):
+        limits = Score(name).scorer(keys).limits(keys)
+        assert limits is not None
+        assert limits[1] - limits[0] < 100
 
 
 def test_kernels_at_their_edges() -> None:
@@ -302,13 +334,13 @@ def test_kernels_at_their_edges() -> None:
         "laplacian": [0, -1 / 2, -1, -1, -1.25, -1],
     }
     for name in KERNELS:
-        found = Score(name, (2.0,)).vectors(queries, keys)[:, 0]
+        found = Score(name, (2.0,)).scorer(queries)(keys)[:, 0]
         np.testing.assert_allclose(found, wanted[name], rtol=1e-15)
 
 
 def test_the_cosine_of_odd_lengths() -> None:
     keys = np.array([[0.0, 0.0], [1e300, 1e300], [1e-300, 0.0], [-3.0, 0.0], [5e-324, 0.0]])
-    found = Score("cosine").vectors(np.array([[2.0, 0.0], [0.0, 0.0]]), keys)
+    found = Score("cosine").scorer(np.array([[2.0, 0.0], [0.0, 0.0]]))(keys)
     np.testing.assert_allclose(found[:, 0], [0, math.sqrt(0.5), 1, -1, 1], rtol=1e-15)
     assert not found[:, 1].any()
 
@@ -319,14 +351,14 @@ def test_no_kernel_is_above_that_of_a_key_itself(depth: int) -> None:
     for name in KERNELS:
         for dtype in ("f4", "f8"):
             same = keys.astype(dtype)
-            assert Score(name, (3.0 * depth,)).vectors(same, same).max() <= 0
+            assert Score(name, (3.0 * depth,)).scorer(same)(same).max() <= 0
 
 
 def test_no_cosine_is_beyond_one() -> None:
     vectors = np.random.default_rng(4).normal(size=(500, 3))
     for dtype in ("f4", "f8"):
         keys = vectors.astype(dtype)
-        found = Score("cosine").vectors(np.concatenate([keys, -keys]), keys)
+        found = Score("cosine").scorer(np.concatenate([keys, -keys]))(keys)
         assert found.min() == -1
         assert found.max() == 1
 

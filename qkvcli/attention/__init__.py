@@ -119,6 +119,7 @@ class _Folding:
         self._block, self._queries, self._plan = block, queries, plan
         self._in_base_2 = folds_factor(plan, queries)
         self._texts: list[Categories] | None = None
+        self._values: NDArray[np.floating] | None = None
         self._parts: list[Sums] = []
         self._logits: list[NDArray[np.float64]] = []
         self._accumulator = self._new_accumulator()
@@ -132,7 +133,6 @@ class _Folding:
             in_base_2=self._in_base_2,
             level=plan.weighting.is_level,
             bounded=plan.bounded,
-            ceiling=plan.score.highest if plan.score else 0.0,
             perplexity=plan.perplexity,
             guard=not self._queries.is_wide,
         )
@@ -140,16 +140,17 @@ class _Folding:
     def add(self, tile: Tile) -> None:
         if self._plan.matrix:
             self._logits.append(self._logits_of(tile))
-        texts, values = self._texts_of(tile), self._numbers_of(tile)
+        texts, values = self._texts_of(tile), self._values_of(tile)
+        codes = [text.codes for text in texts]
         if not self._plan.jacobian:
-            self._accumulator.pool_text(texts, self._plan.label_cap)
-            codes = [text.codes for text in texts]
-            self._accumulator.add(tile.scores, values, codes, tile.lowest)
+            if texts:
+                self._accumulator.pool_text(texts, self._plan.label_cap)
+            self._accumulator.add(tile.scores, values, codes, tile.low, tile.high)
             return
         accumulator = self._new_accumulator()
         accumulator.pool_text(texts, self._plan.label_cap)
-        weights = accumulator.add(tile.scores, values, [text.codes for text in texts])
-        self._parts.append(self._sloped(accumulator.sums(), weights, tile, values, texts))
+        weights = accumulator.add(tile.scores, values, codes)
+        self._parts.append(self._sloped(accumulator.sums(), weights, tile, texts))
 
     def _logits_of(self, tile: Tile) -> NDArray[np.float64]:
         logits = tile.scores.T.astype(np.float64)
@@ -157,14 +158,20 @@ class _Folding:
             logits = np.where(np.isneginf(logits), -np.inf, 0.0)
         return logits
 
-    def _numbers_of(self, tile: Tile) -> NDArray[np.floating]:
-        if isinstance(tile.rows, slice):
-            numbers = self._block.numbers[tile.rows]
-            return numbers.astype(np.float64) if self._queries.is_wide else numbers
-        return self._block.pick_numbers(tile.rows.tolist())
+    def _values_of(self, tile: Tile) -> NDArray[np.floating]:
+        """Return the tile's numeric values as sums take them."""
+        if not isinstance(tile.rows, slice):
+            return self._accumulator.ready(self._block.pick_numbers(tile.rows.tolist()))
+        if self._values is None:
+            numbers = self._block.numbers
+            numbers = numbers.astype(np.float64) if self._queries.is_wide else numbers
+            self._values = self._accumulator.ready(numbers)
+        return self._values[tile.rows]
 
     def _texts_of(self, tile: Tile) -> list[Categories]:
         """Return the tile's text values; their labels are those of the whole block."""
+        if not self._plan.texts:
+            return []
         if isinstance(tile.rows, slice):
             if self._texts is None:
                 self._texts = self._block.categories()
@@ -176,7 +183,6 @@ class _Folding:
         sums: Sums,
         weights: NDArray[np.floating],
         tile: Tile,
-        values: NDArray[np.floating],
         texts: list[Categories],
     ) -> Sums:
         score = self._plan.score
@@ -190,7 +196,7 @@ class _Folding:
             score=score,
             queries=self._queries.vectors,
             keys=keys,
-            values=values,
+            values=self._block.numbers[tile.rows],
             texts=texts,
         )
 

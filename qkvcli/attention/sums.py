@@ -31,7 +31,10 @@ UNITS = (1e-30, 1e30)
 """The factors log₂e / T that float32 scores, or their queries, may be multiplied by."""
 
 
-_SHARED = 1 << 18
+_NARROW, _MANY = 8, 128
+"""Up to how many columns values are narrow; from how many queries on tiles are short enough for one
+product to sum them as exactly as others do."""
+_SHARED = 1 << 16
 """How many equal numbers are kept for all tiles to use."""
 
 
@@ -148,8 +151,6 @@ class Accumulator:
         Whether every score is 0 or −∞.
     bounded
         Whether scores may be −∞.
-    ceiling
-        What no score passes, where that is known.
     perplexity
         Whether to keep the moment.
     guard
@@ -166,7 +167,6 @@ class Accumulator:
         in_base_2: bool = False,
         level: bool = False,
         bounded: bool = False,
-        ceiling: float | None = None,
         perplexity: bool = False,
         guard: bool = True,
     ) -> None:
@@ -176,11 +176,13 @@ class Accumulator:
         self._in_base_2 = in_base_2
         self._level = level
         self._bounded = bounded
-        self._ceiling = ceiling
         self._clamps = False
         self._peak = np.zeros(queries)
-        self._mass = np.zeros(queries)
-        self._total = np.zeros((queries, width))
+        self._ends = 0.0, 0.0  # the least and the largest of the references
+        # The sums of 1 and of the values, side by side.
+        self._sums = np.zeros((queries, 1 + width))
+        self._mass, self._total = self._sums[:, 0], self._sums[:, 1:]
+        self._is_narrow = width <= _NARROW and queries >= _MANY
         self._moment = np.zeros(queries) if perplexity else None
         self._shares: list[Shares] = []
         self._fresh = True
@@ -192,16 +194,27 @@ class Accumulator:
             Shares.of(column, len(self._mass), cap) for column in columns
         ]
 
+    def ready(self, values: NDArray[np.floating]) -> NDArray[np.floating]:
+        """Return values (K, Dv) as ``add`` takes them: narrow ones with a column of 1 before them.
+
+        One product sums the weights and the weighted values then.
+        """
+        if not self._is_narrow:
+            return values
+        return np.concatenate([np.ones((len(values), 1), values.dtype), values], axis=1)
+
     def add(
         self,
         scores: NDArray[np.floating],
         values: NDArray[np.floating],
         codes: list[NDArray[np.intp]],
-        lowest: float | None = None,
+        low: float = -math.inf,
+        high: float = math.inf,
     ) -> NDArray[np.floating]:
-        """Add a tile: scores (K, Q), which are overwritten, values (K, Dv) and codes of texts.
+        """Add a tile: scores (K, Q), which are overwritten, values and codes of texts.
 
-        The least of the scores, ``lowest``, need not be looked for where it is known.
+        Values are as ``ready`` returns them. Where no score is below ``low`` or above ``high``,
+        there is less to look for.
 
         Returns
         -------
@@ -211,12 +224,16 @@ class Accumulator:
         if self._level:
             weights = self._level_weights(scores)
         else:
-            weights = self._softmax_weights(scores, lowest)
-        self._mass += constants(1.0, len(weights), weights.dtype) @ weights
-        if values.shape[1]:
-            self._total += weights.T @ values
-        for share, code in zip(self._shares, codes, strict=True):
-            share.add(weights, code)
+            weights = self._softmax_weights(scores, low, high)
+        # Unlike ``@``, ``dot`` always lets other threads run, also for few queries.
+        if self._is_narrow:
+            self._sums += np.dot(weights.T, values)
+        else:
+            self._mass += constants(1.0, len(weights), weights.dtype) @ weights
+            self._total += np.dot(weights.T, values)
+        if codes:
+            for share, code in zip(self._shares, codes, strict=True):
+                share.add(weights, code)
         self._fresh = self._fresh and not self._mass.all()
         return weights
 
@@ -225,19 +242,20 @@ class Accumulator:
         return scores
 
     def _softmax_weights(
-        self, scores: NDArray[np.floating], lowest: float | None
+        self, scores: NDArray[np.floating], low: float, high: float
     ) -> NDArray[np.floating]:
-        if scores.dtype == np.float32 and not UNITS[0] < self._unit < UNITS[1]:
+        if scores.itemsize == 4 and not UNITS[0] < self._unit < UNITS[1]:  # noqa: PLR2004
             scores = scores.astype(np.float64)
-        self._set_peaks(scores)
-        if self._peak.any():
+        if not self._suits(low, high):
+            self._set_peaks(scores, low)
+        if self._ends != (0.0, 0.0):
             with np.errstate(over="ignore"):  # 1e308 − (−1e308) is far enough apart as −∞
                 scores -= self._peak
         if self._unit != 1:
             with np.errstate(over="ignore"):
                 scores *= self._unit
         hidden = np.isneginf(scores) if self._bounded else None
-        if lowest is None or (lowest - self._peak.max()) * self._unit < _CLAMP[scores.itemsize]:
+        if (low - self._ends[1]) * self._unit < _CLAMP[scores.itemsize]:
             self._clamp(scores)
         weights = scores if self._moment is None else np.empty_like(scores)
         np.exp2(scores, out=weights)
@@ -253,16 +271,23 @@ class Accumulator:
         self._clamps = self._clamps or bool(exponents.min(initial=0) < lowest)
         if self._clamps:
             # With an array in its order np.maximum is twice as fast as with one number.
-            rows = exponents if exponents.flags.c_contiguous else exponents.T
-            floor = constants(lowest, rows.size, rows.dtype).reshape(rows.shape)
-            np.maximum(rows, floor, out=rows)
+            size = exponents.size
+            row = size if size % _SHARED else _SHARED
+            rows = exponents.reshape(-1, order="A").reshape(-1, row)  # as it lies in memory
+            np.maximum(rows, constants(lowest, row, rows.dtype), out=rows)
 
-    def _set_peaks(self, scores: NDArray[np.floating]) -> None:
+    def _suits(self, low: float, high: float) -> bool:
+        """Whether scores between these need no other references."""
+        if (high - self._ends[0]) * self._unit > self._highest:
+            return False
+        return not self._fresh or (low - self._ends[1]) * self._unit >= _LOWEST
+
+    def _set_peaks(self, scores: NDArray[np.floating], low: float) -> None:
         """Move the references where this tile's exponents would pass the guard."""
-        highest = scores.max(initial=-np.inf) if self._ceiling is None else self._ceiling
+        highest = float(scores.max(initial=-np.inf))
         if not highest < np.inf:
             raise NotFiniteError
-        if not self._fresh and (highest - self._peak.min()) * self._unit <= self._highest:
+        if self._suits(low, highest):
             return
         tops = scores.max(axis=0, initial=-np.inf).astype(np.float64)
         if not self._bounded and np.isneginf(tops).any():
@@ -288,6 +313,7 @@ class Accumulator:
         for share in self._shares:
             share.sums[...] *= scale[:, None]
         self._peak = peak
+        self._ends = float(peak.min()), float(peak.max())
 
     def sums(self) -> Sums:
         """Return what was added, if it is finite."""

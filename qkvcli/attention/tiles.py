@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from qkvcli.attention.sums import LOG2E, UNITS, NotFiniteError, constants
+from qkvcli.attention.sums import LOG2E, UNITS, NotFiniteError
 from qkvcli.blocks import casefold_all
 from qkvcli.errors import InputError
+from qkvcli.scores.vector import NARROW
 from qkvcli.weights import AVERAGE, EXACT, SOFTMAX
 
 if TYPE_CHECKING:
@@ -20,10 +22,10 @@ if TYPE_CHECKING:
     from qkvcli.attention.top import Floor
     from qkvcli.blocks import Block, Keys, Queries
     from qkvcli.scores import Score
+    from qkvcli.weights import Mask
 
-_ROWS = ((1, 65_536), (16, 4_096), (128, 2_048), (256, 1_024))
-_ROWS_FOR_MORE = 512
-"""How many keys are scored at a time, by the number of queries: what stays in a core's cache."""
+_PAIRS = 1 << 18
+"""How many pairs of vectors are scored at a time: what stays in a core's cache."""
 _TEXT_PAIRS = 1 << 21
 """How many pairs of texts are scored at a time."""
 
@@ -35,12 +37,13 @@ is few."""
 class Tile(NamedTuple):
     """Scores of shape (K, Q) of the rows ``rows`` of a block, which may be overwritten.
 
-    ``lowest`` is the least of them, where it was looked at.
+    None of them is below ``low`` or above ``high``, as far as that is known.
     """
 
     rows: slice | NDArray[np.intp]
     scores: NDArray[np.floating]
-    lowest: float | None = None
+    low: float = -np.inf
+    high: float = np.inf
 
 
 def folds_factor(plan: Plan, queries: Queries) -> bool:
@@ -55,12 +58,16 @@ def folds_factor(plan: Plan, queries: Queries) -> bool:
 def tiles(block: Block, queries: Queries, plan: Plan, floor: Floor) -> Iterator[Tile]:
     """Score a block in tiles, with what the plan's mask hides set to −∞."""
     found = _text_tiles if isinstance(queries.keys, list) else _vector_tiles
-    if plan.score is None:
-        found = _constant_tiles
-    for tile in found(block, queries, plan, floor):
-        if plan.mask is not None:
-            plan.mask.hide(tile.scores, row_numbers(block, tile), queries.numbers)
-        yield tile
+    if plan.score is None or (plan.weighting.mode == AVERAGE and not plan.listed):
+        found = _level_tiles
+    made = found(block, queries, plan, floor)
+    return made if plan.mask is None else _masked(made, block, queries, plan.mask)
+
+
+def _masked(made: Iterator[Tile], block: Block, queries: Queries, mask: Mask) -> Iterator[Tile]:
+    for tile in made:
+        mask.hide(tile.scores, row_numbers(block, tile), queries.numbers)
+        yield tile._replace(low=-np.inf)
 
 
 def row_numbers(block: Block, tile: Tile) -> NDArray[np.int64]:
@@ -75,10 +82,11 @@ def _slices(count: int, step: int) -> Iterator[slice]:
         yield slice(start, min(start + step, count))
 
 
-def _constant_tiles(block: Block, queries: Queries, plan: Plan, floor: Floor) -> Iterator[Tile]:
+def _level_tiles(block: Block, queries: Queries, plan: Plan, floor: Floor) -> Iterator[Tile]:
     del plan, floor
-    for rows in _slices(len(block), max(1, _TEXT_PAIRS // len(queries))):
-        yield Tile(rows, np.zeros((rows.stop - rows.start, len(queries))))
+    dtype = block.numbers.dtype if block.columns.numbers else np.dtype(np.float64)
+    for rows in _slices(len(block), _step(len(block), len(queries))):
+        yield Tile(rows, np.zeros((rows.stop - rows.start, len(queries)), dtype), 0.0, 0.0)
 
 
 def _text_tiles(block: Block, queries: Queries, plan: Plan, floor: Floor) -> Iterator[Tile]:
@@ -94,11 +102,12 @@ def _text_tiles(block: Block, queries: Queries, plan: Plan, floor: Floor) -> Ite
     if near is not None:
         few, some = near
         some = casefold_all(some) if fold else some
-        yield Tile(few, score.text(asked, some, np.maximum(0.0, floor), folded=True))
+        yield Tile(few, score.text(asked, some, np.maximum(0.0, floor), folded=True), 0.0, 1.0)
         return
     keys = block.folded if fold else _texts(block.keys)
     for rows in _slices(len(block), max(1, _TEXT_PAIRS // len(queries))):
-        yield Tile(rows, score.text(asked, keys[rows], np.maximum(0.0, floor), folded=True))
+        scores = score.text(asked, keys[rows], np.maximum(0.0, floor), folded=True)
+        yield Tile(rows, scores, 0.0, 1.0)
 
 
 def _near(
@@ -157,63 +166,66 @@ def _hits(block: Block, texts: list[str]) -> dict[str, NDArray[np.intp]]:
 
 def _vector_tiles(block: Block, queries: Queries, plan: Plan, floor: Floor) -> Iterator[Tile]:
     del floor
-    keys, wanted = block.keys, queries.keys
-    dtype = np.result_type(keys, wanted)
-    vectors = np.asarray(wanted, dtype)
-    score = plan.score
-    if score is not None and folds_factor(plan, queries):
-        score, vectors = score.times(LOG2E / plan.weighting.divisor, vectors)
-    step = next((rows for most, rows in _ROWS if len(queries) <= most), _ROWS_FOR_MORE)
-    out = np.empty((min(step, len(keys)), len(queries)), dtype)
-    for rows in _slices(len(keys), step):
-        part = np.asarray(keys[rows], dtype)
-        held = out[: len(part)]
-        scores = _vector_scores(part, vectors, score, plan, held, mend=queries.is_wide)
-        lowest = None
-        if plan.score is not None and not queries.is_wide:
-            lowest = _lowest_if_finite(scores, part, plan)
-        yield Tile(rows, scores, lowest if plan.mask is None else None)
-
-
-def _lowest_if_finite(
-    scores: NDArray[np.floating], keys: NDArray[np.floating], plan: Plan
-) -> float | None:
-    """Find what the sums and lists would not: scores of −∞ by overflow or an infinite key.
-
-    Return the least score, if that is what was looked at.
-    """
-    if plan.weighting.mode in (EXACT, AVERAGE) or (plan.score and plan.score.has_bounds):
-        return None
-    if plan.listed or plan.mask is not None or scores.shape[1] <= keys.shape[1]:
-        lowest = float(scores.min(initial=0))
-        if not lowest > -np.inf:  # which NaN is not either
-            raise NotFiniteError
-        return lowest
-    if not np.isfinite(constants(1.0, len(keys), keys.dtype) @ keys).all():
-        raise NotFiniteError  # the keys are fewer numbers to look at than the scores
-    return None
-
-
-def _vector_scores(  # noqa: PLR0913 - two sides, and how they meet
-    keys: NDArray[np.floating],
-    queries: NDArray[np.floating],
-    score: Score | None,
-    plan: Plan,
-    out: NDArray[np.floating],
-    *,
-    mend: bool,
-) -> NDArray[np.floating]:
-    if score is None or (plan.weighting.mode == AVERAGE and not plan.listed):
-        out[...] = 0
-        return out
-    scores = out
-    if plan.weighting.mode == EXACT and not plan.listed:
-        scores[...] = 0
-    else:
-        scores = score.vectors(queries, keys, out, mend=mend)
+    keys, score = np.asarray(block.keys), plan.score
+    if score is None:
+        raise AssertionError
     if plan.weighting.mode == EXACT:
-        equal = np.ones(out.shape, np.bool_)
+        yield from _equal_vectors(keys, queries, score if plan.listed else None)
+        return
+    dtype = np.result_type(keys, queries.vectors)
+    vectors = queries.vectors.astype(dtype, copy=False)
+    if folds_factor(plan, queries):
+        score, vectors = score.times(LOG2E / plan.weighting.divisor, vectors)
+    scorer = score.scorer(vectors, mend=queries.is_wide)
+    # Where keys are fewer numbers than scores, a look at them says enough of the scores.
+    looks, narrow = len(queries) > keys.shape[1], keys.shape[1] <= NARROW
+    ready = scorer.ready(keys) if narrow else None
+    limits = scorer.limits(keys) if narrow and looks else None
+    step = _step(len(keys), len(queries))
+    out = np.empty((step, len(queries)), dtype)
+    for rows in _slices(len(keys), step):
+        part = scorer.ready(keys[rows]) if ready is None else ready[rows]
+        if looks and not narrow:
+            limits = scorer.limits(part)
+        scores = scorer.scores(part, out[: len(part)])
+        yield Tile(rows, scores, *(limits or _limits(scores, plan)))
+
+
+def _step(keys: int, queries: int) -> int:
+    """Return how many keys of a block are scored at a time, so that tiles are of one size."""
+    return max(1, math.ceil(keys / max(1, math.ceil(keys * queries / _PAIRS))))
+
+
+def _limits(scores: NDArray[np.floating], plan: Plan) -> tuple[float, float]:
+    """Return between what numbers the scores lie, as far as lists and sums would not see it.
+
+    Raises
+    ------
+    NotFiniteError
+        Scores of −∞, by overflow or of an infinite key.
+    """
+    highest = plan.score.highest if plan.score else None
+    high = np.inf if highest is None else highest
+    if plan.weighting.mode == AVERAGE or (plan.score and plan.score.has_bounds):
+        return -np.inf, high
+    low = float(scores.min(initial=0))
+    if not low > -np.inf:  # which NaN is not either
+        raise NotFiniteError
+    return low, high
+
+
+def _equal_vectors(
+    keys: NDArray[np.floating], queries: Queries, score: Score | None
+) -> Iterator[Tile]:
+    """Yield the scores of keys, or 0 without a score; −∞ where key and query differ."""
+    vectors = queries.vectors
+    dtype = np.result_type(keys, vectors)
+    scorer = score.scorer(vectors.astype(dtype, copy=False)) if score else None
+    for rows in _slices(len(keys), _step(len(keys), len(queries))):
+        part = keys[rows]
+        scores = scorer(part) if scorer else np.zeros((len(part), len(queries)), dtype)
+        equal = np.ones(scores.shape, np.bool_)
         for column in range(keys.shape[1]):
-            equal &= keys[:, column, None] == queries[:, column]
+            equal &= part[:, column, None] == vectors[:, column]
         scores[~equal] = -np.inf
-    return scores
+        yield Tile(rows, scores)

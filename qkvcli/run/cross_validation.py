@@ -163,22 +163,24 @@ class LeaveOneOut:
         keys = self._keys / widths
         losses = np.empty((powers, len(keys)))
         step = max(1, _PAIRS // len(keys))
+        scorer = self._score.scorer(keys)
+        ready = scorer.ready(keys)
 
         def work(share: int) -> None:
             out = np.empty((step, len(keys)))  # kept: memory that is new costs more than its use
             for first in range(share * step, len(keys), self._threads * step):
                 rows = slice(first, first + step)
-                losses[:, rows] = self._losses(keys, rows, powers, out)
+                scores = scorer.scores(ready[rows], out[: len(keys[rows])])
+                losses[:, rows] = self._losses(scores, rows, powers)
 
         list(self._pool.map(work, range(self._threads)))  # few tasks: each is a wait
         errors: NDArray[np.float64] = losses.mean(axis=1)
         return errors
 
     def _losses(
-        self, keys: NDArray[np.float64], rows: slice, powers: int, out: NDArray[np.float64]
+        self, weights: NDArray[np.floating], rows: slice, powers: int
     ) -> NDArray[np.float64]:
-        """Return the losses of some rows, of shape (powers, rows)."""
-        weights = self._score.vectors(keys, keys[rows], out[: len(keys[rows])])
+        """Return the losses (powers, rows) of some rows, whose scores are overwritten."""
         itself = np.arange(len(weights))
         weights[itself, rows.start + itself] = -np.inf
         nearest = weights.max(axis=1, keepdims=True)

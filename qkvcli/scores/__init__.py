@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from qkvcli.blocks import Outline
+    from qkvcli.scores.vector import Scorer
 
 TEXT_SCORES = (
     "indel-winkler",
@@ -145,21 +146,11 @@ class Score:
         near[rows] = may_be[begins[rows], common, keys.lengths[rows]]
         return near
 
-    def vectors(
-        self,
-        queries: NDArray[np.floating],
-        keys: NDArray[np.floating],
-        out: NDArray[np.floating] | None = None,
-        *,
-        mend: bool = False,
-    ) -> NDArray[np.floating]:
-        """Return the scores (K, Q) of vectors (Q, D) and (K, D), written to ``out`` if given.
+    def scorer(self, queries: NDArray[np.floating], *, mend: bool = False) -> Scorer:
+        """Return what scores keys (K, D) against vectors (Q, D), and can be used again and again.
 
         With ``mend`` products whose terms overflow and cancel are worked out anew.
         """
-        from qkvcli.scores.vector import mend_products, vector_scores
+        from qkvcli.scores.vector import Scorer
 
-        scores = vector_scores(self.name, queries, keys, self.bandwidth, out)
-        if mend and self.is_product:
-            mend_products(self.name, queries, keys, scores)
-        return scores
+        return Scorer(self.name, queries, self.bandwidth, mend=mend)

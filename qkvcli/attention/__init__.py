@@ -44,7 +44,7 @@ class State:
     rows
         How many rows were seen.
     sums
-        The sums over them; None where only the best keys are attended to.
+        The sums over them; None where only the best keys are attended to, or no key is.
     top
         The best keys; None where none are listed.
     """
@@ -95,13 +95,14 @@ def summarise(block: Block, queries: Queries, plan: Plan, floor: Floor = -np.inf
 
 def _summarise(block: Block, queries: Queries, plan: Plan, floor: Floor) -> State:
     sparse = plan.weighting.survivors is not None
-    top = Top.empty(len(queries), plan.listed) if plan.listed else None
-    folding = None if sparse else _Folding(block, queries, plan)
+    top, folding = None, None
     with np.errstate(over="ignore", invalid="ignore"):  # found as scores that are not finite
         for tile in tiles(block, queries, plan, floor):
-            if top is not None:
+            if plan.listed:
+                top = top or Top.empty(len(queries), plan.listed)
                 top = top.offer(tile.scores, row_numbers(block, tile), floor)
-            if folding is not None:
+            if not sparse:
+                folding = folding or _Folding(block, queries, plan)
                 folding.add(tile)
     if top is not None:
         if (top.scores == np.inf).any():
@@ -211,8 +212,8 @@ def merge(a: State, b: State) -> State:
     """Return the state of the rows of both, those of ``a`` coming first."""
     if not a.rows or not b.rows:
         return b if not a.rows else a
-    sums = a.sums.merge(b.sums) if a.sums and b.sums else None
-    top = a.top.merge(b.top) if a.top and b.top else None
+    sums = a.sums.merge(b.sums) if a.sums and b.sums else a.sums or b.sums
+    top = a.top.merge(b.top) if a.top and b.top else a.top or b.top
     return State(a.rows + b.rows, sums, top)
 
 

@@ -31,6 +31,8 @@ class Plan:
         Whether to keep those as text.
     perplexity, jacobian, matrix
         Whether to keep the effective number of keys, ∂ answer / ∂ q, the whole matrix.
+    numbers
+        How many numeric values a row has, Dv.
     texts
         Which of a record's values are pooled as text, by position.
     label_cap
@@ -45,6 +47,7 @@ class Plan:
     perplexity: bool = False
     jacobian: bool = False
     matrix: bool = False
+    numbers: int = 0
     texts: tuple[int, ...] = ()
     label_cap: int = LABEL_CAP
 

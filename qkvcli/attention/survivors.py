@@ -36,7 +36,7 @@ def sums_of_survivors(top: Top, plan: Plan, queries: Queries) -> Sums:
     with np.errstate(over="ignore", invalid="ignore", under="ignore"):
         logs = np.where(present, (logits - peak[:, None]) / divisor, -np.inf)
         weights = np.exp(logs)
-    numbers = top.numbers if top.numbers is not None else np.zeros((*weights.shape, 0))
+    numbers = top.numbers if top.numbers is not None else np.zeros((*weights.shape, plan.numbers))
     slopes = _slopes(top, plan, queries, weights) if plan.jacobian else None
     return Sums(
         divisor,

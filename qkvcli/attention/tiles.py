@@ -56,7 +56,10 @@ def folds_factor(plan: Plan, queries: Queries) -> bool:
 
 
 def tiles(block: Block, queries: Queries, plan: Plan, floor: Floor) -> Iterator[Tile]:
-    """Score a block in tiles, with what the plan's mask hides set to −∞."""
+    """Score a block in tiles, with what the plan's mask hides set to −∞.
+
+    Rows that are in no tile have no weight, and are on no list.
+    """
     found = _text_tiles if isinstance(queries.keys, list) else _vector_tiles
     if plan.score is None or (plan.weighting.mode == AVERAGE and not plan.listed):
         found = _level_tiles
@@ -91,7 +94,7 @@ def _level_tiles(block: Block, queries: Queries, plan: Plan, floor: Floor) -> It
 
 def _text_tiles(block: Block, queries: Queries, plan: Plan, floor: Floor) -> Iterator[Tile]:
     if plan.weighting.mode == EXACT:
-        yield _equal_texts(block, queries, every_row=plan.matrix)
+        yield from _equal_texts(block, queries, every_row=plan.matrix)
         return
     score = plan.score
     if score is None:
@@ -102,7 +105,9 @@ def _text_tiles(block: Block, queries: Queries, plan: Plan, floor: Floor) -> Ite
     if near is not None:
         few, some = near
         some = casefold_all(some) if fold else some
-        yield Tile(few, score.text(asked, some, np.maximum(0.0, floor), folded=True), 0.0, 1.0)
+        if some:
+            scores = score.text(asked, some, np.maximum(0.0, floor), folded=True)
+            yield Tile(few, scores, 0.0, 1.0)
         return
     keys = block.folded if fold else _texts(block.keys)
     for rows in _slices(len(block), max(1, _TEXT_PAIRS // len(queries))):
@@ -136,18 +141,20 @@ def _texts(keys: Keys) -> list[str]:
     return keys
 
 
-def _equal_texts(block: Block, queries: Queries, *, every_row: bool) -> Tile:
-    """Look keys up as a dictionary does; only rows that some query equals make the tile."""
+def _equal_texts(block: Block, queries: Queries, *, every_row: bool) -> Iterator[Tile]:
+    """Look keys up as a dictionary does; only rows that some query equals make the tile, if any."""
     wanted: dict[str, list[int]] = {}
     for column, text in enumerate(_texts(queries.keys)):
         wanted.setdefault(text, []).append(column)
     hits = _hits(block, list(wanted))
     rows = np.sort(np.concatenate([np.empty(0, np.intp), *hits.values()]))
+    if not rows.size and not every_row:
+        return
     scores = np.full((len(block) if every_row else len(rows), len(queries)), -np.inf)
     for text, equal in hits.items():
         places = equal if every_row else np.searchsorted(rows, equal)
         scores[places[:, None], wanted[text]] = 1.0
-    return Tile(slice(0, len(block)) if every_row else rows, scores)
+    yield Tile(slice(0, len(block)) if every_row else rows, scores)
 
 
 def _hits(block: Block, texts: list[str]) -> dict[str, NDArray[np.intp]]:

@@ -60,10 +60,14 @@ class Work:
         return tuple(summarise(block, self.parts[part], plan, floor) for plan in self.plans)
 
     @property
+    def is_sparse(self) -> bool:
+        """Whether only the best keys are attended to, so that some rows rule others out."""
+        return all(plan.weighting.survivors for plan in self.plans)
+
+    @property
     def has_floor(self) -> bool:
-        """Whether what some rows come to spares work on others."""
-        is_text = isinstance(self.parts[0].keys, list)
-        return is_text and all(plan.weighting.survivors for plan in self.plans)
+        """Whether what some rows come to spares much work on others."""
+        return self.is_sparse and isinstance(self.parts[0].keys, list)
 
     @property
     def holds_lock(self) -> bool:
@@ -149,9 +153,11 @@ def merged(a: States, b: States) -> States:
     return tuple(merge(x, y) for x, y in zip(a, b, strict=True))
 
 
-def floor(tree: Tree[States]) -> Floor:
+def floor(work: Work, tree: Tree[States]) -> Floor:
     """Return, by query, a score below which a coming row changes nothing."""
     least: Floor = -np.inf
+    if not work.is_sparse:
+        return least
     for states in tree.held:
         least = np.maximum(least, reduce(np.minimum, (state.floor for state in states)))
     return least
@@ -161,7 +167,7 @@ def folded(work: Work, blocks: Iterable[Block], part: int) -> States:
     """Return the states of some blocks, summarised and merged here."""
     tree = Tree(merged)
     for block in blocks:
-        tree.add(work(block, part, floor(tree)))
+        tree.add(work(block, part, floor(work, tree)))
     return tree.total() or work.nothing()
 
 
@@ -176,7 +182,7 @@ class Serial:
         trees = [Tree(merged) for _ in work.parts]
         for block in blocks:
             for part, tree in enumerate(trees):
-                tree.add(work(block, part, floor(tree)))
+                tree.add(work(block, part, floor(work, tree)))
                 if progress:
                     progress(work.share(len(block), part))
         return [tree.total() or work.nothing() for tree in trees]
@@ -230,7 +236,7 @@ def in_order(
     waits = 0 if work.has_floor else ahead
     for block in blocks:
         for part, tree in enumerate(trees):
-            waiting.append((len(block), part, submit(block, part, floor(tree))))
+            waiting.append((len(block), part, submit(block, part, floor(work, tree))))
             if len(waiting) > waits:  # so that a stream is not read ahead of the work
                 take()
         waits = ahead

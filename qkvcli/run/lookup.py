@@ -72,7 +72,7 @@ class Ask:
     neighbors: int | None
     top: int
     min_weight: float
-    texts: tuple[int, ...]
+    columns: Columns
     threads: int
     width: Bandwidth | None = None
 
@@ -86,14 +86,16 @@ class Ask:
             top=self.top or ALL,
             records=True,
             perplexity=True,
-            texts=self.texts,
+            numbers=len(self.columns.numbers),
+            texts=self.columns.texts,
         )
 
     @property
     def nearest(self) -> Plan:
         """The plan that finds the closest key."""
         weighting = Weighting(APPROXIMATE, self.temperature)
-        return Plan(self.score, weighting, records=True, texts=self.texts)
+        plan = self.plan(APPROXIMATE)
+        return replace(plan, weighting=weighting, top=0, perplexity=False)
 
 
 def settle(database: Database, request: Request) -> list[Ask]:
@@ -124,7 +126,7 @@ def settle(database: Database, request: Request) -> list[Ask]:
             request.neighbors,
             request.top,
             request.min_weight,
-            database.columns.texts,
+            database.columns,
             request.threads,
             width,
         )

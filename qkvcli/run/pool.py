@@ -113,6 +113,7 @@ def settle(database: Database, queries: Sequence[Queries] | None, request: Reque
             records=bool(database.columns.texts),
             perplexity=request.perplexity,
             jacobian=request.jacobian,
+            numbers=len(database.columns.numbers),
             texts=database.columns.texts,
         )
         for score, mask in zip(scores, masks, strict=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -241,6 +241,39 @@ class Block(Protocol):
         """Raise an InputError that names the first number which is NaN or infinite."""
 
 
+class Stretch(Protocol):
+    """Neighbouring blocks that can be had without those before them, which are counted only after.
+
+    Their rows are numbered from 0.
+    """
+
+    @property
+    def first(self) -> int:
+        """How many blocks are thought to come before them."""
+
+    @property
+    def begin(self) -> int:
+        """Where in the source they are thought to begin: where those before them end."""
+
+    @property
+    def end(self) -> int:
+        """Where they end, once all were yielded."""
+
+    def __iter__(self) -> Iterator[Block]:
+        """Yield the blocks."""
+
+
+@runtime_checkable
+class Divisible(Protocol):
+    """Blocks in order that may also be had as stretches, all at once."""
+
+    def __iter__(self) -> Iterator[Block]:
+        """Yield the blocks."""
+
+    def stretches(self, processes: int) -> Sequence[Stretch]:
+        """Return all blocks as stretches for so many processes; the first is for this one."""
+
+
 class Source(Protocol):
     """Anything that yields the blocks of one database, in order."""
 
@@ -256,8 +289,8 @@ class Source(Protocol):
     def reopenable(self) -> bool:
         """Whether the blocks can be had a second time."""
 
-    def blocks(self) -> Iterator[Block]:
-        """Yield the blocks; only a reopenable source yields them a second time."""
+    def blocks(self) -> Iterable[Block]:
+        """Return the blocks; only a reopenable source yields them a second time."""
 
 
 def categories(column: Sequence[str]) -> Categories:

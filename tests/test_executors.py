@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from qkvcli.attention import Plan, State
 from qkvcli.blocks import Queries
 from qkvcli.errors import QkvError
-from qkvcli.run import processes
+from qkvcli.run import processes, signals
 from qkvcli.run.executors import Serial, Threads, Tree, running_on
 from qkvcli.run.fold import fold
 from qkvcli.run.processes import Processes
@@ -223,7 +223,7 @@ def test_a_process_that_is_ended_as_it_starts_says_nothing() -> None:
 
     def start() -> None:
         signal.signal(signal.SIGTERM, lambda *_: told.append("the handler of the parent"))
-        with processes._signals_held():
+        with signals.signals_held():
             os.kill(os.getpid(), signal.SIGTERM)
             assert not told
             processes._take(None)  # type: ignore[arg-type]

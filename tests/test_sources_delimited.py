@@ -18,7 +18,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from qkvcli.errors import InputError, UsageError
-from qkvcli.sources import delimited, open_table
+from qkvcli.sources import delimited, open_table, runs
 from qkvcli.sources.table import TableOptions
 from tests.support.tables import blocks, chunk, keys, numbers, refusal, rows
 
@@ -275,6 +275,7 @@ def test_unknown_encodings(put: Any) -> None:
 
 def test_a_field_over_the_cap(put: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(delimited, "FIELD_CAP", 1000)
+    monkeypatch.setattr(runs, "FIELD_CAP", 1000)
     path = put("t.csv", "k,v\na,b\n" + "x" * 2000 + ",y\n")
     assert "a cell is larger" in refusal(put("u.csv", 'k,v\n"' + "x" * 1001 + '",y\n'))
     with chunk(100):

@@ -58,6 +58,10 @@ class State:
         """By query, a score below which a later row changes nothing."""
         return self.top.floor if self.top and self.sums is None else -np.inf
 
+    def shifted(self, rows: int) -> State:
+        """Return the state as it is where so many more rows come before its own."""
+        return replace(self, top=self.top.shifted(rows)) if self.top else self
+
 
 def summarise(block: Block, queries: Queries, plan: Plan, floor: Floor = -np.inf) -> State:
     """Return the state of one block.

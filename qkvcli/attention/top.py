@@ -98,6 +98,14 @@ class Top:
         records = {row: record for row, record in both.items() if row in kept}
         return replace(merged, records=records)
 
+    def shifted(self, rows: int) -> Top:
+        """Return the list as it is where so many more rows come before its own."""
+        return replace(
+            self,
+            rows=np.where(self.rows >= 0, self.rows + rows, self.rows),
+            records={row + rows: record for row, record in self.records.items()},
+        )
+
     def _merged(self, other: Top) -> Top:
         scores = np.concatenate([self.scores, other.scores], axis=1)
         rows = np.concatenate([self.rows, other.rows], axis=1)

@@ -110,7 +110,7 @@ def lookup(  # noqa: PLR0913 - one parameter an option
     sink = outputs.planned(
         output, form, extensions=EXTENSIONS, weights=weights, color=color, inputs=files
     )
-    context.with_resource(runners.running(processes, scheduler))
+    context.with_resource(runners.running(threads, processes, scheduler))
     twice, rule = own or weights is not None, not isinstance(request.bandwidth, tuple)
     database = inputs.open_(data, table, keys, values, labels, twice=twice, rule=rule)
     asked = inputs.queries(database, query, queries, encoding, own=own)

@@ -117,7 +117,7 @@ def pool(  # noqa: PLR0913 - one parameter an option
         perplexity=sink.form not in ("npy", "value"),
         threads=runners.threads_beside(threads, processes, scheduler),
     )
-    context.with_resource(runners.running(processes, scheduler))
+    context.with_resource(runners.running(threads, processes, scheduler))
     database = inputs.open_(data, table, keys, values, labels, twice=True)
     asked = inputs.queries(database, query, queries, encoding, own=own)
     with progress("choosing widths"):

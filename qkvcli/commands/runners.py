@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 @contextmanager
-def running(processes: int | None, scheduler: str | None) -> Iterator[None]:
+def running(threads: int | None, processes: int | None, scheduler: str | None) -> Iterator[None]:
     """Run all folds inside in processes or on a cluster, if either is asked for."""
     from qkvcli.run.executors import running_on  # NumPy, which no help needs
 
@@ -26,6 +26,11 @@ def running(processes: int | None, scheduler: str | None) -> Iterator[None]:
         from qkvcli.run.processes import Processes
 
         with running_on(Processes(processes)):
+            yield
+    elif processes is None:
+        from qkvcli.run.forks import Suited
+
+        with running_on(Suited(thread_count(threads))):
             yield
     else:
         yield

@@ -80,6 +80,11 @@ class Work:
         exact = all(plan.weighting.mode == EXACT for plan in self.plans)
         return isinstance(keys, list) and (exact or len(keys) == 1)
 
+    @property
+    def reads(self) -> bool:
+        """Whether most of the work on a table is to read it, which holds the lock."""
+        return self.holds_lock or bool(self.parts and not isinstance(self.parts[0].keys, list))
+
     def share(self, rows: int, part: int) -> int:
         """Return how many of a block's rows are done with one part of the queries."""
         count = len(self.parts)
@@ -121,19 +126,29 @@ class Tree(Generic[T]):
     ----------
     merged
         What makes one of two neighbours: states, or promises of states.
+    start
+        How many blocks come before the first that is added.
     """
 
-    def __init__(self, merged: Callable[[T, T], T]) -> None:
+    def __init__(self, merged: Callable[[T, T], T], start: int = 0) -> None:
         self._merged = merged
+        self._next = start
         self._stack: list[tuple[int, T]] = []
 
     def add(self, states: T, height: int = 0) -> None:
         """Add what the next 2^height blocks come to."""
-        while self._stack and self._stack[-1][0] == height:
+        self._next += 1 << height
+        # Where the blocks so far are a multiple of the next power of two, this is a second half.
+        while self._stack and self._stack[-1][0] == height and not self._next >> height & 1:
             _, before = self._stack.pop()
             states = self._merged(before, states)
             height += 1
         self._stack.append((height, states))
+
+    @property
+    def subtrees(self) -> list[tuple[int, T]]:
+        """What has been merged so far, each with its height, to be added to another tree."""
+        return list(self._stack)
 
     def total(self, last: T | None = None) -> T | None:
         """Return what all blocks come to; ``last`` is the total of any that were not added."""
@@ -266,5 +281,9 @@ def running_on(executor: Executor | None) -> Iterator[None]:
 
 def executor_for(work: Work, threads: int) -> Executor:
     """Return the executor that was chosen, or else so many threads if they help."""
-    alone = threads == 1 or work.holds_lock
-    return _chosen.get() or (Serial() if alone else Threads(threads))
+    return _chosen.get() or threads_for(work, threads)
+
+
+def threads_for(work: Work, count: int) -> Executor:
+    """Return so many threads, or none where they would only wait."""
+    return Serial() if count == 1 or work.holds_lock else Threads(count)

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import multiprocessing
 import os
-import signal
 import threading
 from concurrent.futures.process import BrokenProcessPool, ProcessPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import chain, islice
 from typing import TYPE_CHECKING
 
 from qkvcli.errors import QkvError
 from qkvcli.run.executors import Serial, in_order
+from qkvcli.run.forks import in_stretches
+from qkvcli.run.signals import signals_held, signals_to_parent
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable
     from concurrent.futures import Future
 
     from qkvcli.attention.top import Floor
@@ -26,10 +26,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Processes:
-    """Several blocks at a time, each in a process, which opens the block's file itself.
+    """Several processes: forks for the stretches of a file, or else each has a block at a time.
 
     What the interpreter's lock keeps threads from doing side by side, such as splitting text,
-    processes do. The work is inherited by a fork where there is one, else sent once.
+    processes do. They open a block's file themselves; the work is inherited by a fork where there
+    is one, else sent once.
     """
 
     count: int
@@ -44,6 +45,9 @@ class Processes:
         QkvError
             A process was killed, most likely for want of memory.
         """
+        found = in_stretches(work, blocks, self.count, progress)
+        if found:
+            return found
         blocks = iter(blocks)
         first = tuple(islice(blocks, self.count))
         count = min(self.count, len(first) * len(work.parts))
@@ -55,7 +59,7 @@ class Processes:
         pool = ProcessPoolExecutor(count, context, initializer=_take, initargs=(work,))
 
         def submit(block: Block, part: int, least: Floor) -> Future[States]:
-            with _signals_held():  # a process starts here, with the handlers of this one
+            with signals_held():  # a process starts here, with the handlers of this one
                 return pool.submit(_work_taken, block, part, least)
 
         try:
@@ -70,31 +74,13 @@ class Processes:
                 process.terminate()
 
 
-_HELD = (signal.SIGINT, signal.SIGTERM)
-
-
-@contextmanager
-def _signals_held() -> Iterator[None]:
-    """Have signals wait, in this thread and in the processes that it starts until they take work.
-
-    A process would handle them as its parent does, by raising what nothing there catches.
-    """
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, _HELD)
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
-
-
 _taken: list[Work] = []
 
 
 def _take(work: Work) -> None:
     """Start a process: signals are the parent's to handle, and it does not outlive the parent."""
     _taken[:] = [work]
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, _HELD)
+    signals_to_parent()
     threading.Thread(target=_die_with_parent, daemon=True).start()
 
 

@@ -9,12 +9,13 @@ import re
 from contextlib import closing
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import chain
-from typing import TYPE_CHECKING, NamedTuple, NoReturn
+from itertools import chain, islice
+from typing import TYPE_CHECKING, NoReturn
 
 from qkvcli.blocks import Outline
 from qkvcli.errors import InputError, UsageError
 from qkvcli.sources import numbers, streams
+from qkvcli.sources.runs import FIELD_CAP, Run, count_byte, runs
 from qkvcli.sources.table import Layout, ListCells, TableBlock, TableOptions, layout
 
 if TYPE_CHECKING:
@@ -25,11 +26,13 @@ if TYPE_CHECKING:
 
     from qkvcli.blocks import Columns
 
-FIELD_CAP = 16 << 20
-"""How long one record, and so one field, may be: 16 MiB."""
 _LINE_END = ord("\n")
 _FIRST = 1 << 16
 """How large the first block is: what it finds may spare work on all others."""
+_STRETCHES = 8
+"""How many stretches of a file there are for each process: all end at about the same time."""
+_FEWEST, _MOST = 12, 171
+"""How many chunks make a stretch, between four and a half and 64 MiB."""
 _SLICE = 1 << 17
 """How many bytes are compared at a time where several comparisons are to meet in a cache."""
 
@@ -77,7 +80,7 @@ class DelimitedCells:
     def _count(self) -> int:
         if not self._is_lines:
             return len(self._cells)
-        return _count(self.data, b"\n") if self.line_ends is None else self.line_ends
+        return count_byte(self.data, b"\n") if self.line_ends is None else self.line_ends
 
     @cached_property
     def _is_lines(self) -> bool:
@@ -126,7 +129,7 @@ class DelimitedCells:
         Such a block is counted and not taken apart; one that is not plain always is.
         """
         delimiter, width = self.dialect.delimiter.encode(), self.dialect.width
-        counted = self._is_lines and _count(self.data, delimiter) == len(self) * (width - 1)
+        counted = self._is_lines and count_byte(self.data, delimiter) == len(self) * (width - 1)
         if not counted or not _is_utf8(self.data):
             return True
         if self.dialect.guessed and width == 1 and (b";" in self.data or b"\t" in self.data):
@@ -255,13 +258,6 @@ class DelimitedCells:
         return found if np.isfinite(found).all() else None
 
 
-def _count(data: bytes, sign: bytes) -> int:
-    """Count a byte; ``bytes.count`` is ten times as slow where there is one in every few bytes."""
-    import numpy as np
-
-    return int(np.count_nonzero(np.frombuffer(data, np.uint8) == ord(sign)))
-
-
 def _has_blank_line(data: bytes) -> bool:
     """Whether a line end follows another or stands first; ten times as fast as ``in``."""
     import numpy as np
@@ -372,98 +368,42 @@ def _refuse_other_delimiter(cells: ListCells, dialect: Dialect) -> None:
                 raise InputError(message, f"{dialect.name}:{cells.line(row)}")
 
 
-class Run(NamedTuple):
-    """Whole records as bytes: the line of the first, how many line ends, where they start."""
-
-    data: bytes
-    line: int = 1
-    line_ends: int = 0
-    offset: int = 0
-
-    def without(self, size: int, lines: int) -> Run:
-        """Return the run without its first bytes, which are so many lines."""
-        left = self.line_ends - self.data.count(b"\n", 0, size)
-        return Run(self.data[size:], self.line + lines, left, self.offset + size)
-
-    @property
-    def is_blank(self) -> bool:
-        """Whether there is nothing but line ends."""
-        return _NOT_BLANK.search(self.data) is None
-
-
-_NOT_BLANK = re.compile(rb"[^\r\n]")
-
-
-def runs(parts: Iterator[bytes], name: str, offset: int = 0) -> Iterator[Run]:
-    """Cut a stream of bytes, which starts at an offset of its file, into runs of whole records.
-
-    A line end outside quotes is one before which the number of quotes is even.
-    """
-    held, line = b"", 1
-    for part in parts:
-        data, held = _cut(held, part)
-        if data:
-            run = Run(data, line, _count(data, b"\n"), offset)
-            yield run
-            line, offset = line + run.line_ends, offset + len(data)
-        if len(held) > FIELD_CAP:
-            message = f"a record is longer than {FIELD_CAP >> 20} MiB; is a quote unbalanced?"
-            raise InputError(message, f"{name}:{line}")
-    if held:
-        yield Run(held, line, held.count(b"\n"), offset)
-
-
-def _cut(held: bytes, part: bytes) -> tuple[bytes, bytes]:
-    """Return the whole records of what was held and what comes now, and the rest."""
-    if b'"' in part or b'"' in held:
-        data = held + part
-        end = _last_record_end(data)
-        return data[:end], data[end:]
-    end = part.rfind(b"\n") + 1
-    if not end:
-        return b"", held + part
-    return b"".join((held, memoryview(part)[:end])), part[end:]  # copied once
-
-
-def _last_record_end(data: bytes) -> int:
-    odd = data.count(b'"') % 2
-    end = len(data)
-    while (found := data.rfind(b"\n", 0, end)) >= 0:
-        odd ^= data.count(b'"', found, end) % 2
-        if not odd:
-            return found + 1
-        end = found
-    return 0
-
-
 class DelimitedSource:
     """A CSV or TSV file, read in blocks of some hundred thousand bytes."""
 
     def __init__(self, path: str, options: TableOptions, delimiter: str) -> None:
         self.name = options.name or streams.display_name(path)
         self.reopenable = streams.reopenable(path)
-        self._path = path
-        self._options = options
+        self.path = path
+        self.options = options
         given = options.delimiter
         self._delimiter = delimiter if given is None else checked_delimiter(given)
         self._stream = self._runs()
         with streams.closed_after_failure(self._stream):
             first = self._next_run()
-            self._layout: Layout = layout(self._names, first, options, self.name)
-        self._first: DelimitedCells | None = first
-        self.columns: Columns = self._layout.columns
+            self.layout: Layout = layout(self._names, first, options, self.name)
+        self._first: tuple[DelimitedCells, ...] = (first,)
+        self.columns: Columns = self.layout.columns
 
-    def blocks(self) -> Iterator[TableBlock]:
-        """Yield the blocks of rows."""
-        if self._first is None:  # read before
-            self._stream = self._runs()
-            self._first = self._next_run()
-        first, self._first = self._first.parted(_FIRST), None
-        start = 0
+    def blocks(self) -> Blocks:
+        """Return the blocks of rows."""
+        return Blocks(self)
+
+    def read(self) -> Generator[DelimitedCells, None, None]:
+        """Yield the cells of every block, in order."""
+        first = self.first_blocks()
+        self._first = ()
         with closing(self._stream) as stream:
-            for cells in chain(first, stream):
-                yield TableBlock(start, self._layout, cells)
-                start += len(cells)
+            yield from chain(first, stream)
+
+    def first_blocks(self) -> tuple[DelimitedCells, ...]:
+        """Return the cells of the first block or two, which ``read`` goes on from."""
+        if not self._first:  # read before
+            self._stream = self._runs()
+            self._first = (self._next_run(),)
+        if len(self._first) == 1:
+            self._first = self._first[0].parted(_FIRST)
+        return self._first
 
     def _next_run(self) -> DelimitedCells:
         first = next(self._stream, None)
@@ -473,8 +413,8 @@ class DelimitedSource:
         return first
 
     def _runs(self) -> Generator[DelimitedCells, None, None]:
-        text = streams.chunks(self._path, self._options.encoding)
-        start = streams.start_in_file(self._path, self._options.encoding)
+        text = streams.chunks(self.path, self.options.encoding)
+        start = streams.start_in_file(self.path, self.options.encoding)
         parts = (run for run in runs(text, self.name, start or 0) if not run.is_blank)
         first = next(parts, Run(b""))
         declared = self._declared_delimiter(first.data)
@@ -483,26 +423,22 @@ class DelimitedSource:
             if first.is_blank:
                 first = next(parts, first)
         record, size, lines = self._first_record(first)
-        guessed = not declared and self._options.delimiter is None
+        guessed = not declared and self.options.delimiter is None
         dialect = Dialect(self.name, self._delimiter, len(record), guessed)
-        if self._options.header:
+        if self.options.header:
             self._names = _checked_header(record, self.name, first.line)
             first = first.without(size, lines)
         else:
             self._names = tuple(str(i + 1) for i in range(len(record)))
-        path = os.path.abspath(self._path)
-        for run in chain([first], parts):
-            place = None if start is None else streams.Place(path, run.offset, len(run.data))
-            cells = DelimitedCells(run.data, run.line, dialect, place, run.line_ends)
-            if not run.is_blank and len(cells):
-                yield cells
+        self.dialect = dialect
+        yield from cells_of(chain([first], parts), dialect, None if start is None else self.path)
 
     def _declared_delimiter(self, data: bytes) -> int:
         """Honour a first line ``sep=;``, as spreadsheets write it; return its length."""
         found = re.match(rb"sep=([\t !#-~])\r?\n", data, re.IGNORECASE)
         if not found:
             return 0
-        if self._options.delimiter is None:
+        if self.options.delimiter is None:
             self._delimiter = found[1].decode()
         return found.end()
 
@@ -530,6 +466,105 @@ class DelimitedSource:
         header = "".join(text.readline() for _ in range(reader.line_num))
         _refuse_stray_quote(header, line, self._delimiter, self.name)
         return record, len(header.encode()), reader.line_num
+
+
+def cells_of(parts: Iterable[Run], dialect: Dialect, path: str | None) -> Iterator[DelimitedCells]:
+    """Yield the cells of every run that has any; ``path`` is the file that its bytes are in."""
+    path = path and os.path.abspath(path)
+    for run in parts:
+        place = None if path is None else streams.Place(path, run.offset, len(run.data))
+        cells = DelimitedCells(run.data, run.line, dialect, place, run.line_ends)
+        if not run.is_blank and len(cells):
+            yield cells
+
+
+@dataclass(frozen=True)
+class Blocks:
+    """The blocks of a delimited file, in order or as stretches."""
+
+    source: DelimitedSource
+
+    def __iter__(self) -> Iterator[TableBlock]:
+        """Yield the blocks."""
+        return blocks_of(self.source.read(), self.source.layout)
+
+    def stretches(self, processes: int) -> list[FirstStretch | LaterStretch]:
+        """Return stretches of the file, some for each process, or none if it is read in order.
+
+        Records are taken to end with lines. Whether that is so where one stretch meets the next
+        is seen from where the first of them ends.
+        """
+        source = self.source
+        start = streams.start_in_file(source.path, source.options.encoding)
+        chunks = 0 if start is None else os.path.getsize(source.path) // streams.CHUNK
+        step = min(max(_FEWEST, chunks // (_STRETCHES * processes)), _MOST)
+        cuts = range(step, chunks - _FEWEST, step)
+        begins = [streams.after_last_line_end(source.path, cut * streams.CHUNK) for cut in cuts]
+        if not begins or None in begins:
+            return []
+        more = len(source.first_blocks()) - 1
+        later = [
+            LaterStretch(source, cut + more, begin, cut, step if cut < cuts[-1] else None)
+            for cut, begin in zip(cuts, begins, strict=True)
+            if begin is not None
+        ]
+        return [FirstStretch(source, later[0].begin), *later]
+
+
+@dataclass
+class FirstStretch:
+    """The blocks before an offset of a file, as its source reads them."""
+
+    source: DelimitedSource
+    end: int
+    first: int = 0
+    begin: int = 0
+
+    def __iter__(self) -> Iterator[TableBlock]:
+        """Yield the blocks."""
+        return blocks_of(self._cells(), self.source.layout)
+
+    def _cells(self) -> Iterator[DelimitedCells]:
+        with closing(self.source.read()) as read:
+            for cells in read:
+                if cells.place and cells.place.offset >= self.end:
+                    self.end = cells.place.offset
+                    return
+                yield cells
+        self.end = -1  # where no other stretch begins
+
+
+@dataclass
+class LaterStretch:
+    """The blocks of some chunks of a file, the first record being held from before them."""
+
+    source: DelimitedSource
+    first: int
+    begin: int
+    chunk: int
+    count: int | None
+    end: int = -1
+
+    def __iter__(self) -> Iterator[TableBlock]:
+        """Yield the blocks."""
+        source = self.source
+        before = streams.Place(source.path, self.begin, self.chunk * streams.CHUNK - self.begin)
+        held = streams.read_place(before, source.name)
+        cells = cells_of(self._runs(held), source.dialect, source.path)
+        return blocks_of(cells, source.layout)
+
+    def _runs(self, held: bytes) -> Iterator[Run]:
+        chunks = islice(streams.chunks_from(self.source.path, self.chunk), self.count)
+        ends = self.count is None
+        self.end = yield from runs(chunks, self.source.name, self.begin, held, ends=ends)
+
+
+def blocks_of(cells: Iterable[DelimitedCells], layout: Layout) -> Iterator[TableBlock]:
+    """Yield a block for each run of cells, with its rows numbered from 0 on."""
+    start = 0
+    for some in cells:
+        yield TableBlock(start, layout, some)
+        start += len(some)
 
 
 def checked_delimiter(delimiter: str) -> str:

@@ -259,6 +259,30 @@ def start_in_file(path: str, encoding: str | None = None) -> int | None:
     return len(mark) if marked == "utf-8" else 0
 
 
+def after_last_line_end(path: str, stop: int) -> int | None:
+    """Return what follows the last line end of a file before ``stop``; None if it is far before."""
+    start = max(0, stop - CHUNK)
+    while stop > start:
+        step = max(start, stop - (1 << 12))
+        data = read_place(Place(path, step, stop - step), path)
+        found = data.rfind(b"\n")
+        if found >= 0:
+            return step + found + 1
+        stop = step
+    return None
+
+
+def chunks_from(path: str, chunk: int) -> Iterator[bytes]:
+    """Yield the bytes of a file from one of its chunks on, as ``chunks`` cuts them."""
+    try:
+        with open(path, "rb", buffering=0) as stream:
+            stream.seek(chunk * CHUNK)
+            while data := read_exactly(stream, CHUNK):
+                yield data
+    except OSError as error:
+        raise InputError(f"cannot be read: {error.strerror or error}", path) from None
+
+
 def read_place(place: Place, name: str) -> bytes:
     """Return the bytes of a place.
 

@@ -1,0 +1,274 @@
+"""A fold over stretches of a file, shared out among this process and forks of it.
+
+Threads would wait for the interpreter's lock where text is cut and compared. A fork inherits the
+work and opens the file itself, so that nothing is sent but what its stretches come to.
+"""
+
+from __future__ import annotations
+
+import os
+import pickle
+import select
+import signal
+import sys
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from itertools import pairwise
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from qkvcli.blocks import Divisible
+from qkvcli.errors import QkvError
+from qkvcli.run.executors import Tree, floor, merged, threads_for
+from qkvcli.run.signals import signals_held, signals_to_parent
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+    from qkvcli.attention.top import Floor
+    from qkvcli.blocks import Block, Stretch
+    from qkvcli.run.executors import Progress, States, Work
+
+_NUMBER, _SIZE = 4, 8
+"""How many bytes a stretch's number takes in the pipe of those not taken, and a result's size."""
+
+
+@dataclass(frozen=True)
+class Suited:
+    """Threads, or forks where threads would wait for one lock: reading text is most of the work."""
+
+    count: int
+
+    def totals(
+        self, work: Work, blocks: Iterable[Block], progress: Progress | None = None
+    ) -> list[States]:
+        """Return the states of all rows, for each part of the queries."""
+        found = None
+        if self.count > 1 and work.reads and sys.platform == "linux":
+            found = in_stretches(work, blocks, self.count, progress)
+        return found or threads_for(work, self.count).totals(work, blocks, progress)
+
+
+@dataclass(frozen=True)
+class Folded:
+    """What a stretch comes to: subtrees for each part of the queries, and where it is."""
+
+    first: int
+    begin: int
+    end: int
+    blocks: int
+    rows: int
+    subtrees: list[list[tuple[int, States]]]
+
+
+class Folding:
+    """The fold of a stretch in the making."""
+
+    def __init__(self, work: Work, stretch: Stretch, least: list[Floor] | None = None) -> None:
+        self._work, self._stretch = work, stretch
+        self._blocks = iter(stretch)
+        self._trees = [Tree(merged, stretch.first) for _ in work.parts]
+        self._least: list[Floor] = least or [-np.inf] * len(work.parts)
+        self._count = self._rows = 0
+
+    def step(self, progress: Progress | None = None) -> bool:
+        """Fold the next block, if there is one."""
+        block = next(self._blocks, None)
+        if block is None:
+            return False
+        self._count, self._rows = self._count + 1, self._rows + len(block)
+        for part, (tree, least) in enumerate(zip(self._trees, self.floors, strict=True)):
+            tree.add(self._work(block, part, least))
+            if progress:
+                progress(self._work.share(len(block), part))
+        return True
+
+    @property
+    def floors(self) -> list[Floor]:
+        """A score for each part of the queries, below which no row of any stretch matters."""
+        trees = zip(self._trees, self._least, strict=True)
+        return [np.maximum(floor(self._work, tree), least) for tree, least in trees]
+
+    def done(self, progress: Progress | None = None) -> Folded:
+        """Fold what is left."""
+        while self.step(progress):
+            pass
+        subtrees = [tree.subtrees for tree in self._trees]
+        stretch = self._stretch
+        return Folded(stretch.first, stretch.begin, stretch.end, self._count, self._rows, subtrees)
+
+
+def in_stretches(
+    work: Work, blocks: Iterable[Block], count: int, progress: Progress | None = None
+) -> list[States] | None:
+    """Return the states of all rows, or None where blocks have to be had in order.
+
+    Parameters
+    ----------
+    work, blocks, progress
+        As of ``Executor.totals``.
+    count
+        How many processes, this one among them.
+
+    Raises
+    ------
+    QkvError
+        A fork was killed, most likely for want of memory.
+    """
+    masked = any(plan.mask is not None for plan in work.plans)  # which knows rows by their number
+    if masked or not isinstance(blocks, Divisible) or not hasattr(os, "fork"):
+        return None
+    stretches = blocks.stretches(count)
+    if len(stretches) < 2:  # noqa: PLR2004 - nothing to share out
+        return None
+    first = Folding(work, stretches[0])
+    first.step(progress)  # whose best rows spare the others work
+    least = first.floors
+
+    def fold(number: int) -> Folded:
+        return Folding(work, stretches[number], least).done()
+
+    forks = min(count, len(stretches)) - 1
+    with forked(fold, range(1, len(stretches)), forks) as (numbers, children):
+        found: dict[int, Folded | None] = {0: first.done(progress)}
+
+        def take(number: int, folded: Folded | None) -> None:
+            found[number] = folded
+            if progress and folded:
+                progress(folded.rows)
+
+        for number in numbers:
+            take(number, _unless_refused(fold, number))
+            for result in children.results(wait=False):
+                take(*result)
+        for result in children.results(wait=True):
+            take(*result)
+    return _joined(work, [found[number] for number in range(len(stretches))])
+
+
+def _joined(work: Work, found: list[Folded | None]) -> list[States] | None:
+    """Return the states of all stretches, if each begins where the one before it ends."""
+    parts = [folded for folded in found if folded is not None]
+    meet = all(a.end == b.begin and a.first + a.blocks == b.first for a, b in pairwise(parts))
+    if len(parts) < len(found) or not meet:
+        return None
+    trees = [Tree(merged) for _ in work.parts]
+    rows = 0
+    for folded in parts:
+        for tree, subtrees in zip(trees, folded.subtrees, strict=True):
+            for height, states in subtrees:
+                tree.add(tuple(state.shifted(rows) for state in states), height)
+        rows += folded.rows
+    return [tree.total() or work.nothing() for tree in trees]
+
+
+def _unless_refused(fold: Callable[[int], Folded], number: int) -> Folded | None:
+    """Fold a stretch; None where it holds what is refused, which is named by reading in order."""
+    try:
+        return fold(number)
+    except QkvError:
+        return None
+
+
+@contextmanager
+def forked(
+    fold: Callable[[int], Folded], numbers: Iterable[int], count: int
+) -> Iterator[tuple[Iterator[int], Children]]:
+    """Have forks fold stretches by their numbers, each taking the next when it is free.
+
+    Yields
+    ------
+    numbers
+        Those that this process takes, likewise.
+    children
+        The forks, whose results are to be taken.
+    """
+    queue, end = os.pipe()
+    os.write(end, b"".join(number.to_bytes(_NUMBER, "little") for number in numbers))
+    os.close(end)
+    taken = iter(partial(os.read, queue, _NUMBER), b"")
+    mine = (int.from_bytes(number, "little") for number in taken)
+    children = Children()
+    try:
+        for _ in range(count):
+            children.start(fold, mine)
+        yield mine, children
+    finally:
+        os.close(queue)
+        children.end()
+
+
+class Children:
+    """Forks of this process, by the pipes from which their results are read."""
+
+    def __init__(self) -> None:
+        self._pids: dict[int, int] = {}
+
+    def start(self, fold: Callable[[int], Folded], numbers: Iterator[int]) -> None:
+        """Start one that folds until no number is left."""
+        source, sink = os.pipe()
+        with signals_held():
+            pid = os.fork()
+            if pid == 0:
+                _work(fold, numbers, sink)
+        os.close(sink)
+        self._pids[source] = pid
+
+    def results(self, *, wait: bool) -> Iterator[tuple[int, Folded | None]]:
+        """Yield what results there are, or wait for all.
+
+        Raises
+        ------
+        QkvError
+            A fork ended before its work did.
+        """
+        while self._pids:
+            ready = select.select(list(self._pids), [], [], None if wait else 0)[0]
+            if not ready:
+                return
+            for source in ready:
+                size = int.from_bytes(_read(source, _SIZE), "little")
+                if size:
+                    yield pickle.loads(_read(source, size))  # noqa: S301 - this program wrote it
+                else:
+                    self._reap(source)
+
+    def _reap(self, source: int) -> None:
+        status = os.waitpid(self._pids.pop(source), 0)[1]
+        os.close(source)
+        if status:
+            message = "a process was killed; for want of memory? Pass --processes 1"
+            raise QkvError(message)
+
+    def end(self) -> None:
+        """End those that are not done: they work for nobody."""
+        for source, pid in self._pids.items():
+            os.close(source)
+            os.kill(pid, signal.SIGKILL)
+            os.waitpid(pid, 0)
+
+
+def _read(source: int, size: int) -> bytes:
+    """Read so many bytes, or fewer where a fork has ended."""
+    parts = []
+    while size > 0 and (part := os.read(source, size)):
+        parts.append(part)
+        size -= len(part)
+    return b"".join(parts)
+
+
+def _work(fold: Callable[[int], Folded], numbers: Iterator[int], sink: int) -> None:
+    """Fold until no number is left, and end this process, running nothing else of its parent's."""
+    status = 1
+    try:
+        signals_to_parent()
+        with os.fdopen(sink, "wb") as stream:
+            for number in numbers:
+                data = pickle.dumps((number, _unless_refused(fold, number)))
+                stream.write(len(data).to_bytes(_SIZE, "little") + data)
+                stream.flush()
+        status = 0
+    finally:
+        os._exit(status)

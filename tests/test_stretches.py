@@ -1,0 +1,289 @@
+"""Stretches of a file, folded by forks: the same answer as in order, or none at all."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+from unittest import mock
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from qkvcli.attention import Plan
+from qkvcli.blocks import Queries
+from qkvcli.errors import QkvError
+from qkvcli.run import forks
+from qkvcli.run.executors import Serial, Tree, Work, running_on
+from qkvcli.run.fold import fold
+from qkvcli.run.forks import Suited, in_stretches
+from qkvcli.run.processes import Processes
+from qkvcli.scores import Score
+from qkvcli.sources import open_table, streams
+from qkvcli.weights import MODES, Weighting
+from tests.support import folds, tables
+from tests.support.command import run_qkv
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from qkvcli.run.executors import Executor
+
+CHUNK = 512
+
+
+def names(count: int, seed: int = 0) -> list[str]:
+    """Return lines of a name, a kind and a number, some of them alike."""
+    random = np.random.default_rng(seed)
+    letters = np.array(list("aeilnorst"))
+    made = ["".join(random.choice(letters, random.integers(2, 9))) for _ in range(count)]
+    return [f"{name},{i % 5},{i / 7:.3f}\n" for i, name in enumerate(made)]
+
+
+def plans(*modes: str) -> list[Plan]:
+    """Return a plan for each mode, that keeps all there is to keep."""
+    score = Score("indel-winkler")
+    return [
+        Plan(
+            score,
+            Weighting(mode, 0.1, 4 if mode == "approximate" else None),
+            top=5,
+            records=True,
+            perplexity=True,
+            numbers=1,
+            texts=(0,),
+        )
+        for mode in modes
+    ]
+
+
+def answers(executor: Executor, path: str, queries: Queries, *asked: Plan, **options: Any) -> Any:
+    with tables.chunk(CHUNK), running_on(executor):
+        return fold(open_table(path, **options).blocks(), queries, list(asked))
+
+
+def divided(path: str, queries: Queries, *asked: Plan, count: int = 2) -> bool:
+    """Whether a file is folded in stretches, and not in order after all."""
+    with tables.chunk(CHUNK):
+        blocks = open_table(path).blocks()
+        return in_stretches(Work((queries,), asked), blocks, count) is not None
+
+
+@pytest.fixture
+def table(put: Callable[[str, str], str]) -> str:
+    """Return a file of 60 blocks."""
+    return put("t.csv", "name,kind,x\n" + "".join(names(2_500)))
+
+
+@pytest.mark.parametrize("count", [2, 3, 7])
+@pytest.mark.parametrize("asked", [("nose",), ("nose", "tin", "nosuch"), ("\x00",)])
+def test_stretches_come_to_the_same(table: str, asked: tuple[str, ...], count: int) -> None:
+    queries = Queries(asked, list(asked))
+    for mode in MODES:
+        (plan,) = plans(mode)
+        here = answers(Serial(), table, queries, plan)
+        assert divided(table, queries, plan, count=count)
+        folds.assert_same(here, answers(Suited(count), table, queries, plan))
+        folds.assert_same(here, answers(Processes(count), table, queries, plan))
+
+
+def test_numbers_are_read_in_stretches_too(put: Callable[[str, str], str]) -> None:
+    random = np.random.default_rng(1)
+    rows = "".join(f"{a:.4f},{b:.4f},{c:.4f}\n" for a, b, c in random.normal(size=(2_000, 3)))
+    path = put("n.csv", "x,y,z\n" + rows)
+    queries = Queries(("a", "b"), random.normal(size=(2, 1)))
+    for mode in MODES:
+        plan = Plan(Score("gaussian"), Weighting(mode), top=3, records=True, numbers=2)
+        here = answers(Serial(), path, queries, plan)
+        assert divided(path, queries, plan)
+        folds.assert_same(here, answers(Suited(3), path, queries, plan))
+
+
+CELLS = st.sampled_from(["tin", "nose", "", "li", '"a,b"', '"a ""b"""', '"two\nlines"', "é"])
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    cells=st.lists(CELLS, min_size=5, max_size=40),
+    ends=st.lists(st.sampled_from(["\n", "\n", "\n", "\r\n", "\n\n"]), min_size=1, max_size=5),
+    quoted=st.integers(0, 40),
+    mode=st.sampled_from(MODES),
+)
+def test_whatever_a_table_holds(
+    tmp_path_factory: pytest.TempPathFactory,
+    cells: list[str],
+    ends: list[str],
+    quoted: int,
+    mode: str,
+) -> None:
+    """Quotes and blank lines may put off where a stretch begins: then all is read in order."""
+    lines = [f"{cells[i % len(cells)]},{i}{ends[i % len(ends)]}" for i in range(3_000)]
+    if quoted < len(cells):
+        lines[1_200] = '"' + "a line in a cell\n" * 90 * quoted + '",1\n'
+    path = tmp_path_factory.mktemp("stretches") / "t.csv"
+    path.write_bytes(("name,x\n" + "".join(lines)).encode())
+    queries = Queries(("nose", "lip"), ["nose", "lip"])
+    plan = Plan(Score("indel"), Weighting(mode, 0.2), top=4, records=True, numbers=1)
+    here = answers(Serial(), str(path), queries, plan)
+    folds.assert_same(here, answers(Suited(2), str(path), queries, plan))
+
+
+def test_a_cell_over_the_seam_is_read_in_order(put: Callable[[str, str], str]) -> None:
+    lines = names(2_500)
+    lines[700] = '"' + "li,1,1\n" * 5_000 + '",1,1\n'
+    path = put("t.csv", "name,kind,x\n" + "".join(lines))
+    queries = Queries(("li",), ["li"])
+    (plan,) = plans("exact")
+    assert not divided(path, queries, plan)
+    here = answers(Serial(), path, queries, plan)
+    folds.assert_same(here, answers(Suited(2), path, queries, plan))
+
+
+@pytest.mark.parametrize("row", [3, 1_300, 2_499])
+def test_what_is_refused_is_named_with_its_line(put: Callable[[str, str], str], row: int) -> None:
+    lines = names(2_500)
+    lines[row] = "a,b\n"
+    path = put("t.csv", "name,kind,x\n" + "".join(lines))
+    (plan,) = plans("softmax")
+    for executor in (Serial(), Suited(2), Suited(5)):
+        with pytest.raises(QkvError, match=rf"t\.csv:{row + 2}: 2 fields where the header has 3"):
+            answers(executor, path, Queries(("a",), ["a"]), plan)
+
+
+def test_what_is_not_read_in_stretches(put: Callable[..., str], table: str) -> None:
+    (plan,) = plans("exact")
+    queries = Queries(("li",), ["li"])
+    assert not divided(put("s.csv", "name,kind,x\n" + "".join(names(300))), queries, plan)
+    assert not divided(put("r.csv", "".join(names(2_500)).replace("\n", "\r")), queries, plan)
+    text = Path(table).read_text()
+    assert not divided(put("u.csv", text.encode("utf-16")), queries, plan)
+    assert divided(put("b.csv", text.encode("utf-8-sig")), queries, plan)
+    os.replace(table, f"{table}.moved")
+    os.symlink(f"{table}.moved", table)
+    assert divided(table, queries, plan)
+
+
+def test_a_file_that_shrinks_meanwhile_is_read_in_order(table: str) -> None:
+    (plan,) = plans("exact")
+    queries = Queries(("li",), ["li"])
+    with tables.chunk(CHUNK):
+        blocks = cast("Any", open_table(table).blocks())
+        stretches = blocks.stretches(2)
+        os.truncate(table, os.path.getsize(table) // 2)
+        with mock.patch.object(type(blocks), "stretches", return_value=stretches):
+            assert in_stretches(Work((queries,), (plan,)), blocks, 2) is None
+
+
+def test_a_fork_that_is_killed_is_told(table: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    parent, done = os.getpid(), forks.Folding.done
+
+    def killed(self: Any, *arguments: Any) -> Any:
+        if os.getpid() != parent:
+            os.kill(os.getpid(), signal.SIGKILL)
+        time.sleep(0.2)  # so that a fork takes some
+        return done(self, *arguments)
+
+    monkeypatch.setattr(forks.Folding, "done", killed)
+    with pytest.raises(QkvError, match="a process was killed; for want of memory"):
+        answers(Suited(2), table, Queries(("a",), ["a"]), *plans("exact"))
+    with pytest.raises(ChildProcessError):
+        os.waitpid(-1, os.WNOHANG)
+
+
+def test_nothing_is_left_running_after_a_failure(
+    table: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    parent, done = os.getpid(), forks.Folding.done
+
+    def failing(self: Any, *arguments: Any) -> Any:
+        if os.getpid() == parent:
+            raise KeyboardInterrupt
+        time.sleep(5)
+        return done(self, *arguments)
+
+    monkeypatch.setattr(forks.Folding, "done", failing)
+    began = time.monotonic()
+    with pytest.raises(KeyboardInterrupt):
+        answers(Suited(3), table, Queries(("a",), ["a"]), *plans("exact"))
+    assert time.monotonic() - began < 4
+    with pytest.raises(ChildProcessError):
+        os.waitpid(-1, os.WNOHANG)
+
+
+def test_progress_is_told_every_row(table: str) -> None:
+    told: list[int] = []
+    with tables.chunk(CHUNK), running_on(Suited(3)):
+        fold(
+            open_table(table).blocks(),
+            Queries(("a",), ["a"]),
+            plans("softmax"),
+            progress=told.append,
+        )
+    assert sum(told) == 2_500
+
+
+@given(count=st.integers(1, 90), cuts=st.lists(st.integers(0, 90), max_size=4))
+def test_subtrees_of_stretches_make_the_same_tree(count: int, cuts: list[int]) -> None:
+    def joined(a: str, b: str) -> str:
+        return f"({a}{b})"
+
+    whole = Tree(joined)
+    for i in range(count):
+        whole.add(str(i % 10))
+    ends = [*sorted(min(cut, count) for cut in cuts), count]
+    again = Tree(joined)
+    for start, stop in zip([0, *ends], ends, strict=False):
+        part = Tree(joined, start)
+        for i in range(start, stop):
+            part.add(str(i % 10))
+        for height, states in part.subtrees:
+            again.add(states, height)
+    assert again.total() == whole.total()
+
+
+@pytest.mark.parametrize("after", ["\n", "", "\r\n"])
+def test_the_line_end_before_a_place(tmp_path: Path, after: str) -> None:
+    path = tmp_path / "t"
+    path.write_bytes(b"a\nbb\n" + b"c" * 5_000 + b"\n" + after.encode())
+    for stop in (2, 3, 5, 6, 4_500, 5_006):
+        data = path.read_bytes()[:stop]
+        assert streams.after_last_line_end(str(path), stop) == data.rfind(b"\n") + 1
+    assert streams.after_last_line_end(str(path), 1) is None
+
+
+def test_the_command_answers_alike_whatever_reads(put: Callable[[str, str], str]) -> None:
+    lines = names(60_000)
+    path = put("big.csv", "name,kind,x\n" + "".join(lines) * 10)
+    assert os.path.getsize(path) > 9 << 20
+    for command in (
+        ["lookup", "nose", "tin", "-m", "approximate", "-n", "7"],
+        ["lookup", lines[777].split(",")[0], "--top", "0"],
+        ["pool", "nose", "-m", "softmax", "--value", "x"],
+    ):
+        ways: tuple[list[str], ...] = (
+            [],
+            ["--threads", "1"],
+            ["--threads", "3"],
+            ["--processes", "2"],
+        )
+        told = [run_qkv(*command, "-d", path, "-f", "json", *way) for way in ways]
+        assert {(run.status, run.error) for run in told} == {(0, "")}
+        assert len({run.out for run in told}) == 1
+
+
+def test_an_interrupted_command_leaves_no_process(put: Callable[[str, str], str]) -> None:
+    path = put("big.csv", "name,kind,x\n" + "".join(names(60_000)) * 30)
+    command = [sys.executable, "-m", "qkvcli", "lookup", "nose", "-m", "softmax", "-d", path]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, start_new_session=True) as process:
+        time.sleep(1.0)
+        os.kill(process.pid, signal.SIGINT)
+        process.wait(10)
+        with pytest.raises(ProcessLookupError), suppress(InterruptedError):
+            os.killpg(process.pid, 0)

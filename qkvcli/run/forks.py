@@ -11,10 +11,12 @@ import pickle
 import select
 import signal
 import sys
+from collections.abc import Callable
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from itertools import pairwise
+from mmap import mmap
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -25,7 +27,9 @@ from qkvcli.run.executors import Tree, floor, merged, threads_for
 from qkvcli.run.signals import signals_held, signals_to_parent
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Iterable, Iterator
+
+    from numpy.typing import NDArray
 
     from qkvcli.attention.top import Floor
     from qkvcli.blocks import Block, Stretch
@@ -63,14 +67,43 @@ class Folded:
     subtrees: list[list[tuple[int, States]]]
 
 
+class Floors:
+    """Scores that the best rows are known to reach, seen by all processes as they find them.
+
+    When one sees what another has found is a matter of chance; it spares work, and changes no
+    answer.
+    """
+
+    def __init__(self, work: Work, processes: int) -> None:
+        self.process = 0
+        self._is_sparse = work.is_sparse
+        self._found = [_shared(processes, len(part)) for part in work.parts]
+
+    def known(self, work: Work, part: int, tree: Tree[States]) -> Floor:
+        """Return the highest that are known of a part of the queries; a tree's are from now on."""
+        if not self._is_sparse:
+            return -np.inf
+        found = self._found[part]
+        np.maximum(found[self.process], floor(work, tree), out=found[self.process])
+        highest: Floor = found.max(axis=0)
+        return highest
+
+
+def _shared(processes: int, queries: int) -> NDArray[np.float64]:
+    """Return an array (processes, queries) in memory that forks share."""
+    found = np.frombuffer(mmap(-1, 8 * processes * queries), np.float64)
+    found[:] = -np.inf
+    return found.reshape(processes, queries)
+
+
 class Folding:
     """The fold of a stretch in the making."""
 
-    def __init__(self, work: Work, stretch: Stretch, least: list[Floor] | None = None) -> None:
+    def __init__(self, work: Work, stretch: Stretch, floors: Floors) -> None:
         self._work, self._stretch = work, stretch
         self._blocks = iter(stretch)
         self._trees = [Tree(merged, stretch.first) for _ in work.parts]
-        self._least: list[Floor] = least or [-np.inf] * len(work.parts)
+        self._floors = floors
         self._count = self._rows = 0
 
     def step(self, progress: Progress | None = None) -> bool:
@@ -79,17 +112,12 @@ class Folding:
         if block is None:
             return False
         self._count, self._rows = self._count + 1, self._rows + len(block)
-        for part, (tree, least) in enumerate(zip(self._trees, self.floors, strict=True)):
+        for part, tree in enumerate(self._trees):
+            least = self._floors.known(self._work, part, tree)
             tree.add(self._work(block, part, least))
             if progress:
                 progress(self._work.share(len(block), part))
         return True
-
-    @property
-    def floors(self) -> list[Floor]:
-        """A score for each part of the queries, below which no row of any stretch matters."""
-        trees = zip(self._trees, self._least, strict=True)
-        return [np.maximum(floor(self._work, tree), least) for tree, least in trees]
 
     def done(self, progress: Progress | None = None) -> Folded:
         """Fold what is left."""
@@ -123,14 +151,18 @@ def in_stretches(
     stretches = blocks.stretches(count)
     if len(stretches) < 2:  # noqa: PLR2004 - nothing to share out
         return None
-    first = Folding(work, stretches[0])
-    first.step(progress)  # whose best rows spare the others work
-    least = first.floors
-
-    def fold(number: int) -> Folded:
-        return Folding(work, stretches[number], least).done()
-
     forks = min(count, len(stretches)) - 1
+    floors = Floors(work, forks + 1)
+    first = Folding(work, stretches[0], floors)
+    first.step(progress)  # whose best rows spare all others work
+
+    def fold(process: int, number: int) -> Folded | None:
+        floors.process = process
+        try:
+            return Folding(work, stretches[number], floors).done()
+        except QkvError:
+            return None  # what is refused is named by reading in order
+
     with forked(fold, range(1, len(stretches)), forks) as (numbers, children):
         found: dict[int, Folded | None] = {0: first.done(progress)}
 
@@ -140,7 +172,7 @@ def in_stretches(
                 progress(folded.rows)
 
         for number in numbers:
-            take(number, _unless_refused(fold, number))
+            take(number, fold(0, number))
             for result in children.results(wait=False):
                 take(*result)
         for result in children.results(wait=True):
@@ -164,17 +196,13 @@ def _joined(work: Work, found: list[Folded | None]) -> list[States] | None:
     return [tree.total() or work.nothing() for tree in trees]
 
 
-def _unless_refused(fold: Callable[[int], Folded], number: int) -> Folded | None:
-    """Fold a stretch; None where it holds what is refused, which is named by reading in order."""
-    try:
-        return fold(number)
-    except QkvError:
-        return None
+Fold = Callable[[int, int], "Folded | None"]
+"""What a process, by its number, makes of a stretch, by its own."""
 
 
 @contextmanager
 def forked(
-    fold: Callable[[int], Folded], numbers: Iterable[int], count: int
+    fold: Fold, numbers: Iterable[int], count: int
 ) -> Iterator[tuple[Iterator[int], Children]]:
     """Have forks fold stretches by their numbers, each taking the next when it is free.
 
@@ -192,8 +220,8 @@ def forked(
     mine = (int.from_bytes(number, "little") for number in taken)
     children = Children()
     try:
-        for _ in range(count):
-            children.start(fold, mine)
+        for process in range(1, count + 1):
+            children.start(partial(fold, process), mine)
         yield mine, children
     finally:
         os.close(queue)
@@ -206,7 +234,7 @@ class Children:
     def __init__(self) -> None:
         self._pids: dict[int, int] = {}
 
-    def start(self, fold: Callable[[int], Folded], numbers: Iterator[int]) -> None:
+    def start(self, fold: Callable[[int], Folded | None], numbers: Iterator[int]) -> None:
         """Start one that folds until no number is left."""
         source, sink = os.pipe()
         with signals_held():
@@ -259,14 +287,14 @@ def _read(source: int, size: int) -> bytes:
     return b"".join(parts)
 
 
-def _work(fold: Callable[[int], Folded], numbers: Iterator[int], sink: int) -> None:
+def _work(fold: Callable[[int], Folded | None], numbers: Iterator[int], sink: int) -> None:
     """Fold until no number is left, and end this process, running nothing else of its parent's."""
     status = 1
     try:
         signals_to_parent()
         with os.fdopen(sink, "wb") as stream:
             for number in numbers:
-                data = pickle.dumps((number, _unless_refused(fold, number)))
+                data = pickle.dumps((number, fold(number)))
                 stream.write(len(data).to_bytes(_SIZE, "little") + data)
                 stream.flush()
         status = 0

@@ -242,10 +242,11 @@ class Block(Protocol):
 
 
 class Stretch(Protocol):
-    """Neighbouring blocks that can be had without those before them, which are counted only after.
+    """Neighbouring blocks that can be had without those before them."""
 
-    Their rows are numbered from 0.
-    """
+    @property
+    def is_counted(self) -> bool:
+        """Whether rows are numbered from the database's first; else from the stretch's own."""
 
     @property
     def first(self) -> int:
@@ -266,6 +267,10 @@ class Stretch(Protocol):
 @runtime_checkable
 class Divisible(Protocol):
     """Blocks in order that may also be had as stretches, all at once."""
+
+    @property
+    def holds_lock(self) -> bool:
+        """Whether to read them is work that holds the interpreter's lock."""
 
     def __iter__(self) -> Iterator[Block]:
         """Yield the blocks."""

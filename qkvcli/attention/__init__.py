@@ -60,7 +60,7 @@ class State:
 
     def shifted(self, rows: int) -> State:
         """Return the state as it is where so many more rows come before its own."""
-        return replace(self, top=self.top.shifted(rows)) if self.top else self
+        return replace(self, top=self.top.shifted(rows)) if self.top and rows else self
 
 
 def summarise(block: Block, queries: Queries, plan: Plan, floor: Floor = -np.inf) -> State:

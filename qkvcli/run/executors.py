@@ -80,11 +80,6 @@ class Work:
         exact = all(plan.weighting.mode == EXACT for plan in self.plans)
         return isinstance(keys, list) and (exact or len(keys) == 1)
 
-    @property
-    def reads(self) -> bool:
-        """Whether most of the work on a table is to read it, which holds the lock."""
-        return self.holds_lock or bool(self.parts and not isinstance(self.parts[0].keys, list))
-
     def share(self, rows: int, part: int) -> int:
         """Return how many of a block's rows are done with one part of the queries."""
         count = len(self.parts)

@@ -27,7 +27,7 @@ from qkvcli.run.executors import Tree, floor, merged, threads_for
 from qkvcli.run.signals import signals_held, signals_to_parent
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
 
     from numpy.typing import NDArray
 
@@ -50,7 +50,9 @@ class Suited:
     ) -> list[States]:
         """Return the states of all rows, for each part of the queries."""
         found = None
-        if self.count > 1 and work.reads and sys.platform == "linux":
+        scores = isinstance(work.parts[0].keys, list) and not work.holds_lock
+        reads = isinstance(blocks, Divisible) and blocks.holds_lock and not scores
+        if self.count > 1 and reads and sys.platform == "linux":
             found = in_stretches(work, blocks, self.count, progress)
         return found or threads_for(work, self.count).totals(work, blocks, progress)
 
@@ -59,6 +61,7 @@ class Suited:
 class Folded:
     """What a stretch comes to: subtrees for each part of the queries, and where it is."""
 
+    is_counted: bool
     first: int
     begin: int
     end: int
@@ -125,7 +128,8 @@ class Folding:
             pass
         subtrees = [tree.subtrees for tree in self._trees]
         stretch = self._stretch
-        return Folded(stretch.first, stretch.begin, stretch.end, self._count, self._rows, subtrees)
+        place = stretch.is_counted, stretch.first, stretch.begin, stretch.end
+        return Folded(*place, self._count, self._rows, subtrees)
 
 
 def in_stretches(
@@ -145,16 +149,14 @@ def in_stretches(
     QkvError
         A fork was killed, most likely for want of memory.
     """
-    masked = any(plan.mask is not None for plan in work.plans)  # which knows rows by their number
-    if masked or not isinstance(blocks, Divisible) or not hasattr(os, "fork"):
-        return None
-    stretches = blocks.stretches(count)
+    stretches = _stretches(work, blocks, count)
     if len(stretches) < 2:  # noqa: PLR2004 - nothing to share out
         return None
     forks = min(count, len(stretches)) - 1
     floors = Floors(work, forks + 1)
     first = Folding(work, stretches[0], floors)
-    first.step(progress)  # whose best rows spare all others work
+    if work.has_floor:
+        first.step(progress)  # whose best rows spare all others work
 
     def fold(process: int, number: int) -> Folded | None:
         floors.process = process
@@ -180,6 +182,15 @@ def in_stretches(
     return _joined(work, [found[number] for number in range(len(stretches))])
 
 
+def _stretches(work: Work, blocks: Iterable[Block], count: int) -> Sequence[Stretch]:
+    """Return the stretches for so many processes; none where there is no forking them."""
+    if not isinstance(blocks, Divisible) or not hasattr(os, "fork"):
+        return []
+    stretches = blocks.stretches(count)
+    masked = any(plan.mask is not None for plan in work.plans)  # which knows rows by their number
+    return [] if masked and not all(stretch.is_counted for stretch in stretches) else stretches
+
+
 def _joined(work: Work, found: list[Folded | None]) -> list[States] | None:
     """Return the states of all stretches, if each begins where the one before it ends."""
     parts = [folded for folded in found if folded is not None]
@@ -191,7 +202,8 @@ def _joined(work: Work, found: list[Folded | None]) -> list[States] | None:
     for folded in parts:
         for tree, subtrees in zip(trees, folded.subtrees, strict=True):
             for height, states in subtrees:
-                tree.add(tuple(state.shifted(rows) for state in states), height)
+                before = 0 if folded.is_counted else rows
+                tree.add(tuple(state.shifted(before) for state in states), height)
         rows += folded.rows
     return [tree.total() or work.nothing() for tree in trees]
 

@@ -499,6 +499,7 @@ class Blocks:
     """The blocks of a delimited file, in order or as stretches."""
 
     source: DelimitedSource
+    holds_lock = True
 
     def __iter__(self) -> Iterator[TableBlock]:
         """Yield the blocks."""
@@ -535,6 +536,7 @@ class FirstStretch:
     end: int
     first: int = 0
     begin: int = 0
+    is_counted = False
 
     def __iter__(self) -> Iterator[TableBlock]:
         """Yield the blocks."""
@@ -560,6 +562,7 @@ class LaterStretch:
     chunk: int
     count: int | None
     end: int = -1
+    is_counted = False
 
     def __iter__(self) -> Iterator[TableBlock]:
         """Yield the blocks."""

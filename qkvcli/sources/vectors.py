@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from functools import cached_property
+from itertools import islice
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -20,6 +22,9 @@ if TYPE_CHECKING:
 ROWS = 61_440
 """How many rows make a block: of 64 float32 keys and values, 30 MiB, and of the tiles of every
 number of queries a multiple. Never a matter of the machine, so that answers never are."""
+
+_STRETCHES = 16
+"""How many stretches of the blocks there are for each process: all end at about the same time."""
 
 
 @dataclass(frozen=True)
@@ -158,6 +163,45 @@ def nonfinite_message(array: StoredArray, index: tuple[int, ...], head: int = 0)
     return f"NaN or infinity at index [{place}]; attention needs finite numbers"
 
 
+@dataclass(frozen=True)
+class VectorBlocks:
+    """References to neighbouring blocks, in order or as stretches; none has rows of two files.
+
+    Parameters
+    ----------
+    shards
+        The head, in each of its files.
+    begin, end
+        Which of all blocks these are; ``begin`` is the first.
+    """
+
+    shards: tuple[Head, ...]
+    begin: int
+    end: int
+    holds_lock = False
+    is_counted = True
+
+    @property
+    def first(self) -> int:
+        """How many blocks come before them."""
+        return self.begin
+
+    def __iter__(self) -> Iterator[VectorBlock]:
+        """Yield the blocks."""
+        every = (
+            VectorBlock(start, min(start + ROWS, shard.first + shard.rows), shard)
+            for shard in self.shards
+            for start in range(shard.first, shard.first + shard.rows, ROWS)
+        )
+        return islice(every, self.begin, self.end)
+
+    def stretches(self, processes: int) -> list[VectorBlocks]:
+        """Return stretches of the blocks, some for each process."""
+        step = max(1, (self.end - self.begin) // (_STRETCHES * processes))
+        starts = range(self.begin, self.end, step)
+        return [replace(self, begin=start, end=min(start + step, self.end)) for start in starts]
+
+
 class VectorSource:
     """One head's keys and values as a source of blocks.
 
@@ -189,12 +233,10 @@ class VectorSource:
         found: NDArray[np.floating] = shard.keys.rows(at, at + 1)[0]
         return found
 
-    def blocks(self) -> Iterator[VectorBlock]:
-        """Yield references to the blocks of rows; none has rows of two files."""
-        for shard in self._shards:
-            end = shard.first + shard.rows
-            for start in range(shard.first, end, ROWS):
-                yield VectorBlock(start, min(start + ROWS, end), shard)
+    def blocks(self) -> VectorBlocks:
+        """Return references to the blocks of rows."""
+        count = sum(math.ceil(shard.rows / ROWS) for shard in self._shards)
+        return VectorBlocks(self._shards, 0, count)
 
 
 def in_memory(array: NDArray[np.generic], name: str) -> StoredArray:

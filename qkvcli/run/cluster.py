@@ -32,8 +32,9 @@ if TYPE_CHECKING:
 
 PATIENCE = 5
 """How many seconds a scheduler, and its first worker, may take to answer."""
-GROUP = 4
-"""How many blocks are one task: a power of two, so that a task makes a branch of the tree."""
+GROUP, BRANCH = 4, 32
+"""How many blocks are one task, and how many such tasks are merged by one: powers of two, so that
+what a task makes is a branch of the tree. A task costs a worker and its scheduler a millisecond."""
 _CHAPTER = 128
 """How many blocks, at least, make the branch that comes back to this machine. What the scheduler
 keeps, so that a lost worker's blocks can be done again, is forgotten once it has come back."""
@@ -108,13 +109,17 @@ class Cluster:
         trees = [Tree(partial(self._submit, merged, priority=_FIRST)) for _ in range(parts)]
         ends: list[Future | None] = [None] * parts
         groups: list[tuple[int, Future]] = []
-        for start in range(0, len(blocks), GROUP):
-            group = blocks[start : start + GROUP]
-            packed = pickle.dumps(group)
+        for start in range(0, len(blocks), BRANCH * GROUP):
+            branch = blocks[start : start + BRANCH * GROUP]
+            sent = [branch[at : at + GROUP] for at in range(0, len(branch), GROUP)]
+            packed = [pickle.dumps(group) for group in sent]
             for part, tree in enumerate(trees):
-                future = self._submit(_folded, held, packed, part)
-                groups.append((sum(map(len, group)) if part == 0 else 0, future))
-                if len(group) == GROUP:
+                futures = [self._submit(_folded, held, group, part) for group in packed]
+                rows = [sum(map(len, group)) if part == 0 else 0 for group in sent]
+                groups += zip(rows, futures, strict=True)
+                is_whole = len(sent[-1]) == GROUP
+                future = self._submit(_branch, futures, is_whole, priority=_FIRST)
+                if len(branch) == BRANCH * GROUP:
                     tree.add(future)
                 else:
                     ends[part] = future
@@ -168,6 +173,14 @@ def _folded(work: Work, packed: bytes, part: int) -> States:
             message = f"{error.message} on a worker; all workers must see it at the same path"
             raise InputError(message, error.where) from None
         raise
+
+
+def _branch(groups: list[States], is_whole: bool) -> States | None:  # noqa: FBT001 - sent
+    """Merge what some groups come to, on a worker; the last may have fewer blocks."""
+    tree = Tree(merged)
+    for states in groups if is_whole else groups[:-1]:
+        tree.add(states)
+    return tree.total(None if is_whole else groups[-1])
 
 
 def _silence() -> None:

@@ -598,3 +598,26 @@ def test_a_first_cell_is_told_by_the_reader_of_all_columns(put: Any) -> None:
     for cells, kind in ((("1", "2.5"), True), (("1", "07"), False), (("1", "1e3"), False)):
         path = put("t.csv", "k,v\n" + "".join(f"{cell},1\n" for cell in cells))
         assert open_table(path, TableOptions()).columns.numeric_key is kind
+
+
+@pytest.mark.parametrize("row", ["1 ,2", "1,2", "1,2,3,4"])
+@pytest.mark.parametrize("before", [0, 1])
+def test_rows_of_numbers_that_are_ragged_alike(put: Any, row: str, before: int) -> None:
+    path = put("t.csv", "a,b,c\n" + "1,2,3\n" * before + f"{row}\n" * 4)
+    assert "fields where the header has 3" in refusal(path)
+
+
+@pytest.mark.parametrize("row", ["1,2,3 ", "1,/2,3", "1e1,2,3", "1,+2,3", "1,2,0x3", "1,2,nan"])
+def test_what_is_no_plain_number_is_not_read_as_one(put: Any, row: str) -> None:
+    path = put("t.csv", "a,b,c\n1,2,3\n" + f"{row}\n" * 4)
+    (block,) = open_table(path, TableOptions(value_type="text")).blocks()
+    assert block.cells.matrix((0, 1, 2), plain=True) is None  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("sign", ["-", ".", "/", "7", "e"])
+def test_a_delimiter_that_numbers_are_spelled_with(put: Any, sign: str) -> None:
+    path = put("t.csv", sign.join("abc") + "\n" + sign.join("123") + "\n" + sign.join("456") + "\n")
+    if sign == "7":
+        path = put("t.csv", "a7b7c\n17273\n47576\n")
+    assert rows(path, delimiter=sign) == [("1", "2", "3"), ("4", "5", "6")]
+    assert keys(path, delimiter=sign) == [[1.0], [4.0]]

@@ -19,7 +19,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from itertools import chain
 from lzma import LZMAError
-from typing import IO, TYPE_CHECKING, BinaryIO, NoReturn
+from typing import IO, TYPE_CHECKING, Any, BinaryIO, NoReturn
 
 import numpy as np
 
@@ -28,6 +28,7 @@ from qkvcli.sources import streams
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
+    from io import FileIO
 
     from numpy.typing import NDArray
 
@@ -88,7 +89,9 @@ class StoredArray:
         """Return the whole array, of its own shape and dtype."""
         return np.frombuffer(self._bytes(0, self.size), self.dtype).reshape(self.shape)
 
-    def rows(self, start: int, stop: int, *, buffer: str = "") -> NDArray[np.floating]:
+    def rows(
+        self, start: int, stop: int, *, columns: slice | None = None, buffer: str = ""
+    ) -> NDArray[np.floating]:
         """Return some rows as float32 (from float16 and float32) or float64, shape (n, columns).
 
         Rows are counted over all leading axes: those of an array (H, K, D) are H·K rows of D.
@@ -97,6 +100,8 @@ class StoredArray:
         ----------
         start, stop
             The rows wanted.
+        columns
+            The columns wanted, from ``columns.start`` to before ``columns.stop``; None is all.
         buffer
             A name: the rows are read into this thread's buffer of that name, again and again,
             since fresh memory is slow to touch. They are good until the next such call.
@@ -106,11 +111,7 @@ class StoredArray:
         InputError
             The file has become shorter than it was.
         """
-        width = self.shape[-1] if self.shape else 1
-        item = self.dtype.itemsize
-        first, length = start * width * item, (stop - start) * width * item
-        raw = self._bytes(first, length, buffer)
-        found = np.frombuffer(raw, self.dtype).reshape(stop - start, width)
+        found: NDArray[Any] = self._stored(start, stop, columns, buffer)
         wanted = working_dtype(self.dtype)
         if found.dtype == wanted:
             return found
@@ -120,6 +121,20 @@ class StoredArray:
         converted = np.frombuffer(out, wanted).reshape(found.shape)
         np.copyto(converted, found, casting="unsafe")
         return converted
+
+    def _stored(
+        self, start: int, stop: int, columns: slice | None, buffer: str
+    ) -> NDArray[np.generic]:
+        """Return some rows, or some columns of them, of the dtype that the array has."""
+        item, width = self.dtype.itemsize, self.shape[-1] if self.shape else 1
+        columns = columns or slice(0, width)
+        length, count, stride = columns.stop - columns.start, stop - start, width * item
+        first = start * stride + columns.start * item
+        if length == width:
+            raw = self._bytes(first, count * stride, buffer)
+        else:
+            raw = self._bytes(first, length * item, buffer, count, stride)
+        return np.frombuffer(raw, self.dtype).reshape(count, length)
 
     def part(self, start: int, stop: int) -> StoredArray:
         """Return the array with no more than some rows at hand, where it lies in memory."""
@@ -132,22 +147,31 @@ class StoredArray:
             skipped=start * width,
         )
 
-    def _bytes(self, first: int, length: int, buffer: str = "") -> bytes | memoryview:
+    def _bytes(
+        self, first: int, length: int, buffer: str = "", count: int = 1, stride: int = 0
+    ) -> bytes | memoryview:
+        """Return ``count`` runs of as many bytes, which begin ``stride`` bytes apart."""
         if self.data is not None:
-            first -= self.skipped
-            return memoryview(self.data)[first : first + length]
-        target = _scratch(buffer, length) if buffer else memoryview(bytearray(length))
-        done = 0
+            starts = [first - self.skipped + run * stride for run in range(count)]
+            runs = [memoryview(self.data)[start : start + length] for start in starts]
+            return runs[0] if count == 1 else b"".join(runs)
+        size = count * length
+        target = _scratch(buffer, size) if buffer else memoryview(bytearray(size))
         try:
             with open(self.path, "rb", buffering=0) as stream:
-                stream.seek(self.offset + first)
-                while done < length and (got := stream.readinto(target[done:])):
-                    done += got
+                for run in range(count):
+                    stream.seek(self.offset + first + run * stride)
+                    self._fill(stream, target[run * length : (run + 1) * length])
         except OSError as error:
             self._refuse(f"cannot be read: {error.strerror or error}")
-        if done < length:
-            self._refuse("is shorter than when it was opened; was it rewritten meanwhile?")
         return target
+
+    def _fill(self, stream: FileIO, target: memoryview) -> None:
+        done = 0
+        while done < len(target) and (got := stream.readinto(target[done:])):
+            done += got
+        if done < len(target):
+            self._refuse("is shorter than when it was opened; was it rewritten meanwhile?")
 
     def _refuse(self, message: str) -> NoReturn:
         raise InputError(message, self.name)

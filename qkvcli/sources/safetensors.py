@@ -44,12 +44,12 @@ _DTYPES = {
 class BrainFloats(StoredArray):
     """A bfloat16 array; its elements are the upper halves of float32 numbers."""
 
-    def rows(self, start: int, stop: int, *, buffer: str = "") -> NDArray[np.float32]:
+    def rows(
+        self, start: int, stop: int, *, columns: slice | None = None, buffer: str = ""
+    ) -> NDArray[np.float32]:
         """Return some rows as float32, exactly, shape (n, columns)."""
-        width = self.shape[-1] if self.shape else 1
-        raw = self._bytes(start * width * 2, (stop - start) * width * 2, buffer)
-        upper = np.frombuffer(raw, "<u2").astype(np.uint32) << np.uint32(16)
-        return upper.view(np.float32).reshape(stop - start, width)
+        stored = self._stored(start, stop, columns, buffer)
+        return (stored.astype(np.uint32) << np.uint32(16)).view(np.float32)
 
 
 def open_tensors(path: str) -> dict[str, StoredArray]:

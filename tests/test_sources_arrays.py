@@ -9,6 +9,7 @@ import pickle
 import struct
 import subprocess
 import sys
+import tempfile
 import threading
 import zipfile
 from pathlib import Path
@@ -373,6 +374,29 @@ def test_rows_in_a_buffer_are_the_same_rows(put: Any) -> None:
     found = open_array(put("a.npy", npy(array)))
     for start, stop in ((0, 10), (2, 5), (9, 10), (4, 4)):
         np.testing.assert_array_equal(found.rows(start, stop, buffer="b"), array[start:stop])
+
+
+@given(
+    hnp.arrays(
+        st.sampled_from(["<f2", ">f4", "<f8", "?", "<i8"]),
+        hnp.array_shapes(min_dims=1, max_dims=3, max_side=6),
+        elements=st.integers(0, 1),
+    ),
+    st.data(),
+)
+def test_some_columns_of_some_rows(array: NDArray[Any], data: st.DataObject) -> None:
+    flat = array.reshape(-1, array.shape[-1])
+    start, stop = sorted(data.draw(st.integers(0, len(flat))) for _ in range(2))
+    first, last = sorted(data.draw(st.integers(0, flat.shape[1])) for _ in range(2))
+    buffer = data.draw(st.sampled_from(["", "b"]))
+    with tempfile.TemporaryDirectory() as folder:
+        path = f"{folder}/a.npy"
+        for order, at_hand in (("C", False), ("F", True)):
+            Path(path).write_bytes(npy(np.asarray(array, order=order)))  # type: ignore[call-overload]
+            found = open_array(path)
+            assert not at_hand or array.ndim == 1 or 1 in array.shape or found.data is not None
+            rows = found.rows(start, stop, columns=slice(first, last), buffer=buffer)
+            np.testing.assert_array_equal(rows, flat[start:stop, first:last])
 
 
 def test_a_new_thread_has_buffers_of_its_own(put: Any) -> None:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from qkvcli.errors import UsageError, did_you_mean
+from qkvcli.heatmap.ranges import Positions, every, positions
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -34,34 +35,50 @@ class Axis:
     positions
         The positions along the file's axis that are used, in the order of drawing.
     starts
-        Where in ``positions`` each cell begins; several positions are one cell where subwords
-        were merged.
+        Where in ``positions`` each cell begins, where subwords were merged and some cells are made
+        of several; None where every position is a cell.
     labels
         A label a cell, or None where cells are numbered.
     """
 
     name: str
-    positions: NDArray[np.intp]
-    starts: NDArray[np.intp]
+    positions: Positions
+    starts: NDArray[np.intp] | None
     labels: tuple[str, ...] | None
 
     def __len__(self) -> int:
         """Return the number of cells."""
-        return len(self.starts)
+        return len(self.positions) if self.starts is None else len(self.starts)
 
     @property
     def counts(self) -> NDArray[np.intp]:
         """How many positions of the file each cell is made of."""
+        if self.starts is None:
+            return np.ones(len(self), np.intp)
         return np.diff(self.starts, append=len(self.positions))
 
     @property
     def merged(self) -> bool:
         """Whether any cell is made of several positions."""
-        return len(self.starts) != len(self.positions)
+        return self.starts is not None
+
+    def part(self, start: int, stop: int) -> Axis:
+        """Return some of the cells, without their labels."""
+        if self.starts is None:
+            return Axis(self.name, self.positions.part(start, stop), None, None)
+        first = self.first(start)
+        found = self.positions.part(first, self.first(stop))
+        return Axis(self.name, found, self.starts[start:stop] - first, None)
+
+    def first(self, cell: int) -> int:
+        """Return how many positions come before a cell."""
+        if self.starts is None:
+            return cell
+        return int(self.starts[cell]) if cell < len(self) else len(self.positions)
 
     def number(self, cell: int) -> int:
         """Return the first position of the file in a cell."""
-        return int(self.positions[self.starts[cell]])
+        return self.positions[self.first(cell)]
 
     def text(self, cell: int) -> str:
         """Return a cell's label, or its number."""
@@ -95,9 +112,8 @@ def whole_axis(name: str, length: int, labels: Labels | None) -> Axis:
         There are not as many labels as positions.
     """
     plural = "queries" if name == "query" else "keys"
-    every = np.arange(length)
     if labels is None:
-        return Axis(name, every, every, None)
+        return Axis(name, every(length), None, None)
     found = len(labels.texts)
     if found != length:
         raise UsageError(
@@ -105,13 +121,13 @@ def whole_axis(name: str, length: int, labels: Labels | None) -> Axis:
             f"{length} {name if length == 1 else plural}; "
             f"give one for each with --{name}-labels"
         )
-    return Axis(name, every, every, labels.texts)
+    return Axis(name, every(length), None, labels.texts)
 
 
-def chosen(axis: Axis, wanted: NDArray[np.intp]) -> Axis:
-    """Return some cells of an axis on which nothing is merged yet, in the order wanted."""
+def chosen(axis: Axis, wanted: Positions) -> Axis:
+    """Return some positions of a whole axis, in the order wanted."""
     labels = None if axis.labels is None else tuple(axis.labels[i] for i in wanted)
-    return Axis(axis.name, axis.positions[wanted], np.arange(len(wanted)), labels)
+    return Axis(axis.name, wanted, None, labels)
 
 
 def merge_subwords(axis: Axis) -> Axis:
@@ -130,7 +146,12 @@ def merge_subwords(axis: Axis) -> Axis:
     words = tuple(
         _word(axis.labels[a:b]) for a, b in zip(starts.tolist(), stops.tolist(), strict=True)
     )
-    return Axis(axis.name, axis.positions, starts, words)
+    return Axis(axis.name, axis.positions, _starts(stops - starts), words)
+
+
+def _starts(counts: NDArray[np.intp]) -> NDArray[np.intp] | None:
+    """Return where cells of so many positions begin."""
+    return np.cumsum(counts) - counts if (counts > 1).any() else None
 
 
 def _word_starts(labels: tuple[str, ...]) -> list[bool]:
@@ -154,17 +175,12 @@ def dropped(axis: Axis, words: Sequence[str]) -> Axis:
     """Return an axis without the cells of these labels."""
     if axis.labels is None:
         return axis
-    kept = [i for i, label in enumerate(axis.labels) if label not in words]
-    parts = np.split(axis.positions, axis.starts[1:])
-    if not kept:
+    kept = np.array([label not in words for label in axis.labels])
+    if not kept.any():
         raise UsageError(f"--drop leaves no {axis.name} to draw")
-    counts = axis.counts[kept]
-    return Axis(
-        axis.name,
-        np.concatenate([parts[i] for i in kept]),
-        np.cumsum(counts) - counts,
-        tuple(axis.labels[i] for i in kept),
-    )
+    found = np.fromiter(axis.positions, np.intp)[np.repeat(kept, axis.counts)]
+    labels = tuple(label for label in axis.labels if label not in words)
+    return Axis(axis.name, positions(found), _starts(axis.counts[kept]), labels)
 
 
 def check_dropped(words: Sequence[str], axes: Sequence[Axis]) -> None:

@@ -36,8 +36,7 @@ from qkvcli.sources.labels import read_labels
 from qkvcli.sources.matrices import Matrices, ReadOptions, open_matrices
 
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
+    from qkvcli.heatmap.ranges import Positions
 
     Members = tuple[tuple[tuple[int, int], ...], ...]
 
@@ -162,10 +161,10 @@ def _worded(request: Request, queries: Axis, keys: Axis) -> tuple[Axis, Axis]:
     return queries, keys
 
 
-def _members(layers: NDArray[np.intp], heads: NDArray[np.intp], request: Request) -> Members:
+def _members(layers: Positions, heads: Positions, request: Request) -> Members:
     if request.reduce is None:
-        return tuple(((i, j),) for i in layers.tolist() for j in heads.tolist())
-    rows = tuple(tuple((i, j) for j in heads.tolist()) for i in layers.tolist())
+        return tuple(((i, j),) for i in layers for j in heads)
+    rows = tuple(tuple((i, j) for j in heads) for i in layers)
     return rows if request.over == "heads" else (tuple(pair for row in rows for pair in row),)
 
 

@@ -369,7 +369,7 @@ def _y_ticks(axis: Axis, length: float, size: float, longest: float, least: int)
 
 
 def _widest_number(axis: Axis, size: float) -> float:
-    return text_width(str(int(axis.positions.max())), size)
+    return text_width(str(axis.positions.highest), size)
 
 
 def _labelled(axis: Axis, shown: list[str], every: int) -> tuple[tuple[float, str, str], ...]:

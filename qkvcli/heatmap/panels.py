@@ -1,21 +1,26 @@
-"""Panels: the weights that are drawn, read block by block, combined and shrunk to pixels."""
+"""Panels: the weights that are drawn, read tile by tile, combined and shrunk to pixels."""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from itertools import product
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from qkvcli.heatmap.stack import BLOCK_BYTES, Stack
+from qkvcli.heatmap.tiles import Tile, counts, tiling
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
     from numpy.typing import NDArray
 
     from qkvcli.heatmap.axes import Axis
+    from qkvcli.heatmap.stack import Stack
+    from qkvcli.heatmap.tiles import Band, Span, Tiling
+
+    Members = tuple[tuple[int, int], ...]
 
 AXIS_PIXELS = 2048
 """How many cells along an axis a picture keeps; more are reduced."""
@@ -41,7 +46,7 @@ class Choice:
         How many rows and columns a pixel stands for.
     """
 
-    members: tuple[tuple[tuple[int, int], ...], ...]
+    members: tuple[Members, ...]
     queries: Axis
     keys: Axis
     reduce: str
@@ -90,97 +95,114 @@ def read_panels(choice: Choice, weights: Stack, other: Stack | None) -> list[NDA
     weights, other
         The weights, and those to subtract from them.
     """
+    queries, keys = choice.queries, choice.keys
+    itemsize = max(weights.itemsize, other.itemsize if other else 0)
+    cut = tiling(queries, keys, choice.factors, weights.shape[4], itemsize)
     # What overflows is infinite or NaN, drawn grey and said; NumPy need not say it too.
     with np.errstate(over="ignore", invalid="ignore"):
-        return [_panel(choice, members, weights, other) for members in choice.members]
+        return [_panel(choice, cut, members, weights, other) for members in choice.members]
 
 
 def _panel(
-    choice: Choice, members: tuple[tuple[int, int], ...], weights: Stack, other: Stack | None
+    choice: Choice, cut: Tiling, members: Members, weights: Stack, other: Stack | None
 ) -> NDArray[np.floating]:
-    parts = []
-    for rows in _blocks(choice, weights):
-        block = _cells(choice, members, weights, rows)
+    pixels = _Pixels(choice, signed=other is not None)
+    for span, band in product(cut.spans, cut.bands):
+        block = _cells(choice, members, weights, band, span)
         if other is not None:
-            block = block - _cells(choice, members, other, rows)
-        parts.append(_shrunk(block, choice, signed=other is not None))
-    return parts[0] if len(parts) == 1 else np.concatenate(parts)
+            block = block.copy()  # what was read is good until the next read
+            block = block - _cells(choice, members, other, band, span)
+        if len(span.starts):  # else its keys are looked at alone
+            pixels.add(block, band, span)
+    return pixels.values()
 
 
-def _blocks(choice: Choice, weights: Stack) -> Iterator[slice]:
-    """Yield runs of cells along the queries, each of whole pixels."""
-    width = weights.array.dtype.itemsize * weights.shape[4]
-    spread = math.ceil(len(choice.queries.positions) / len(choice.queries))
-    factor = choice.factors[0]
-    step = max(1, BLOCK_BYTES // (width * spread) // factor) * factor
-    for start in range(0, len(choice.queries), step):
-        yield slice(start, min(start + step, len(choice.queries)))
+class _Pixels:
+    """The pixels of a panel, merged from those of its tiles."""
+
+    def __init__(self, choice: Choice, *, signed: bool) -> None:
+        self._factors, self._shape = choice.factors, choice.pixels
+        self._counts = counts(len(choice.keys), choice.factors[1])
+        self._mean, self._signed = choice.shrink == "mean", signed
+        self._values: NDArray[np.floating] = np.empty(0)
+
+    def add(self, block: NDArray[np.floating], band: Band, span: Span) -> None:
+        """Merge the cells of a tile."""
+        rows, columns = self._factors
+        if rows > 1:
+            block = self._shrunk(block, np.arange(0, len(block), rows), 0)
+            if self._mean:
+                block /= counts(len(band.queries), rows)[:, None]
+        if columns > 1:
+            block = self._shrunk(block, span.starts, 1)
+        if not self._values.size:
+            self._values = np.full(self._shape, 0 if self._mean else np.nan, block.dtype)
+        at = band.rows, span.pixels
+        self._values[at] = block if span.whole else self._merged(self._values[at], block)
+
+    def values(self) -> NDArray[np.floating]:
+        """Return what every pixel shows."""
+        if self._mean and self._factors[1] > 1:
+            self._values /= self._counts
+        return self._values
+
+    def _shrunk(
+        self, block: NDArray[np.floating], starts: NDArray[np.intp], axis: int
+    ) -> NDArray[np.floating]:
+        """Return of each run of cells the sum, or what is to be seen of it."""
+        if self._mean:
+            return np.add.reduceat(block, starts, axis=axis, dtype=np.float64)
+        high = np.fmax.reduceat(block, starts, axis=axis)
+        return _larger(high, np.fmin.reduceat(block, starts, axis=axis)) if self._signed else high
+
+    def _merged(
+        self, one: NDArray[np.floating], other: NDArray[np.floating]
+    ) -> NDArray[np.floating]:
+        """Return the same of two runs of cells as of one."""
+        if self._mean:
+            return one + other
+        high = np.fmax(one, other)
+        return _larger(high, np.fmin(one, other)) if self._signed else high
+
+
+def _larger(high: NDArray[np.floating], low: NDArray[np.floating]) -> NDArray[np.floating]:
+    # Of a difference the largest in magnitude is shown: a loss must not hide behind a gain.
+    return np.where(high >= -low, high, low)
 
 
 def _cells(
-    choice: Choice, members: tuple[tuple[int, int], ...], weights: Stack, rows: slice
+    choice: Choice, members: Members, weights: Stack, band: Band, span: Span
 ) -> NDArray[np.floating]:
-    """Return some rows of cells: read, reduced over heads and layers, with subwords merged."""
-    queries, keys = choice.queries, choice.keys
-    starts = queries.starts[rows]
-    stop = queries.starts[rows.stop] if rows.stop < len(queries) else len(queries.positions)
-    block = _reduced(choice, members, weights, queries.positions[starts[0] : stop])
-    if len(keys.positions) != block.shape[1] or (np.diff(keys.positions) != 1).any():
-        block = block[:, keys.positions]
-    if keys.merged:
+    """Return the cells of a tile: read, reduced over heads and layers, with subwords merged."""
+    queries, keys = band.queries, choice.keys
+    tile = Tile(queries.positions, band.before, span.keys)
+    block = _reduced(choice, members, weights, tile)[:, span.drawn]
+    if keys.starts is not None:
         block = np.add.reduceat(block, keys.starts, axis=1, dtype=np.float64)
-    if queries.merged:
-        sums = np.add.reduceat(block, starts - starts[0], axis=0, dtype=np.float64)
-        block = sums / queries.counts[rows, None]
-    return block.copy()  # what was read is good until the next read
+    if queries.starts is not None:
+        sums = np.add.reduceat(block, queries.starts, axis=0, dtype=np.float64)
+        block = sums / queries.counts[:, None]
+    return block
 
 
-def _reduced(
-    choice: Choice,
-    members: tuple[tuple[int, int], ...],
-    weights: Stack,
-    positions: NDArray[np.intp],
-) -> NDArray[np.floating]:
-    first = weights.read(*members[0], positions)
+def _reduced(choice: Choice, members: Members, weights: Stack, tile: Tile) -> NDArray[np.floating]:
+    first = weights.read(*members[0], tile)
     if len(members) == 1:
         return first
     combine = {"mean": np.add, "max": np.maximum, "min": np.minimum}[choice.reduce]
     found = first.astype(np.float64)
     for member in members[1:]:
-        combine(found, weights.read(*member, positions), out=found)
+        combine(found, weights.read(*member, tile), out=found)
     return found / len(members) if choice.reduce == "mean" else found
 
 
-def _shrunk(block: NDArray[np.floating], choice: Choice, *, signed: bool) -> NDArray[np.floating]:
-    for axis, factor in enumerate(choice.factors):
-        if factor > 1:
-            block = _shrink_axis(block, factor, axis, choice.shrink, signed=signed)
-    return block
-
-
-def _shrink_axis(
-    block: NDArray[np.floating], factor: int, axis: int, shrink: str, *, signed: bool
-) -> NDArray[np.floating]:
-    starts = np.arange(0, block.shape[axis], factor)
-    if shrink == "mean":
-        counts = np.diff(starts, append=block.shape[axis])
-        sums = np.add.reduceat(block, starts, axis=axis, dtype=np.float64)
-        return sums / (counts[:, None] if axis == 0 else counts)
-    high = np.fmax.reduceat(block, starts, axis=axis)
-    if not signed:
-        return high
-    low = np.fmin.reduceat(block, starts, axis=axis)
-    # Of a difference the largest in magnitude is shown: a loss must not hide behind a gain.
-    return np.where(high >= -low, high, low)
-
-
-def names(members: Sequence[tuple[tuple[int, int], ...]], weights: Stack, reduce: str) -> list[str]:
+def names(members: Sequence[Members], weights: Stack, reduce: str) -> list[str]:
     """Return what each panel is called; nothing where there is only one matrix to tell."""
     return [_name(group, weights, reduce) for group in members]
 
 
 def short_names(
-    members: Sequence[tuple[tuple[int, int], ...]], weights: Stack
+    members: Sequence[Members], weights: Stack
 ) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Return two shorter forms, ``L3 H0`` and ``3.0``, of what tells panels apart.
 
@@ -196,7 +218,7 @@ def short_names(
     )
 
 
-def _name(group: tuple[tuple[int, int], ...], weights: Stack, reduce: str) -> str:
+def _name(group: Members, weights: Stack, reduce: str) -> str:
     layers, heads = {layer for layer, _ in group}, {head for _, head in group}
     parts = []
     if weights.layers > 1:

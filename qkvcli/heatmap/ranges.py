@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -10,12 +12,104 @@ import numpy as np
 from qkvcli.errors import UsageError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from numpy.typing import NDArray
 
 _PART = re.compile(r"([0-9]{1,9})(?:-([0-9]{1,9}))?")
 
 
-def numbers(text: str | None, length: int, what: str, file: str) -> NDArray[np.intp]:
+@dataclass(frozen=True)
+class Positions:
+    """Positions along an axis, in an order; all keys of a file are one run, and not millions.
+
+    Parameters
+    ----------
+    firsts, stops
+        Where each run of consecutive positions begins, and the position after its last.
+
+    Examples
+    --------
+    >>> some = positions(np.array([7, 8, 9, 2]))
+    >>> some.runs, len(some), some[2], list(some)
+    ([(7, 10), (2, 3)], 4, 9, [7, 8, 9, 2])
+    """
+
+    firsts: NDArray[np.intp]
+    stops: NDArray[np.intp]
+
+    @cached_property
+    def runs(self) -> list[tuple[int, int]]:
+        """The runs, as (first, stop)."""
+        return list(zip(self.firsts.tolist(), self.stops.tolist(), strict=True))
+
+    @cached_property
+    def _offsets(self) -> NDArray[np.intp]:
+        """How many positions come before each run, and last how many there are."""
+        return np.append(0, np.cumsum(self.stops - self.firsts))
+
+    @property
+    def highest(self) -> int:
+        """The highest position."""
+        return int(self.stops.max()) - 1
+
+    def __len__(self) -> int:
+        return int(self._offsets[-1])
+
+    def __iter__(self) -> Iterator[int]:
+        for first, stop in self.runs:
+            yield from range(first, stop)
+
+    def __getitem__(self, at: int) -> int:
+        run = int(np.searchsorted(self._offsets, at, side="right")) - 1
+        return int(self.firsts[run] + at - self._offsets[run])
+
+    def part(self, start: int, stop: int) -> Positions:
+        """Return some of them, by their places in the order."""
+        shift = self.firsts - self._offsets[:-1]
+        places = np.clip([self._offsets[:-1], self._offsets[1:]], start, stop)
+        return _joined(*(places + shift))
+
+    def within(self, start: int, stop: int) -> tuple[Positions, Positions]:
+        """Return the positions from ``start`` to ``stop``, and their places in the order."""
+        found = np.clip([self.firsts, self.stops], start, stop)
+        shift = self._offsets[:-1] - self.firsts
+        return _joined(*found), _joined(*(found + shift))
+
+    def below(self, bounds: NDArray[np.intp]) -> NDArray[np.intp]:
+        """Return how many of them are below each of some bounds; they must ascend, and be some."""
+        run = np.maximum(np.searchsorted(self.firsts, bounds, side="right") - 1, 0)
+        within = np.clip(bounds - self.firsts[run], 0, self.stops[run] - self.firsts[run])
+        return np.asarray(self._offsets[run] + within)
+
+    def index(self, origin: int = 0) -> slice | NDArray[np.intp]:
+        """Return what picks them out of an array that begins with ``origin``: a slice of a run."""
+        if len(self.runs) == 1:
+            return slice(self.runs[0][0] - origin, self.runs[0][1] - origin)
+        shift = self.firsts - self._offsets[:-1] - origin
+        return np.arange(len(self)) + np.repeat(shift, self.stops - self.firsts)
+
+
+def _joined(firsts: NDArray[np.intp], stops: NDArray[np.intp]) -> Positions:
+    """Return the positions of some runs: without empty ones, and each as long as can be."""
+    some = firsts < stops
+    firsts, stops = firsts[some], stops[some]
+    apart = firsts[1:] != stops[:-1]
+    ends = np.ones(min(1, len(firsts)), bool)
+    return Positions(firsts[np.append(ends, apart)], stops[np.append(apart, ends)])
+
+
+def positions(numbers: NDArray[np.intp]) -> Positions:
+    """Return positions that are given one by one."""
+    return _joined(numbers, numbers + 1)
+
+
+def every(length: int) -> Positions:
+    """Return all positions of an axis."""
+    return Positions(np.array([0]), np.array([length]))
+
+
+def numbers(text: str | None, length: int, what: str, file: str) -> Positions:
     """Return the numbers that a list such as ``0,3-5`` names, in its order.
 
     Parameters
@@ -34,19 +128,21 @@ def numbers(text: str | None, length: int, what: str, file: str) -> NDArray[np.i
 
     Examples
     --------
-    >>> numbers("0,3-5", 6, "layer", "a.npy").tolist()
+    >>> list(numbers("0,3-5", 6, "layer", "a.npy"))
     [0, 3, 4, 5]
     """
     if text is None:
-        return np.arange(length)
-    found = np.concatenate([_run(part, text, length, what, file) for part in text.split(",")])
-    values, counts = np.unique(found, return_counts=True)
-    if len(values) < len(found):
-        raise UsageError(f"{_option(what)} names {values[counts > 1][0]} twice")
-    return found
+        return every(length)
+    runs = np.array([_run(part, text, length, what, file) for part in text.split(",")])
+    order = np.argsort(runs[:, 0], kind="stable")
+    firsts, stops = runs[order].T
+    twice = firsts[1:][firsts[1:] < np.maximum.accumulate(stops)[:-1]]
+    if len(twice):
+        raise UsageError(f"{_option(what)} names {twice[0]} twice")
+    return _joined(*runs.T)
 
 
-def _run(part: str, text: str, length: int, what: str, file: str) -> NDArray[np.intp]:
+def _run(part: str, text: str, length: int, what: str, file: str) -> tuple[int, int]:
     match = _PART.fullmatch(part.strip())
     if match is None:
         raise UsageError(f"{_option(what)} {text!r} is not a list such as 0,3-5")
@@ -55,7 +151,7 @@ def _run(part: str, text: str, length: int, what: str, file: str) -> NDArray[np.
         raise UsageError(f"{_option(what)}: {part.strip()} runs backwards; write {last}-{first}")
     for number in (first, last):
         check(number, length, what, file)
-    return np.arange(first, last + 1)
+    return first, last + 1
 
 
 def check(number: int, length: int, what: str, file: str) -> None:

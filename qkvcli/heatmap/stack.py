@@ -1,4 +1,4 @@
-"""A stored array as layers × heads of matrices, read in runs of rows; and attention rollout."""
+"""A stored array as layers × heads of matrices, read tile by tile; and attention rollout."""
 
 from __future__ import annotations
 
@@ -9,20 +9,21 @@ import numpy as np
 
 from qkvcli.errors import InputError, UsageError
 from qkvcli.heatmap.checks import Watch
-from qkvcli.heatmap.ranges import check
+from qkvcli.heatmap.ranges import check, every
+from qkvcli.heatmap.tiles import Tile
+from qkvcli.sources.arrays import working_dtype
 from qkvcli.sources.matrices import in_memory
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
     from numpy.typing import NDArray
 
+    from qkvcli.heatmap.ranges import Positions
     from qkvcli.sources.arrays import StoredArray
 
 ROLLOUT_CAP = 4096
 """How many tokens a rollout may have: its matrices are held whole, 128 MiB each at the cap."""
-BLOCK_BYTES = 4 << 20
-"""How much of an array is read at a time."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +41,7 @@ class Stack:
     entry
         The entry of the batch.
     watch
-        Sees every row that is read, or None where rows were seen before.
+        Sees every tile that is read, or None where all were seen before.
     """
 
     file: str
@@ -59,31 +60,30 @@ class Stack:
         """The number of heads a layer."""
         return self.shape[2]
 
+    @property
+    def itemsize(self) -> int:
+        """The bytes of a weight as it is read, or as it is computed with where these are more."""
+        return max(self.array.dtype.itemsize, working_dtype(self.array.dtype).itemsize)
+
     def place(self, layer: int, head: int) -> str:
         """Return what messages call a matrix; nothing where there is only one."""
         layers = f"layer {layer}, " if self.layers > 1 else ""
         return layers + (f"head {head}, " if self.heads > 1 else "")
 
-    def read(self, layer: int, head: int, positions: NDArray[np.intp]) -> NDArray[np.floating]:
-        """Return rows of one matrix, shape (n, K), good until the next call."""
+    def read(self, layer: int, head: int, tile: Tile) -> NDArray[np.floating]:
+        """Return a tile of one matrix, good until the next call."""
         batch, heads, queries = self.shape[1:4]
         base = ((layer * batch + self.entry) * heads + head) * queries
-        runs = list(_runs(positions))
-        if len(runs) == 1:
-            start, stop = runs[0]
-            found = self.array.rows(base + start, base + stop, buffer=self.file)
-        else:
-            found = np.concatenate([self.array.rows(base + a, base + b) for a, b in runs])
+        runs = tile.queries.runs
+        buffer = self.file if len(runs) == 1 else ""
+        parts = [
+            self.array.rows(base + start, base + stop, columns=tile.keys, buffer=buffer)
+            for start, stop in runs
+        ]
+        found = parts[0] if len(parts) == 1 else np.concatenate(parts)
         if self.watch is not None:
-            self.watch.look(found, self.place(layer, head), positions)
+            self.watch.look(found, self.place(layer, head), tile)
         return found
-
-
-def _runs(positions: NDArray[np.intp]) -> Iterator[tuple[int, int]]:
-    """Yield the runs (start, stop) of consecutive positions."""
-    breaks = np.flatnonzero(np.diff(positions) != 1) + 1
-    for part in np.split(positions, breaks):
-        yield int(part[0]), int(part[-1]) + 1
 
 
 def stack(file: str, array: StoredArray, batch: int | None) -> Stack:
@@ -147,7 +147,7 @@ def check_same_shape(one: Stack, other: Stack) -> None:
         raise InputError(f"its shape is {shapes}; a difference needs the same", other.file)
 
 
-def rollout(weights: Stack, layers: NDArray[np.intp], heads: NDArray[np.intp]) -> Stack:
+def rollout(weights: Stack, layers: Positions, heads: Positions) -> Stack:
     """Roll attention out from the first of some layers up (Abnar and Zuidema, 2020).
 
     Each layer's mean over its heads, plus the identity for the residual, halved and with its rows
@@ -178,15 +178,16 @@ def rollout(weights: Stack, layers: NDArray[np.intp], heads: NDArray[np.intp]) -
             f"--rollout holds its matrices whole, up to {ROLLOUT_CAP} tokens, not {queries}",
             weights.file,
         )
-    every = np.arange(queries)
+    whole = Tile(every(queries), 0, slice(0, keys))
+    diagonal = np.arange(queries)
     rolled = np.eye(queries)
     with np.errstate(divide="ignore", over="ignore", invalid="ignore"):
-        for layer in layers.tolist():
+        for layer in layers:
             mean = np.zeros((queries, keys))
-            for head in heads.tolist():
-                mean += weights.read(layer, head, every)
+            for head in heads:
+                mean += weights.read(layer, head, whole)
             mean /= len(heads)
-            mean[every, every] += 1
+            mean[diagonal, diagonal] += 1
             mean /= 2
             mean /= mean.sum(axis=1, keepdims=True)
             rolled = mean @ rolled

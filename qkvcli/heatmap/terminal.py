@@ -133,7 +133,7 @@ def fit(grid: Grid, seen: Window, *, signed: bool) -> Fit:
 
 def _widest(axis: Axis) -> int:
     if axis.labels is None:
-        return len(str(int(axis.positions.max())))
+        return len(str(axis.positions.highest))
     return max(cell_len(visible(label[:100])) for label in axis.labels)
 
 

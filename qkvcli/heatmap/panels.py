@@ -18,9 +18,10 @@ if TYPE_CHECKING:
 
     from qkvcli.heatmap.axes import Axis
     from qkvcli.heatmap.stack import Stack
-    from qkvcli.heatmap.tiles import Band, Span, Tiling
+    from qkvcli.heatmap.tiles import Band, Span
 
     Members = tuple[tuple[int, int], ...]
+    Tiling = tuple[list[Span], list[Band]]
 
 AXIS_PIXELS = 2048
 """How many cells along an axis a picture keeps; more are reduced."""
@@ -107,7 +108,7 @@ def _panel(
     choice: Choice, cut: Tiling, members: Members, weights: Stack, other: Stack | None
 ) -> NDArray[np.floating]:
     pixels = _Pixels(choice, signed=other is not None)
-    for span, band in product(cut.spans, cut.bands):
+    for span, band in product(*cut):
         block = _cells(choice, members, weights, band, span)
         if other is not None:
             block = block.copy()  # what was read is good until the next read

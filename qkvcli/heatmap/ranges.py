@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from bisect import bisect_right
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 _PART = re.compile(r"([0-9]{1,9})(?:-([0-9]{1,9}))?")
 
 
-@dataclass(frozen=True)
 class Positions:
     """Positions along an axis, in an order; all keys of a file are one run, and not millions.
 
@@ -35,8 +34,8 @@ class Positions:
     ([(7, 10), (2, 3)], 4, 9, [7, 8, 9, 2])
     """
 
-    firsts: NDArray[np.intp]
-    stops: NDArray[np.intp]
+    def __init__(self, firsts: NDArray[np.intp], stops: NDArray[np.intp]) -> None:
+        self.firsts, self.stops = firsts, stops
 
     @cached_property
     def runs(self) -> list[tuple[int, int]]:
@@ -48,21 +47,25 @@ class Positions:
         """How many positions come before each run, and last how many there are."""
         return np.append(0, np.cumsum(self.stops - self.firsts))
 
+    @cached_property
+    def _places(self) -> list[int]:
+        return list(map(int, self._offsets))  # Python finds a place among its own numbers sooner
+
     @property
     def highest(self) -> int:
         """The highest position."""
         return int(self.stops.max()) - 1
 
     def __len__(self) -> int:
-        return int(self._offsets[-1])
+        return self._places[-1]
 
     def __iter__(self) -> Iterator[int]:
         for first, stop in self.runs:
             yield from range(first, stop)
 
     def __getitem__(self, at: int) -> int:
-        run = int(np.searchsorted(self._offsets, at, side="right")) - 1
-        return int(self.firsts[run] + at - self._offsets[run])
+        run = bisect_right(self._places, at) - 1
+        return self.runs[run][0] + at - self._places[run]
 
     def part(self, start: int, stop: int) -> Positions:
         """Return some of them, by their places in the order."""

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -22,8 +21,7 @@ TOGETHER = 8
 """How many rows, at least, are read together where they are too long to be read whole."""
 
 
-@dataclass(frozen=True)
-class Tile:
+class Tile(NamedTuple):
     """Some rows of a matrix, or some columns of them.
 
     Parameters
@@ -41,8 +39,7 @@ class Tile:
     keys: slice
 
 
-@dataclass(frozen=True)
-class Band:
+class Band(NamedTuple):
     """The queries of a tile.
 
     Parameters
@@ -60,8 +57,7 @@ class Band:
     before: int
 
 
-@dataclass(frozen=True)
-class Span:
+class Span(NamedTuple):
     """The keys of a tile, and the pixels that those of them which are drawn are part of.
 
     Parameters
@@ -85,18 +81,10 @@ class Span:
     whole: bool
 
 
-@dataclass(frozen=True)
-class Tiling:
-    """How matrices are cut, all alike: each band of a span is a tile."""
-
-    spans: list[Span]
-    bands: list[Band]
-
-
 def tiling(
     queries: Axis, keys: Axis, factors: tuple[int, int], length: int, itemsize: int
-) -> Tiling:
-    """Cut a matrix into tiles of whole rows, or where these are too long into some of their keys.
+) -> tuple[list[Span], list[Band]]:
+    """Cut matrices into spans and bands: of whole rows, or where these are too long of some keys.
 
     Parameters
     ----------
@@ -108,23 +96,23 @@ def tiling(
         How many keys the file has, drawn or not: all are looked at.
     itemsize
         The bytes of a weight.
+
+    Returns
+    -------
+    tuple
+        The spans and the bands; each band of each span is a tile.
     """
+    down, across = factors
     spread = math.ceil(len(queries.positions) / len(queries))
     room = max(1, BLOCK_BYTES // itemsize)
-    width = _width(room, spread * factors[0], length, factors[1])
-    if keys.merged:  # a word's keys may lie anywhere
-        width = length
-    step = max(1, room // (width * spread) // factors[0]) * factors[0]
-    return Tiling(
-        [
-            _span(keys, factors[1], slice(a, min(a + width, length)))
-            for a in range(0, length, width)
-        ],
-        [
-            _band(queries, factors[0], a, min(a + step, len(queries)))
-            for a in range(0, len(queries), step)
-        ],
-    )
+    # The keys of a merged word may lie anywhere in a row.
+    width = length if keys.merged else _width(room, spread * down, length, across)
+    step = max(1, room // (width * spread) // down) * down
+    columns = (slice(at, min(at + width, length)) for at in range(0, length, width))
+    rows = ((at, min(at + step, len(queries))) for at in range(0, len(queries), step))
+    return [_span(keys, across, one) for one in columns], [
+        _band(queries, down, *one) for one in rows
+    ]
 
 
 def _width(room: int, rows: int, length: int, factor: int) -> int:

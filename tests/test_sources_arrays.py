@@ -399,6 +399,26 @@ def test_some_columns_of_some_rows(array: NDArray[Any], data: st.DataObject) -> 
             np.testing.assert_array_equal(rows, flat[start:stop, first:last])
 
 
+@pytest.mark.parametrize("slab", [1, 100, 1 << 20])
+def test_fortran_order_is_turned_part_by_part(
+    put: Any, monkeypatch: pytest.MonkeyPatch, slab: int
+) -> None:
+    monkeypatch.setattr(arrays, "SLAB_BYTES", slab)
+    array = np.arange(60.0).reshape(3, 4, 5)
+    data = npy(np.asfortranarray(array))
+    for path in (
+        put("a.npy", data),
+        put("a.npz", npz(a=np.asfortranarray(array), compressed=True)),
+    ):
+        np.testing.assert_array_equal(open_array(path).read(), array)
+    claimed = ": truncated: its header claims shape (3, 4, 5) of float64, 480 bytes, and 477 follow"
+    assert (
+        refusal(put("b.npz", packed({"a.npy": data[:-3]}, zipfile.ZIP_DEFLATED))) == f"[a]{claimed}"
+    )
+    with pytest.raises(InputError, match="480 bytes, and 477 follow"):
+        arrays.arrays_in([data[:100], data[100:-3]], "stdin")
+
+
 def test_a_new_thread_has_buffers_of_its_own(put: Any) -> None:
     found = open_array(put("a.npy", npy(np.arange(30.0).reshape(10, 3))))
     here = found.rows(0, 5, buffer="k")

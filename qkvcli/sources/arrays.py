@@ -37,6 +37,9 @@ WHOLE_CAP = 2 << 30
 
 That is a compressed ``.npz``, a pipe, or a Fortran-ordered file."""
 
+SLAB_BYTES = 4 << 20
+"""How much of a Fortran-ordered file is turned at a time."""
+
 _AXES = 64  # as many as NumPy's arrays may have
 _ZIP_DAMAGE = (
     *(zipfile.BadZipFile, zlib.error, LZMAError, EOFError, ValueError),
@@ -232,7 +235,7 @@ def arrays_in(parts: Iterable[bytes], name: str) -> Mapping[str, StoredArray]:
     if found.size > WHOLE_CAP:
         message = f"more than {WHOLE_CAP >> 30} GiB from a pipe; give it as a file"
         raise InputError(message, name)
-    return {"": _turned(found, _elements(stream, found), fortran=fortran)}
+    return {"": _loaded(stream, found, fortran=fortran)}
 
 
 class _Parts:
@@ -254,16 +257,43 @@ class _Parts:
         yield from self._parts
 
 
-def _elements(stream: _Parts | IO[bytes], found: StoredArray) -> memoryview:
+def _loaded(stream: _Parts | IO[bytes], found: StoredArray, *, fortran: bool) -> StoredArray:
     """Read what a header has claimed into memory that is touched only as it is filled."""
-    held = np.empty(found.size, np.uint8)
+    if not fortran or found.ndim < 2 or not found.size:  # noqa: PLR2004 - of one axis, both are one
+        held = np.empty(found.size, np.uint8)
+        _take(stream, held, found, 0)
+        return replace(found, data=held.data)
+    turned = np.empty(found.shape, found.dtype)
+    for part, at in _slabs(stream, found):
+        turned[..., at : at + part.shape[-1]] = part
+    return replace(found, data=turned.reshape(-1).view(np.uint8).data)
+
+
+def _slabs(
+    stream: _Parts | IO[bytes], found: StoredArray
+) -> Iterator[tuple[NDArray[np.generic], int]]:
+    """Yield a Fortran-ordered array by its last axis, so that it is never held in both orders."""
+    *inner, outer = found.shape
+    width = found.size // outer
+    step = max(1, SLAB_BYTES // width)
+    held = np.empty(min(step, outer) * width, np.uint8)
+    for at in range(0, outer, step):
+        count = min(step, outer - at)
+        part = held[: count * width]
+        _take(stream, part, found, at * width)
+        yield part.view(found.dtype).reshape((*inner, count), order="F"), at
+
+
+def _take(
+    stream: _Parts | IO[bytes], held: NDArray[np.uint8], found: StoredArray, before: int
+) -> None:
+    """Read the elements that come after the first ``before`` bytes of them."""
     done = 0
-    while done < found.size and (part := stream.read(min(streams.CHUNK, found.size - done))):
+    while done < len(held) and (part := stream.read(min(streams.CHUNK, len(held) - done))):
         held[done : done + len(part)] = np.frombuffer(part, np.uint8)
         done += len(part)
-    if done < found.size:
-        raise InputError(_truncated(found, done), found.name)
-    return held.data
+    if done < len(held):
+        raise InputError(_truncated(found, before + done), found.name)
 
 
 def _joined(parts: Iterable[bytes], name: str) -> bytes:
@@ -330,7 +360,7 @@ def _in_place(stream: IO[bytes], name: str, path: str, end: int) -> StoredArray:
     if found.size > WHOLE_CAP:
         message = f"is Fortran-ordered and over {WHOLE_CAP >> 30} GiB; save it in C order"
         raise InputError(message, name)
-    return _turned(found, _elements(stream, found), fortran=fortran)
+    return _loaded(stream, found, fortran=fortran)
 
 
 def _truncated(found: StoredArray, follow: int) -> str:
@@ -338,14 +368,6 @@ def _truncated(found: StoredArray, follow: int) -> str:
         f"truncated: its header claims shape {found.shape} of {found.dtype}, "
         f"{found.size} bytes, and {follow} follow"
     )
-
-
-def _turned(found: StoredArray, data: memoryview, *, fortran: bool) -> StoredArray:
-    """Return an array with its elements, in C order."""
-    if not fortran:
-        return replace(found, data=data)
-    turned = np.frombuffer(data, found.dtype).reshape(found.shape, order="F")
-    return replace(found, data=turned.tobytes())
 
 
 def _header(stream: IO[bytes] | _Parts, name: str) -> tuple[StoredArray, bool]:

@@ -205,7 +205,12 @@ Weights = Annotated[
 ]
 Threads = Annotated[
     int | None,
-    typer.Option("--threads", metavar="N", parser=counting, help="Threads; answers stay the same."),
+    typer.Option(
+        "--threads",
+        metavar="N",
+        parser=counting,
+        help="Threads, or forks that read a large CSV; answers stay the same.",
+    ),
 ]
 Processes = Annotated[
     int | None,

@@ -34,6 +34,8 @@ UNITS = (1e-30, 1e30)
 _NARROW, _MANY = 8, 128
 """Up to how many columns values are narrow; from how many queries on tiles are short enough for one
 product to sum them as exactly as others do."""
+_TOGETHER = 8
+"""How many tiles' sums of values are added before they are converted."""
 _SHARED = 1 << 16
 """How many equal numbers are kept for all tiles to use."""
 
@@ -179,12 +181,15 @@ class Accumulator:
         self._clamps = False
         self._peak = np.zeros(queries)
         self._ends = 0.0, 0.0  # the least and the largest of the references
-        # The sums of 1 and of the values, side by side.
-        self._sums = np.zeros((queries, 1 + width))
-        self._mass, self._total = self._sums[:, 0], self._sums[:, 1:]
         self._is_narrow = width <= _NARROW and queries >= _MANY
+        self._mass, self._total = np.zeros(queries), np.zeros((queries, width))
+        if self._is_narrow:  # the sums of 1 and of the values, side by side
+            self._sums = np.zeros((queries, 1 + width))
+            self._mass, self._total = self._sums[:, 0], self._sums[:, 1:]
         self._moment = np.zeros(queries) if perplexity else None
         self._shares: list[Shares] = []
+        self._held: NDArray[np.floating] | None = None
+        self._tiles_held = 0
         self._fresh = True
         self._highest = _HIGHEST if guard else 0.0
 
@@ -230,12 +235,30 @@ class Accumulator:
             self._sums += np.dot(weights.T, values)
         else:
             self._mass += constants(1.0, len(weights), weights.dtype) @ weights
-            self._total += np.dot(weights.T, values)
+            self._hold(np.dot(weights.T, values))
         if codes:
             for share, code in zip(self._shares, codes, strict=True):
                 share.add(weights, code)
         self._fresh = self._fresh and not self._mass.all()
         return weights
+
+    def _hold(self, total: NDArray[np.floating]) -> None:
+        """Add a tile's sums of values to those of some others, before all are added in float64.
+
+        That they are converted takes five times as long as to add them.
+        """
+        if self._held is None:
+            self._held = total
+        else:
+            self._held += total
+        self._tiles_held += 1
+        if self._tiles_held == _TOGETHER:
+            self._release()
+
+    def _release(self) -> None:
+        if self._held is not None:
+            self._total += self._held
+            self._held, self._tiles_held = None, 0
 
     def _level_weights(self, scores: NDArray[np.floating]) -> NDArray[np.floating]:
         np.isfinite(scores, out=scores, casting="unsafe")
@@ -302,6 +325,7 @@ class Accumulator:
             self._rescale(moved)
 
     def _rescale(self, peak: NDArray[np.float64]) -> None:
+        self._release()
         with np.errstate(over="ignore"):
             shift = np.where(self._mass > 0, (self._peak - peak) * self._unit, 0.0)
         scale = np.where(self._mass > 0, np.exp2(shift), 0.0)
@@ -317,6 +341,7 @@ class Accumulator:
 
     def sums(self) -> Sums:
         """Return what was added, if it is finite."""
+        self._release()
         if not np.isfinite(self._total).all():
             raise NotFiniteError
         peak = self._peak / self._factor if self._in_base_2 else self._peak

@@ -197,6 +197,16 @@ def test_a_fork_that_is_killed_is_told(table: str, monkeypatch: pytest.MonkeyPat
         os.waitpid(-1, os.WNOHANG)
 
 
+def test_where_no_process_may_be_started_this_one_does_the_work(table: str) -> None:
+    queries = Queries(("nose",), ["nose"])
+    (plan,) = plans("approximate")
+    here = answers(Serial(), table, queries, plan)
+    refused = mock.Mock(side_effect=BlockingIOError("Resource temporarily unavailable"))
+    with mock.patch("os.fork", refused):
+        folds.assert_same(here, answers(Suited(3), table, queries, plan))
+    assert refused.call_count == 1
+
+
 def test_nothing_is_left_running_after_a_failure(
     table: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -12,7 +12,7 @@ import select
 import signal
 import sys
 from collections.abc import Callable
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from itertools import pairwise
@@ -232,8 +232,9 @@ def forked(
     mine = (int.from_bytes(number, "little") for number in taken)
     children = Children()
     try:
-        for process in range(1, count + 1):
-            children.start(partial(fold, process), mine)
+        with suppress(OSError):  # where no more processes may be started, fewer do the work
+            for process in range(1, count + 1):
+                children.start(partial(fold, process), mine)
         yield mine, children
     finally:
         os.close(queue)
@@ -249,11 +250,16 @@ class Children:
     def start(self, fold: Callable[[int], Folded | None], numbers: Iterator[int]) -> None:
         """Start one that folds until no number is left."""
         source, sink = os.pipe()
-        with signals_held():
-            pid = os.fork()
-            if pid == 0:
-                _work(fold, numbers, sink)
-        os.close(sink)
+        try:
+            with signals_held():
+                pid = os.fork()
+                if pid == 0:
+                    _work(fold, numbers, sink)
+        except OSError:
+            os.close(source)
+            raise
+        finally:
+            os.close(sink)
         self._pids[source] = pid
 
     def results(self, *, wait: bool) -> Iterator[tuple[int, Folded | None]]:
@@ -270,8 +276,9 @@ class Children:
                 return
             for source in ready:
                 size = int.from_bytes(_read(source, _SIZE), "little")
-                if size:
-                    yield pickle.loads(_read(source, size))  # noqa: S301 - this program wrote it
+                data = _read(source, size)
+                if data and len(data) == size:
+                    yield pickle.loads(data)  # noqa: S301 - this program wrote it
                 else:
                     self._reap(source)
 

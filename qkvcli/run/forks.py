@@ -255,12 +255,12 @@ class Children:
                 pid = os.fork()
                 if pid == 0:
                     _work(fold, numbers, sink)
+                self._pids[source] = pid  # before an interruption, after which all are ended
         except OSError:
             os.close(source)
             raise
         finally:
             os.close(sink)
-        self._pids[source] = pid
 
     def results(self, *, wait: bool) -> Iterator[tuple[int, Folded | None]]:
         """Yield what results there are, or wait for all.

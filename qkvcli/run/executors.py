@@ -80,6 +80,12 @@ class Work:
         exact = all(plan.weighting.mode == EXACT for plan in self.plans)
         return isinstance(keys, list) and (exact or len(keys) == 1)
 
+    @property
+    def scores_texts(self) -> bool:
+        """Whether most of the work is to score texts, outside the lock."""
+        is_text = any(isinstance(part.keys, list) for part in self.parts)
+        return is_text and not self.holds_lock
+
     def share(self, rows: int, part: int) -> int:
         """Return how many of a block's rows are done with one part of the queries."""
         count = len(self.parts)

@@ -50,8 +50,7 @@ class Suited:
     ) -> list[States]:
         """Return the states of all rows, for each part of the queries."""
         found = None
-        scores = isinstance(work.parts[0].keys, list) and not work.holds_lock
-        reads = isinstance(blocks, Divisible) and blocks.holds_lock and not scores
+        reads = isinstance(blocks, Divisible) and blocks.holds_lock and not work.scores_texts
         if self.count > 1 and reads and sys.platform == "linux":
             found = in_stretches(work, blocks, self.count, progress)
         return found or threads_for(work, self.count).totals(work, blocks, progress)

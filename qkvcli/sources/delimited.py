@@ -31,8 +31,9 @@ _FIRST = 1 << 16
 """How large the first block is: what it finds may spare work on all others."""
 _STRETCHES = 8
 """How many stretches of a file there are for each process: all end at about the same time."""
-_FEWEST, _MOST = 12, 171
-"""How many chunks make a stretch, between four and a half and 64 MiB."""
+_FEWEST, _MOST, _IN_ALL = 12, 171, 8192
+"""How many chunks make a stretch, between four and a half and 64 MiB; how many stretches there are
+at most, of whatever size."""
 _SLICE = 1 << 17
 """How many bytes are compared at a time where several comparisons are to meet in a cache."""
 
@@ -529,6 +530,7 @@ class Blocks:
         start = streams.start_in_file(source.path, source.options.encoding)
         chunks = 0 if start is None else os.path.getsize(source.path) // streams.CHUNK
         step = min(max(_FEWEST, chunks // (_STRETCHES * processes)), _MOST)
+        step = max(step, chunks // _IN_ALL)
         cuts = range(step, chunks - _FEWEST, step)
         begins = [streams.after_last_line_end(source.path, cut * streams.CHUNK) for cut in cuts]
         if not begins or None in begins:

@@ -2,8 +2,9 @@
 
 python -m benchmarks scale --figure docs/images/scale.svg
 
-The slope is p of a + b nᵖ, fitted from 10⁶ keys on: 1 is linear, whatever is spent before the
-first key. An approximate lookup may cost less: the best keys so far spare work on later ones.
+The slope is that of what keys cost beyond the first 10⁵, by which threads run and buffers have
+been touched, fitted from 10⁶ keys on, on logarithmic scales: 1 is linear. An approximate lookup may
+cost less: the best keys so far spare work on later ones.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import numpy as np
 from benchmarks.support.paired import QKV, Bench, Command, Cost, medians, run
 
 SIZES = (10_000, 100_000, 1_000_000, 3_000_000, 6_000_000, 10_000_000)
-LARGE = 1_000_000
+BASE, LARGE = 100_000, 1_000_000
 QUERIES, WIDTH = 64, 16
 HEATMAP_QUERIES = 16
 SLOPE, FLAT = 0.05, 30
@@ -79,9 +80,10 @@ def measure(bench: Bench, name: str, command: object) -> dict[int, Cost]:
         each = 1e6 * (cost.cpu - start.cpu) / keys if keys > SIZES[0] else math.nan
         print(f"| {keys:,} | {cost.wall:.2f} | {cost.cpu:.2f} | {each:.3f} | {cost.mib:.0f} |")
     large = [keys for keys in SIZES if keys >= LARGE]
+    fitted = [BASE, *large]
     slopes = {
-        "time": slope(large, [costs[keys].wall for keys in large]),
-        "CPU": slope(large, [costs[keys].cpu for keys in large]),
+        "time": slope(fitted, [costs[keys].wall for keys in fitted]),
+        "CPU": slope(fitted, [costs[keys].cpu for keys in fitted]),
     }
     grown = costs[large[-1]].mib - costs[large[0]].mib
     verdicts = [f"{what} slope {found:.2f} ({verdict(found)})" for what, found in slopes.items()]
@@ -98,15 +100,9 @@ def verdict(found: float) -> str:
 
 
 def slope(sizes: list[int], costs: list[float]) -> float:
-    """Return p of a + b nᵖ, by least squares."""
-    n, cost = np.array(sizes) / sizes[0], np.array(costs)
-
-    def misfit(p: float) -> float:
-        terms = np.stack([np.ones_like(n), n**p], axis=1)
-        found = np.linalg.lstsq(terms, cost)[0]
-        return float(((terms @ found - cost) ** 2).sum())
-
-    return float(min(np.arange(0.3, 2, 0.01), key=misfit))
+    """Return the least-squares slope of log cost on log size, both beyond those of the first."""
+    size, cost = np.array(sizes[1:]) - sizes[0], np.array(costs[1:]) - costs[0]
+    return float(np.polyfit(np.log(size), np.log(cost), 1)[0]) if cost.min() > 0 else math.nan
 
 
 def draw(found: dict[str, dict[int, Cost]], path: str) -> None:

@@ -31,8 +31,8 @@ _FIRST = 1 << 16
 """How large the first block is: what it finds may spare work on all others."""
 _STRETCHES = 8
 """How many stretches of a file there are for each process: all end at about the same time."""
-_FEWEST, _MOST, _IN_ALL = 12, 171, 8192
-"""How many chunks make a stretch, between four and a half and 64 MiB; how many stretches there are
+_FEWEST, _MOST, _IN_ALL = 6, 171, 8192
+"""How many chunks make a stretch, between 2 and 64 MiB; how many stretches there are
 at most, of whatever size."""
 _SLICE = 1 << 17
 """How many bytes are compared at a time where several comparisons are to meet in a cache."""

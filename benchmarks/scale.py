@@ -18,7 +18,7 @@ from benchmarks.support.paired import QKV, Bench, Command, Cost, medians, run
 SIZES = (10_000, 100_000, 1_000_000, 3_000_000, 6_000_000, 10_000_000)
 BASE, LARGE = 100_000, 1_000_000
 QUERIES, WIDTH = 64, 16
-HEATMAP_QUERIES = 16
+HEATMAP_QUERIES = 64
 SLOPE, FLAT = 0.05, 30
 
 
@@ -41,7 +41,7 @@ def pool(bench: Bench, keys: int) -> Command:
 
 
 def heatmap(bench: Bench, keys: int) -> Command:
-    """Return a drawing of the weights of 16 queries on all keys."""
+    """Return a drawing of the weights of 64 queries on all keys."""
     return [QKV, "heatmap", bench.data("weights.npy", HEATMAP_QUERIES, keys), "-o", "drawn.svg"]
 
 
@@ -55,7 +55,7 @@ COMMANDS = {
 
 def main() -> None:
     """Measure each command at each size, fit, print and plot."""
-    with Bench(__doc__, runs=5, figure="draw time and memory against size here") as bench:
+    with Bench(__doc__, runs=9, figure="draw time and memory against size here") as bench:
         found = {
             name: measure(bench, name, command)
             for name, command in COMMANDS.items()

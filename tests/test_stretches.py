@@ -20,9 +20,8 @@ from qkvcli.attention import Plan
 from qkvcli.blocks import Queries
 from qkvcli.errors import QkvError
 from qkvcli.run import forks
-from qkvcli.run.executors import Serial, Tree, Work, running_on
+from qkvcli.run.executors import Serial, Suited, Tree, Work, running_on, shared_out
 from qkvcli.run.fold import fold
-from qkvcli.run.forks import Suited, in_stretches
 from qkvcli.run.processes import Processes
 from qkvcli.scores import Score
 from qkvcli.sources import open_table, streams
@@ -72,7 +71,7 @@ def divided(path: str, queries: Queries, *asked: Plan, count: int = 2) -> bool:
     """Whether a file is folded in stretches, and not in order after all."""
     with tables.chunk(CHUNK):
         blocks = open_table(path).blocks()
-        return in_stretches(Work((queries,), asked), blocks, count) is not None
+        return shared_out(Work((queries,), asked), blocks, count, None) is not None
 
 
 @pytest.fixture
@@ -177,23 +176,48 @@ def test_a_file_that_shrinks_meanwhile_is_read_in_order(table: str) -> None:
         stretches = blocks.stretches(2)
         os.truncate(table, os.path.getsize(table) // 2)
         with mock.patch.object(type(blocks), "stretches", return_value=stretches):
-            assert in_stretches(Work((queries,), (plan,)), blocks, 2) is None
+            assert shared_out(Work((queries,), (plan,)), blocks, 2, None) is None
 
 
-def test_a_fork_that_is_killed_is_told(table: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    parent, done = os.getpid(), forks.Folding.done
+@pytest.fixture
+def forked(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Return the numbers of processes that a test will have forked."""
+    pids: list[int] = []
+    fork = os.fork
 
-    def killed(self: Any, *arguments: Any) -> Any:
+    def noted() -> int:
+        pid = fork()
+        if pid:
+            pids.append(pid)
+        return pid
+
+    monkeypatch.setattr(os, "fork", noted)
+    return pids
+
+
+def assert_ended(pids: list[int], count: int) -> None:
+    """So many processes were forked; of none is anything left, not even its status."""
+    assert len(pids) == count
+    for pid in pids:
+        with pytest.raises(ChildProcessError):
+            os.waitpid(pid, os.WNOHANG)
+
+
+def test_a_fork_that_is_killed_is_told(
+    table: str, forked: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    parent, done = os.getpid(), forks._done
+
+    def killed(*arguments: Any) -> Any:
         if os.getpid() != parent:
             os.kill(os.getpid(), signal.SIGKILL)
         time.sleep(0.2)  # so that a fork takes some
-        return done(self, *arguments)
+        return done(*arguments)
 
-    monkeypatch.setattr(forks.Folding, "done", killed)
+    monkeypatch.setattr(forks, "_done", killed)
     with pytest.raises(QkvError, match="a process was killed; for want of memory"):
         answers(Suited(2), table, Queries(("a",), ["a"]), *plans("exact"))
-    with pytest.raises(ChildProcessError):
-        os.waitpid(-1, os.WNOHANG)
+    assert_ended(forked, 1)
 
 
 def test_where_no_process_may_be_started_this_one_does_the_work(table: str) -> None:
@@ -207,23 +231,22 @@ def test_where_no_process_may_be_started_this_one_does_the_work(table: str) -> N
 
 
 def test_nothing_is_left_running_after_a_failure(
-    table: str, monkeypatch: pytest.MonkeyPatch
+    table: str, forked: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    parent, done = os.getpid(), forks.Folding.done
+    parent, done, late = os.getpid(), forks._done, Path(f"{table}.late")
 
-    def failing(self: Any, *arguments: Any) -> Any:
+    def failing(*arguments: Any) -> Any:
         if os.getpid() == parent:
             raise KeyboardInterrupt
         time.sleep(5)
-        return done(self, *arguments)
+        late.touch()  # if it was waited for
+        return done(*arguments)
 
-    monkeypatch.setattr(forks.Folding, "done", failing)
-    began = time.monotonic()
+    monkeypatch.setattr(forks, "_done", failing)
     with pytest.raises(KeyboardInterrupt):
         answers(Suited(3), table, Queries(("a",), ["a"]), *plans("exact"))
-    assert time.monotonic() - began < 4
-    with pytest.raises(ChildProcessError):
-        os.waitpid(-1, os.WNOHANG)
+    assert_ended(forked, 2)
+    assert not late.exists()
 
 
 def test_progress_is_told_every_row(table: str) -> None:

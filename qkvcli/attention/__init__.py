@@ -148,8 +148,7 @@ class _Folding:
         texts, values = self._texts_of(tile), self._values_of(tile)
         codes = [text.codes for text in texts]
         if not self._plan.jacobian:
-            if texts:
-                self._accumulator.pool_text(texts, self._plan.label_cap)
+            self._accumulator.pool_text(texts, self._plan.label_cap)
             self._accumulator.add(tile.scores, values, codes, tile.low, tile.high)
             return
         accumulator = self._new_accumulator()

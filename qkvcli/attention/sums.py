@@ -236,9 +236,8 @@ class Accumulator:
         else:
             self._mass += constants(1.0, len(weights), weights.dtype) @ weights
             self._hold(np.dot(weights.T, values))
-        if codes:
-            for share, code in zip(self._shares, codes, strict=True):
-                share.add(weights, code)
+        for share, code in zip(self._shares, codes, strict=True):
+            share.add(weights, code)
         self._fresh = self._fresh and not self._mass.all()
         return weights
 

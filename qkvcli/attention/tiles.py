@@ -195,7 +195,7 @@ def _vector_tiles(block: Block, queries: Queries, plan: Plan, floor: Floor) -> I
         if looks and not narrow:
             limits = scorer.limits(part)
         scores = scorer.scores(part, out[: len(part)])
-        yield Tile(rows, scores, *(limits or _limits(scores, plan)))
+        yield Tile(rows, scores, *(limits or _limits(scores, score, plan)))
 
 
 def _step(keys: int, queries: int) -> int:
@@ -203,17 +203,16 @@ def _step(keys: int, queries: int) -> int:
     return max(1, math.ceil(keys / max(1, math.ceil(keys * queries / _PAIRS))))
 
 
-def _limits(scores: NDArray[np.floating], plan: Plan) -> tuple[float, float]:
-    """Return between what numbers the scores lie, as far as lists and sums would not see it.
+def _limits(scores: NDArray[np.floating], score: Score, plan: Plan) -> tuple[float, float]:
+    """Return between what numbers the scores lie, looked at as far as lists and sums will not.
 
     Raises
     ------
     NotFiniteError
         Scores of −∞, by overflow or of an infinite key.
     """
-    highest = plan.score.highest if plan.score else None
-    high = np.inf if highest is None else highest
-    if plan.weighting.mode == AVERAGE or (plan.score and plan.score.has_bounds):
+    high = np.inf if score.highest is None else score.highest
+    if plan.weighting.mode == AVERAGE or score.has_bounds:
         return -np.inf, high
     low = float(scores.min(initial=0))
     if not low > -np.inf:  # which NaN is not either

@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 
 @contextmanager
 def running(threads: int | None, processes: int | None, scheduler: str | None) -> Iterator[None]:
-    """Run all folds inside in processes or on a cluster, if either is asked for."""
-    from qkvcli.run.executors import running_on  # NumPy, which no help needs
+    """Run all folds inside in processes or on a cluster if either is asked for, else as suits."""
+    from qkvcli.run.executors import Suited, running_on  # NumPy, which no help needs
 
     if scheduler is not None:
         from qkvcli.run.cluster import connected
@@ -28,8 +28,6 @@ def running(threads: int | None, processes: int | None, scheduler: str | None) -
         with running_on(Processes(processes)):
             yield
     elif processes is None:
-        from qkvcli.run.forks import Suited
-
         with running_on(Suited(thread_count(threads))):
             yield
     else:

@@ -1,4 +1,4 @@
-"""What runs a fold: here, in turn or in threads; ``processes`` and ``cluster`` know other ways.
+"""What runs a fold: here in turn or in threads, or in forks, processes and on a cluster.
 
 An executor takes the work and the blocks and returns the states of all rows. How it spreads the
 work is its own affair; in which order states are merged is not. That is a ``Tree``'s.
@@ -6,6 +6,8 @@ work is its own affair; in which order states are merged is not. That is a ``Tre
 
 from __future__ import annotations
 
+import os
+import sys
 from collections import deque
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -17,6 +19,7 @@ from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 import numpy as np
 
 from qkvcli.attention import Plan, State, merge, summarise
+from qkvcli.blocks import Divisible
 from qkvcli.weights import EXACT
 
 if TYPE_CHECKING:
@@ -94,6 +97,13 @@ class Work:
     def nothing(self) -> States:
         """Return the states of no rows."""
         return (State(),) * len(self.plans)
+
+
+class Floors(Protocol):
+    """What is known of scores that the best rows reach, here or elsewhere."""
+
+    def known(self, work: Work, part: int, tree: Tree[States]) -> Floor:
+        """Return the highest that are known of a part of the queries; a tree's are from now on."""
 
 
 class Executor(Protocol):
@@ -187,6 +197,52 @@ def folded(work: Work, blocks: Iterable[Block], part: int) -> States:
     return tree.total() or work.nothing()
 
 
+class Folding:
+    """A fold of blocks, one after another in this thread, in the making.
+
+    Parameters
+    ----------
+    work, blocks
+        What is asked of every block, and the blocks.
+    start
+        How many blocks come before them.
+    floors
+        What is known of scores besides; None for nothing.
+    """
+
+    def __init__(
+        self, work: Work, blocks: Iterable[Block], start: int = 0, floors: Floors | None = None
+    ) -> None:
+        self._work, self._floors = work, floors
+        self._blocks = iter(blocks)
+        self.trees = [Tree(merged, start) for _ in work.parts]
+        self.count = self.rows = 0
+
+    def step(self, progress: Progress | None = None) -> bool:
+        """Fold the next block, if there is one."""
+        block = next(self._blocks, None)
+        if block is None:
+            return False
+        work, floors = self._work, self._floors
+        self.count, self.rows = self.count + 1, self.rows + len(block)
+        for part, tree in enumerate(self.trees):
+            least = floors.known(work, part, tree) if floors else floor(work, tree)
+            tree.add(work(block, part, least))
+            if progress:
+                progress(work.share(len(block), part))
+        return True
+
+    def finish(self, progress: Progress | None = None) -> None:
+        """Fold all blocks that are left."""
+        while self.step(progress):
+            pass
+
+
+def totals(work: Work, trees: Iterable[Tree[States]]) -> list[States]:
+    """Return what the tree of each part of the queries comes to."""
+    return [tree.total() or work.nothing() for tree in trees]
+
+
 @dataclass(frozen=True, eq=False)
 class Serial:
     """One block after another, in this thread."""
@@ -195,13 +251,9 @@ class Serial:
         self, work: Work, blocks: Iterable[Block], progress: Progress | None = None
     ) -> list[States]:
         """Return the states of all rows, for each part of the queries."""
-        trees = [Tree(merged) for _ in work.parts]
-        for block in blocks:
-            for part, tree in enumerate(trees):
-                tree.add(work(block, part, floor(work, tree)))
-                if progress:
-                    progress(work.share(len(block), part))
-        return [tree.total() or work.nothing() for tree in trees]
+        folding = Folding(work, blocks)
+        folding.finish(progress)
+        return totals(work, folding.trees)
 
 
 @dataclass(frozen=True, eq=False)
@@ -232,6 +284,40 @@ class Threads:
                 raise
 
 
+@dataclass(frozen=True, eq=False)
+class Suited:
+    """Threads, or forks where threads would wait for one lock: reading text is most of the work."""
+
+    count: int
+
+    def totals(
+        self, work: Work, blocks: Iterable[Block], progress: Progress | None = None
+    ) -> list[States]:
+        """Return the states of all rows, for each part of the queries."""
+        found = None
+        reads = isinstance(blocks, Divisible) and blocks.holds_lock and not work.scores_texts
+        if self.count > 1 and reads and sys.platform == "linux":
+            found = shared_out(work, blocks, self.count, progress)
+        return found or threads_for(work, self.count).totals(work, blocks, progress)
+
+
+def shared_out(
+    work: Work, blocks: Iterable[Block], count: int, progress: Progress | None
+) -> list[States] | None:
+    """Return the states of all rows from so many processes; None where they are had in order."""
+    if not isinstance(blocks, Divisible) or not hasattr(os, "fork"):
+        return None
+    stretches = blocks.stretches(count)
+    if len(stretches) < 2:  # noqa: PLR2004 - nothing to share out
+        return None
+    masked = any(plan.mask is not None for plan in work.plans)  # which knows rows by their number
+    if masked and not all(stretch.is_counted for stretch in stretches):
+        return None
+    from qkvcli.run.forks import in_stretches  # 4 ms, of which small tables need none
+
+    return in_stretches(work, stretches, count, progress)
+
+
 def in_order(
     submit: Submit,
     ahead: int,
@@ -258,7 +344,7 @@ def in_order(
         waits = ahead
     while waiting:
         take()
-    return [tree.total() or work.nothing() for tree in trees]
+    return totals(work, trees)
 
 
 _chosen: ContextVar[Executor | None] = ContextVar("executor", default=None)

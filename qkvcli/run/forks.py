@@ -10,66 +10,46 @@ import os
 import pickle
 import select
 import signal
-import sys
-from collections.abc import Callable
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
-from itertools import pairwise
 from mmap import mmap
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from qkvcli.blocks import Divisible
 from qkvcli.errors import QkvError
-from qkvcli.run.executors import Tree, floor, merged, threads_for
+from qkvcli.run.executors import Folding, Tree, floor, merged, totals
 from qkvcli.run.signals import signals_held, signals_to_parent
+from qkvcli.sources.streams import read_exactly
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from io import FileIO
 
     from numpy.typing import NDArray
 
     from qkvcli.attention.top import Floor
-    from qkvcli.blocks import Block, Stretch
+    from qkvcli.blocks import Stretch
     from qkvcli.run.executors import Progress, States, Work
+
+    Fold = Callable[[int, int], "Folded | None"]  # of a process's number and a stretch's
 
 _NUMBER, _SIZE = 4, 8
 """How many bytes a stretch's number takes in the pipe of those not taken, and a result's size."""
 
 
 @dataclass(frozen=True)
-class Suited:
-    """Threads, or forks where threads would wait for one lock: reading text is most of the work."""
-
-    count: int
-
-    def totals(
-        self, work: Work, blocks: Iterable[Block], progress: Progress | None = None
-    ) -> list[States]:
-        """Return the states of all rows, for each part of the queries."""
-        found = None
-        reads = isinstance(blocks, Divisible) and blocks.holds_lock and not work.scores_texts
-        if self.count > 1 and reads and sys.platform == "linux":
-            found = in_stretches(work, blocks, self.count, progress)
-        return found or threads_for(work, self.count).totals(work, blocks, progress)
-
-
-@dataclass(frozen=True)
 class Folded:
-    """What a stretch comes to: subtrees for each part of the queries, and where it is."""
+    """What a stretch comes to, for each part of the queries in subtrees, and where it ended."""
 
-    is_counted: bool
-    first: int
-    begin: int
     end: int
     blocks: int
     rows: int
     subtrees: list[list[tuple[int, States]]]
 
 
-class Floors:
+class Shared:
     """Scores that the best rows are known to reach, seen by all processes as they find them.
 
     When one sees what another has found is a matter of chance; it spares work, and changes no
@@ -78,12 +58,11 @@ class Floors:
 
     def __init__(self, work: Work, processes: int) -> None:
         self.process = 0
-        self._is_sparse = work.is_sparse
         self._found = [_shared(processes, len(part)) for part in work.parts]
 
     def known(self, work: Work, part: int, tree: Tree[States]) -> Floor:
         """Return the highest that are known of a part of the queries; a tree's are from now on."""
-        if not self._is_sparse:
+        if not work.is_sparse:
             return -np.inf
         found = self._found[part]
         np.maximum(found[self.process], floor(work, tree), out=found[self.process])
@@ -98,48 +77,17 @@ def _shared(processes: int, queries: int) -> NDArray[np.float64]:
     return found.reshape(processes, queries)
 
 
-class Folding:
-    """The fold of a stretch in the making."""
-
-    def __init__(self, work: Work, stretch: Stretch, floors: Floors) -> None:
-        self._work, self._stretch = work, stretch
-        self._blocks = iter(stretch)
-        self._trees = [Tree(merged, stretch.first) for _ in work.parts]
-        self._floors = floors
-        self._count = self._rows = 0
-
-    def step(self, progress: Progress | None = None) -> bool:
-        """Fold the next block, if there is one."""
-        block = next(self._blocks, None)
-        if block is None:
-            return False
-        self._count, self._rows = self._count + 1, self._rows + len(block)
-        for part, tree in enumerate(self._trees):
-            least = self._floors.known(self._work, part, tree)
-            tree.add(self._work(block, part, least))
-            if progress:
-                progress(self._work.share(len(block), part))
-        return True
-
-    def done(self, progress: Progress | None = None) -> Folded:
-        """Fold what is left."""
-        while self.step(progress):
-            pass
-        subtrees = [tree.subtrees for tree in self._trees]
-        stretch = self._stretch
-        place = stretch.is_counted, stretch.first, stretch.begin, stretch.end
-        return Folded(*place, self._count, self._rows, subtrees)
-
-
 def in_stretches(
-    work: Work, blocks: Iterable[Block], count: int, progress: Progress | None = None
+    work: Work, stretches: Sequence[Stretch], count: int, progress: Progress | None
 ) -> list[States] | None:
     """Return the states of all rows, or None where blocks have to be had in order.
 
     Parameters
     ----------
-    work, blocks, progress
+    work, progress
         As of ``Executor.totals``.
+    stretches
+        All blocks, in two stretches or more.
     count
         How many processes, this one among them.
 
@@ -148,74 +96,60 @@ def in_stretches(
     QkvError
         A fork was killed, most likely for want of memory.
     """
-    stretches = _stretches(work, blocks, count)
-    if len(stretches) < 2:  # noqa: PLR2004 - nothing to share out
-        return None
     forks = min(count, len(stretches)) - 1
-    floors = Floors(work, forks + 1)
-    first = Folding(work, stretches[0], floors)
-    if work.has_floor:
-        first.step(progress)  # whose best rows spare all others work
+    floors = Shared(work, forks + 1)
+
+    def folding(number: int) -> Folding:
+        return Folding(work, stretches[number], stretches[number].first, floors)
 
     def fold(process: int, number: int) -> Folded | None:
         floors.process = process
         try:
-            return Folding(work, stretches[number], floors).done()
+            return _done(folding(number), stretches[number], None if process else progress)
         except QkvError:
             return None  # what is refused is named by reading in order
 
-    with forked(fold, range(1, len(stretches)), forks) as (numbers, children):
-        found: dict[int, Folded | None] = {0: first.done(progress)}
-
-        def take(number: int, folded: Folded | None) -> None:
-            found[number] = folded
-            if progress and folded:
-                progress(folded.rows)
-
+    first = folding(0)
+    if work.has_floor:
+        first.step(progress)  # whose best rows spare all others work
+    with forked(fold, range(1, len(stretches)), forks, progress) as (numbers, children):
+        found: dict[int, Folded | None] = {0: _done(first, stretches[0], progress)}
         for number in numbers:
-            take(number, fold(0, number))
-            for result in children.results(wait=False):
-                take(*result)
-        for result in children.results(wait=True):
-            take(*result)
-    return _joined(work, [found[number] for number in range(len(stretches))])
+            found[number] = fold(0, number)
+            found.update(children.results(wait=False))
+        found.update(children.results(wait=True))
+    return _joined(work, stretches, [found[number] for number in range(len(stretches))])
 
 
-def _stretches(work: Work, blocks: Iterable[Block], count: int) -> Sequence[Stretch]:
-    """Return the stretches for so many processes; none where there is no forking them."""
-    if not isinstance(blocks, Divisible) or not hasattr(os, "fork"):
-        return []
-    stretches = blocks.stretches(count)
-    masked = any(plan.mask is not None for plan in work.plans)  # which knows rows by their number
-    return [] if masked and not all(stretch.is_counted for stretch in stretches) else stretches
+def _done(folding: Folding, stretch: Stretch, progress: Progress | None) -> Folded:
+    """Fold what is left of a stretch."""
+    folding.finish(progress)
+    subtrees = [tree.subtrees for tree in folding.trees]
+    return Folded(stretch.end, folding.count, folding.rows, subtrees)
 
 
-def _joined(work: Work, found: list[Folded | None]) -> list[States] | None:
+def _joined(
+    work: Work, stretches: Sequence[Stretch], found: Sequence[Folded | None]
+) -> list[States] | None:
     """Return the states of all stretches, if each begins where the one before it ends."""
-    parts = [folded for folded in found if folded is not None]
-    meet = all(a.end == b.begin and a.first + a.blocks == b.first for a, b in pairwise(parts))
-    if len(parts) < len(found) or not meet:
-        return None
     trees = [Tree(merged) for _ in work.parts]
-    rows = 0
-    for folded in parts:
+    end, blocks, rows = stretches[0].begin, 0, 0
+    for stretch, folded in zip(stretches, found, strict=True):
+        if folded is None or (stretch.begin, stretch.first) != (end, blocks):
+            return None
+        before = 0 if stretch.is_counted else rows
         for tree, subtrees in zip(trees, folded.subtrees, strict=True):
             for height, states in subtrees:
-                before = 0 if folded.is_counted else rows
                 tree.add(tuple(state.shifted(before) for state in states), height)
-        rows += folded.rows
-    return [tree.total() or work.nothing() for tree in trees]
-
-
-Fold = Callable[[int, int], "Folded | None"]
-"""What a process, by its number, makes of a stretch, by its own."""
+        end, blocks, rows = folded.end, blocks + folded.blocks, rows + folded.rows
+    return totals(work, trees)
 
 
 @contextmanager
 def forked(
-    fold: Fold, numbers: Iterable[int], count: int
+    fold: Fold, numbers: Iterable[int], count: int, progress: Progress | None
 ) -> Iterator[tuple[Iterator[int], Children]]:
-    """Have forks fold stretches by their numbers, each taking the next when it is free.
+    """Have so many forks fold stretches by their numbers, each taking the next when it is free.
 
     Yields
     ------
@@ -229,7 +163,7 @@ def forked(
     os.close(end)
     taken = iter(partial(os.read, queue, _NUMBER), b"")
     mine = (int.from_bytes(number, "little") for number in taken)
-    children = Children()
+    children = Children(progress)
     try:
         with suppress(OSError):  # where no more processes may be started, fewer do the work
             for process in range(1, count + 1):
@@ -243,12 +177,14 @@ def forked(
 class Children:
     """Forks of this process, by the pipes from which their results are read."""
 
-    def __init__(self) -> None:
-        self._pids: dict[int, int] = {}
+    def __init__(self, progress: Progress | None) -> None:
+        self._progress = progress
+        self._pids: dict[FileIO, int] = {}
 
     def start(self, fold: Callable[[int], Folded | None], numbers: Iterator[int]) -> None:
         """Start one that folds until no number is left."""
-        source, sink = os.pipe()
+        end, sink = os.pipe()
+        source = open(end, "rb", buffering=0)  # noqa: SIM115 - open for as long as the fork is
         try:
             with signals_held():
                 pid = os.fork()
@@ -256,7 +192,7 @@ class Children:
                     _work(fold, numbers, sink)
                 self._pids[source] = pid  # before an interruption, after which all are ended
         except OSError:
-            os.close(source)
+            source.close()
             raise
         finally:
             os.close(sink)
@@ -274,16 +210,19 @@ class Children:
             if not ready:
                 return
             for source in ready:
-                size = int.from_bytes(_read(source, _SIZE), "little")
-                data = _read(source, size)
+                size = int.from_bytes(read_exactly(source, _SIZE), "little")
+                data = read_exactly(source, size)
                 if data and len(data) == size:
-                    yield pickle.loads(data)  # noqa: S301 - this program wrote it
+                    number, folded = pickle.loads(data)  # noqa: S301 - this program wrote it
+                    if self._progress and folded:
+                        self._progress(folded.rows)
+                    yield number, folded
                 else:
                     self._reap(source)
 
-    def _reap(self, source: int) -> None:
+    def _reap(self, source: FileIO) -> None:
         status = os.waitpid(self._pids.pop(source), 0)[1]
-        os.close(source)
+        source.close()
         if status:
             message = "a process was killed; for want of memory? Pass --processes 1"
             raise QkvError(message)
@@ -291,18 +230,9 @@ class Children:
     def end(self) -> None:
         """End those that are not done: they work for nobody."""
         for source, pid in self._pids.items():
-            os.close(source)
+            source.close()
             os.kill(pid, signal.SIGKILL)
             os.waitpid(pid, 0)
-
-
-def _read(source: int, size: int) -> bytes:
-    """Read so many bytes, or fewer where a fork has ended."""
-    parts = []
-    while size > 0 and (part := os.read(source, size)):
-        parts.append(part)
-        size -= len(part)
-    return b"".join(parts)
 
 
 def _work(fold: Callable[[int], Folded | None], numbers: Iterator[int], sink: int) -> None:

@@ -94,8 +94,7 @@ class Ask:
     def nearest(self) -> Plan:
         """The plan that finds the closest key."""
         weighting = Weighting(APPROXIMATE, self.temperature)
-        plan = self.plan(APPROXIMATE)
-        return replace(plan, weighting=weighting, top=0, perplexity=False)
+        return replace(self.plan(APPROXIMATE), weighting=weighting, top=0, perplexity=False)
 
 
 def settle(database: Database, request: Request) -> list[Ask]:

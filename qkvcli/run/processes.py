@@ -11,8 +11,7 @@ from itertools import chain, islice
 from typing import TYPE_CHECKING
 
 from qkvcli.errors import QkvError
-from qkvcli.run.executors import Serial, in_order
-from qkvcli.run.forks import in_stretches
+from qkvcli.run.executors import Serial, in_order, shared_out
 from qkvcli.run.signals import signals_held, signals_to_parent
 
 if TYPE_CHECKING:
@@ -45,7 +44,7 @@ class Processes:
         QkvError
             A process was killed, most likely for want of memory.
         """
-        found = in_stretches(work, blocks, self.count, progress)
+        found = shared_out(work, blocks, self.count, progress)
         if found:
             return found
         blocks = iter(blocks)

@@ -527,21 +527,21 @@ class Blocks:
         is seen from where the first of them ends.
         """
         source = self.source
-        start = streams.start_in_file(source.path, source.options.encoding)
-        chunks = 0 if start is None else os.path.getsize(source.path) // streams.CHUNK
+        first = source.first_blocks()
+        chunks = os.path.getsize(source.path) // streams.CHUNK if first[0].place else 0
         step = min(max(_FEWEST, chunks // (_STRETCHES * processes)), _MOST)
         step = max(step, chunks // _IN_ALL)
         cuts = range(step, chunks - _FEWEST, step)
-        begins = [streams.after_last_line_end(source.path, cut * streams.CHUNK) for cut in cuts]
-        if not begins or None in begins:
+        places = [streams.after_last_line_end(source.path, cut * streams.CHUNK) for cut in cuts]
+        begins = [place for place in places if place is not None]
+        if not begins or len(begins) < len(cuts):
             return []
-        more = len(source.first_blocks()) - 1
+        more = len(first) - 1
         later = [
             LaterStretch(source, cut + more, begin, cut, step if cut < cuts[-1] else None)
             for cut, begin in zip(cuts, begins, strict=True)
-            if begin is not None
         ]
-        return [FirstStretch(source, later[0].begin), *later]
+        return [FirstStretch(source, begins[0]), *later]
 
 
 @dataclass

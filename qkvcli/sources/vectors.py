@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 ROWS = 61_440
-"""How many rows make a block: of 64 float32 keys and values, 30 MiB, and of the tiles of every
-number of queries a multiple. Never a matter of the machine, so that answers never are."""
+"""How many rows make a block: of 64 float32 keys and values, 30 MiB. Never a matter of the machine,
+so that answers never are."""
 
 _STRETCHES = 16
 """How many stretches of the blocks there are for each process: all end at about the same time."""

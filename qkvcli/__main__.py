@@ -1,5 +1,6 @@
 """The process: its environment before anything is imported, and its death by signal after."""
 
+import gc
 import os
 import signal
 import sys
@@ -15,9 +16,15 @@ def _terminate(_signal: int, _frame: FrameType | None) -> NoReturn:
     raise Terminated
 
 
+def _caught(number: signal.Signals) -> signal.Signals:
+    """Have another signal end the process at once."""
+    for each in (number, signal.SIGINT, signal.SIGTERM):
+        signal.signal(each, signal.SIG_DFL)
+    return number
+
+
 def _die_by(number: signal.Signals) -> NoReturn:
     """End as if the signal had never been caught, so that a shell sees 128 + its number."""
-    signal.signal(number, signal.SIG_DFL)
     os.kill(os.getpid(), number)
     os._exit(128 + number)  # not reached while the signal is not blocked
 
@@ -35,11 +42,15 @@ def main() -> NoReturn:
         # Everything is written and flushed; tearing the interpreter down would only cost time.
         os._exit(status)
     except KeyboardInterrupt:
-        _die_by(signal.SIGINT)
+        number = _caught(signal.SIGINT)
     except Terminated:
-        _die_by(signal.SIGTERM)
+        number = _caught(signal.SIGTERM)
     except BrokenPipeError:
-        _die_by(signal.SIGPIPE)
+        number = _caught(signal.SIGPIPE)
+    # The exception is gone, and with it the last that held the frames it came through: a context
+    # manager that was interrupted between being made and being entered clears up as it goes too.
+    gc.collect()
+    _die_by(number)
 
 
 if __name__ == "__main__":

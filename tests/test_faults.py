@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import errno
 import io
@@ -273,6 +274,31 @@ def test_killed_at_any_moment(number: signal.Signals, tmp_path: Path) -> None:
         else:
             assert left == []
     assert ends["old"] > MOMENTS // 10
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("place", ["__enter__", "__exit__"])
+def test_killed_between_a_file_and_what_clears_it_up(
+    place: str, number: signal.Signals, tmp_path: Path
+) -> None:
+    """A ``with`` clears up from after its manager is entered until before that is left."""
+    manager = contextlib._GeneratorContextManager
+    real = getattr(manager, place)
+
+    def killed(self: Any, *arguments: Any) -> Any:
+        if self.gen.gi_code.co_name != "open_target":
+            return real(self, *arguments)
+        entered = real(self) if place == "__enter__" else None
+        os.kill(os.getpid(), number)
+        return entered
+
+    (tmp_path / "out.txt").write_bytes(OLD)
+    arguments = ["lookup", *QUERIES, "-o", "out.txt", "--threads", "1"]
+    with mock.patch.object(manager, place, killed):
+        assert _killed(60, arguments, tmp_path, signal.SIGKILL) == -number
+    assert sorted(os.listdir(tmp_path)) == ["out.txt", "stderr"]
+    assert (tmp_path / "out.txt").read_bytes() == OLD
+    assert (tmp_path / "stderr").read_bytes() == b""
 
 
 def _killed(seconds: float, arguments: list[str], folder: Path, number: signal.Signals) -> int:

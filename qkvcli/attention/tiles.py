@@ -184,15 +184,17 @@ def _vector_tiles(block: Block, queries: Queries, plan: Plan, floor: Floor) -> I
     if folds_factor(plan, queries):
         score, vectors = score.times(LOG2E / plan.weighting.divisor, vectors)
     scorer = score.scorer(vectors, mend=queries.is_wide)
-    # Where keys are fewer numbers than scores, a look at them says enough of the scores.
-    looks, narrow = len(queries) > keys.shape[1], keys.shape[1] <= NARROW
-    ready = scorer.ready(keys) if narrow else None
-    limits = scorer.limits(keys) if narrow and looks else None
+    # Where keys are fewer numbers than scores, a look at them says enough of the scores. All are
+    # looked at once, as threads wait for each other after every call, if none need be converted.
+    looks = len(queries) > keys.shape[1]
+    whole = keys.shape[1] <= NARROW or keys.dtype == dtype
+    ready = scorer.ready(keys) if whole else None
+    limits = scorer.limits(keys) if whole and looks else None
     step = _step(len(keys), len(queries))
     out = np.empty((step, len(queries)), dtype)
     for rows in _slices(len(keys), step):
         part = scorer.ready(keys[rows]) if ready is None else ready[rows]
-        if looks and not narrow:
+        if looks and not whole:
             limits = scorer.limits(part)
         scores = scorer.scores(part, out[: len(part)])
         yield Tile(rows, scores, *(limits or _limits(scores, score, plan)))

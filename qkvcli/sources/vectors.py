@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-ROWS = 61_440
-"""How many rows make a block: of 64 float32 keys and values, 30 MiB. Never a matter of the machine,
+ROWS = 57_344
+"""How many rows make a block: of 64 float32 keys and values, 28 MiB. Never a matter of the machine,
 so that answers never are."""
 
 _STRETCHES = 16

@@ -12,14 +12,14 @@ import sys
 import warnings
 from collections import deque
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from importlib.metadata import version
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from qkvcli.errors import InputError, QkvError, UsageError
-from qkvcli.run.executors import Tree, folded, merged
+from qkvcli.run.executors import Serial, Tree, merged
 from qkvcli.sources import patiently
 
 if TYPE_CHECKING:
@@ -166,8 +166,9 @@ def _held(work: bytes, wanted: str) -> Work:
 
 def _folded(work: Work, packed: bytes, part: int) -> States:
     """Open some blocks, summarise and merge them, on a worker."""
+    only = replace(work, parts=(work.parts[part],))
     try:
-        return folded(work, pickle.loads(packed), part)  # noqa: S301 - as above
+        return Serial().totals(only, pickle.loads(packed))[0]  # noqa: S301 - as above
     except InputError as error:
         if isinstance(error.__context__, OSError):
             message = f"{error.message} on a worker; all workers must see it at the same path"

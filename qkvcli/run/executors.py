@@ -189,14 +189,6 @@ def floor(work: Work, tree: Tree[States]) -> Floor:
     return least
 
 
-def folded(work: Work, blocks: Iterable[Block], part: int) -> States:
-    """Return the states of some blocks, summarised and merged here."""
-    tree = Tree(merged)
-    for block in blocks:
-        tree.add(work(block, part, floor(work, tree)))
-    return tree.total() or work.nothing()
-
-
 class Folding:
     """A fold of blocks, one after another in this thread, in the making.
 

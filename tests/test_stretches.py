@@ -27,7 +27,7 @@ from qkvcli.scores import Score
 from qkvcli.sources import open_table, streams
 from qkvcli.weights import MODES, Weighting
 from tests.support import folds, tables
-from tests.support.command import run_qkv
+from tests.support.command import UNMEASURED, environment, run_qkv
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -314,7 +314,9 @@ def test_an_interrupted_command_leaves_no_process(put: Callable[[str, str], str]
     path = put("big.csv", "name,kind,x\n" + "".join(names(60_000)) * 30)
     asked = ["lookup", "nose", "-m", "softmax", "--processes", "3", "-d", path]
     command = [sys.executable, "-m", "qkvcli", *asked]
-    with subprocess.Popen(command, stderr=subprocess.PIPE, start_new_session=True) as process:
+    with subprocess.Popen(
+        command, stderr=subprocess.PIPE, env=environment(UNMEASURED), start_new_session=True
+    ) as process:
         children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
         if not children.exists():
             pytest.skip("this system does not list a process's children")

@@ -123,6 +123,17 @@ def test_keys_are_typed(script: Any) -> None:
     assert b"got a\r\n" in run_pty(program=script(body), keys=[(0.1, b"a\n"), (0.3, b"\x04")]).out
 
 
+def test_what_is_interrupted_is_not_measured(script: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COVERAGE_PROCESS_CONFIG", "")
+    body = (
+        "print('COVERAGE_PROCESS_CONFIG' in os.environ, flush=True);"
+        "signal.signal(signal.SIGINT, signal.SIG_DFL); time.sleep(30)"
+    )
+    assert run_pty(program=script(body), keys=[(0.5, b"\x03")]).out.startswith(b"False")
+    body = "print('COVERAGE_PROCESS_CONFIG' in os.environ, sys.stdin.read())"
+    assert b"True a" in run_pty(program=script(body), keys=[(0.1, b"a\n"), (0.3, b"\x04")]).out
+
+
 def test_nothing_is_left_open(script: Any) -> None:
     program = script("pass")
     run_pty(program=program)

@@ -23,6 +23,7 @@ from qkvcli.errors import OutputError
 from qkvcli.render import writer
 from qkvcli.render.escape import visible
 from qkvcli.render.writer import open_target, target
+from tests.support.command import UNMEASURED, environment
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -402,7 +403,7 @@ def test_killed_while_it_writes(tmp_path: Path, number: signal.Signals) -> None:
             [sys.executable, "-c", WRITE_SLOWLY, str(path)],
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
-            restore_signals=True,
+            env=environment(UNMEASURED),
         ) as process:
             assert process.stdout is not None
             assert process.stdout.readline() == b"ready\n"

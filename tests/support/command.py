@@ -26,6 +26,13 @@ _LAUNCHER = str(Path(__file__).with_name("launcher.py"))
 # What a user's shell may hold and a test must not depend on.
 _UNSET = ("COLUMNS", "LINES", "NO_COLOR", "FORCE_COLOR", "TERM", "QKV_DATA", "PYTHONIOENCODING")
 _DEFAULTS = {"LC_ALL": "C.UTF-8", "TERM": "xterm-256color"}
+UNMEASURED = {"COVERAGE_PROCESS_CONFIG": None}
+"""A change of the environment of every process that a test interrupts by a signal.
+
+A measure of coverage takes a lock in the midst of the program's own lines. Where an interruption
+comes just then the lock is never given back, and the process waits for it for ever.
+"""
+_CTRL_C = b"\x03"
 
 
 @dataclass(frozen=True)
@@ -136,6 +143,9 @@ def run_pty(
     TimeoutError
         It did not end in time; it was killed.
     """
+    keys = list(keys)
+    if any(_CTRL_C in key for _, key in keys):
+        env = {**UNMEASURED, **(env or {})}
     report, reporting = os.pipe()
     leader, follower = pty.openpty()
     fcntl.ioctl(follower, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
@@ -152,7 +162,7 @@ def run_pty(
         ) as process:
             for descriptor in (follower, err_end, reporting):
                 os.close(descriptor)
-            out, err = _talk(process, leader, errors, list(keys), timeout)
+            out, err = _talk(process, leader, errors, keys, timeout)
         return _outcome(arguments, measured.read(), out, err)
 
 

@@ -16,6 +16,24 @@ def _terminate(_signal: int, _frame: FrameType | None) -> NoReturn:
     raise Terminated
 
 
+def _raise_again(unraised: "sys.UnraisableHookArgs") -> None:
+    """Have an interruption come once more that came where nothing can be raised.
+
+    That is so in a finalizer, and in what Python calls as a module's lock is let go: it would print
+    the exception and go on with the program.
+    """
+    raised = unraised.exc_type
+    if not issubclass(raised, (KeyboardInterrupt, Terminated)):
+        sys.__unraisablehook__(unraised)
+        return
+
+    def again(_signal: int, _frame: FrameType | None) -> NoReturn:
+        raise raised
+
+    signal.signal(signal.SIGALRM, again)
+    signal.setitimer(signal.ITIMER_REAL, 0.001)
+
+
 def _caught(number: signal.Signals) -> signal.Signals:
     """Have another signal end the process at once."""
     for each in (number, signal.SIGINT, signal.SIGTERM):
@@ -35,6 +53,7 @@ def main() -> NoReturn:
     for name in ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "OMP_NUM_THREADS"):
         os.environ.setdefault(name, "1")
     try:
+        sys.unraisablehook = _raise_again
         signal.signal(signal.SIGTERM, _terminate)
         from qkvcli.cli import run  # inside, so that Ctrl-C during the import is silent too
 

@@ -216,6 +216,7 @@ def _kill_children(parent: int) -> None:
 
 
 def _outcome(arguments: tuple[str | bytes, ...], report: bytes, out: bytes, err: bytes) -> Outcome:
+    assert report, f"{arguments}: the launcher ended before its program did: {err!r}"
     status, seconds, peak = report.split()
     code = os.waitstatus_to_exitcode(int(status))
     return Outcome(

@@ -18,7 +18,9 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from qkvcli.errors import InputError, UsageError
-from qkvcli.sources import delimited, open_table, runs
+from qkvcli.sources import delimited, open_table
+from qkvcli.sources.delimited import cells as cutting
+from qkvcli.sources.delimited import runs
 from qkvcli.sources.table import TableOptions
 from tests.support.tables import blocks, chunk, keys, numbers, refusal, rows
 
@@ -274,7 +276,7 @@ def test_unknown_encodings(put: Any) -> None:
 
 
 def test_a_field_over_the_cap(put: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(delimited, "FIELD_CAP", 1000)
+    monkeypatch.setattr(cutting, "FIELD_CAP", 1000)
     monkeypatch.setattr(runs, "FIELD_CAP", 1000)
     path = put("t.csv", "k,v\na,b\n" + "x" * 2000 + ",y\n")
     assert "a cell is larger" in refusal(put("u.csv", 'k,v\n"' + "x" * 1001 + '",y\n'))
@@ -347,9 +349,7 @@ def test_a_block_knows_what_it_surely_does_not_hold(put: Any) -> None:
     assert not plain.may_hold(["Hux", "li"])
     # Of these nobody knows before they are taken apart, which may refuse them.
     for data, width in ((b'"Li",Mu\n', 2), (b"a,b,c\n", 2), (b"\xff,b\n", 2), (b"a;b\n", 1)):
-        cells = delimited.DelimitedCells(
-            data, 2, delimited.Dialect("t.csv", ",", width, guessed=True)
-        )
+        cells = cutting.DelimitedCells(data, 2, cutting.Dialect("t.csv", ",", width, guessed=True))
         assert cells.may_hold(["zz"])
         assert cells.outline(0) is None
     joined = put("u.csv", "k,l,v\na,b,c\n")
@@ -590,8 +590,8 @@ def test_vectors_equal_those_of_python(tmp_path: Path, values: list[Any], size: 
 @given(st.text("0012.-,\n", max_size=40), st.sampled_from([3, 5, 1 << 17]))
 def test_leading_zeros_are_found_wherever_slices_meet(text: str, size: int) -> None:
     wanted = re.search(r"(?:^|[,\n-])0[0-9]", text) is not None
-    with mock.patch.object(delimited, "_SLICE", size):
-        assert delimited._has_leading_zero(text.encode()) is wanted
+    with mock.patch.object(cutting, "_SLICE", size):
+        assert cutting._has_leading_zero(text.encode()) is wanted
 
 
 def test_a_first_cell_is_told_by_the_reader_of_all_columns(put: Any) -> None:

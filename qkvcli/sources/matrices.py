@@ -16,7 +16,8 @@ import numpy as np
 from qkvcli.errors import InputError, UsageError, did_you_mean
 from qkvcli.sources import arrays, numbers, streams
 from qkvcli.sources.arrays import StoredArray
-from qkvcli.sources.delimited import DelimitedCells, Dialect, checked_delimiter
+from qkvcli.sources.delimited import checked_delimiter
+from qkvcli.sources.delimited.cells import DelimitedCells, Dialect
 from qkvcli.sources.records import Scanner
 
 if TYPE_CHECKING:

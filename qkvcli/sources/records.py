@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
 from qkvcli.errors import InputError
 from qkvcli.sources import streams
-from qkvcli.sources.runs import FIELD_CAP
-from qkvcli.sources.table import Layout, ListCells, TableBlock, TableOptions, layout
+from qkvcli.sources.table import FIELD_CAP, Layout, ListCells, TableBlock, TableOptions, layout
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterable, Iterator

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 
     from qkvcli.blocks import Keys
 
+FIELD_CAP = 16 << 20
+"""How long one record, and so one field, may be: 16 MiB."""
+
 
 @dataclass(frozen=True)
 class TableOptions:

@@ -6,12 +6,10 @@ import re
 from typing import TYPE_CHECKING, NamedTuple
 
 from qkvcli.errors import InputError
+from qkvcli.sources.table import FIELD_CAP
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
-
-FIELD_CAP = 16 << 20
-"""How long one record, and so one field, may be: 16 MiB."""
 
 
 class Run(NamedTuple):
@@ -36,7 +34,7 @@ class Run(NamedTuple):
 _NOT_BLANK = re.compile(rb"[^\r\n]")
 
 
-def runs(
+def runs_of(
     parts: Iterator[bytes], name: str, offset: int = 0, held: bytes = b"", *, ends: bool = True
 ) -> Generator[Run, None, int]:
     """Cut a stream of bytes into runs of whole records.

@@ -17,7 +17,7 @@ from qkvcli.attention.gradients import covariance, with_slopes
 from qkvcli.attention.plan import LABEL_CAP, Plan
 from qkvcli.attention.sums import Accumulator, NotFiniteError, Sums
 from qkvcli.attention.survivors import sums_of_survivors
-from qkvcli.attention.tiles import Tile, folds_factor, row_numbers, tiles
+from qkvcli.attention.tiles import Tile, folds_factor, row_numbers, tiles_of
 from qkvcli.attention.top import Top
 from qkvcli.errors import InputError
 
@@ -101,7 +101,7 @@ def _summarise(block: Block, queries: Queries, plan: Plan, floor: Floor) -> Stat
     sparse = plan.weighting.survivors is not None
     top, folding = None, None
     with np.errstate(over="ignore", invalid="ignore"):  # found as scores that are not finite
-        for tile in tiles(block, queries, plan, floor):
+        for tile in tiles_of(block, queries, plan, floor):
             if plan.listed:
                 top = top or Top.empty(len(queries), plan.listed)
                 top = top.offer(tile.scores, row_numbers(block, tile), floor)

@@ -55,7 +55,7 @@ def folds_factor(plan: Plan, queries: Queries) -> bool:
     return plain and UNITS[0] < LOG2E / weighting.divisor < UNITS[1]
 
 
-def tiles(block: Block, queries: Queries, plan: Plan, floor: Floor) -> Iterator[Tile]:
+def tiles_of(block: Block, queries: Queries, plan: Plan, floor: Floor) -> Iterator[Tile]:
     """Score a block in tiles, with what the plan's mask hides set to −∞.
 
     Rows that are in no tile have no weight, and are on no list.

@@ -21,7 +21,7 @@ from qkvcli.sources.arrow.fields import (
     may_be_codes,
     working,
 )
-from qkvcli.sources.arrow.files import File, files, told
+from qkvcli.sources.arrow.files import File, files_of, told
 from qkvcli.sources.arrow.pieces import ROWS, Piece, batch_of, opened, step_of
 from qkvcli.sources.arrow.sizes import check_sizes
 from qkvcli.sources.table import TableOptions, find_column
@@ -55,7 +55,7 @@ class ArrowSource:
     def __init__(self, path: str, options: TableOptions) -> None:
         self.name = path
         form = options.format if options.format in ("parquet", "arrow") else None
-        self._files = files(path, form)
+        self._files = files_of(path, form)
         self._options = options
         first = self._files[0]
         self._schema = self._schema_of(first)

@@ -143,7 +143,7 @@ def _safe(scheme: str, rest: str) -> str:
     return f"{scheme}://{rest}" + (("&" if "?" in rest else "?") + more if more else "")
 
 
-def files(path: str, form: str | None = None) -> list[File]:
+def files_of(path: str, form: str | None = None) -> list[File]:
     """Return the columnar files that a name stands for, in name order.
 
     Parameters

@@ -21,22 +21,27 @@ def _terminate(_signal: int, _frame: FrameType | None) -> NoReturn:
     raise Terminated
 
 
-def _raise_again(unraised: sys.UnraisableHookArgs) -> None:
+def _raise_again() -> None:
     """Have an interruption come once more that came where nothing can be raised.
 
     That is so in a finalizer, and in what Python calls as a module's lock is let go: it would print
     the exception and go on with the program.
     """
-    raised = unraised.exc_type
-    if not issubclass(raised, (KeyboardInterrupt, Terminated)):
-        sys.__unraisablehook__(unraised)
-        return
+    tell = sys.unraisablehook
 
-    def again(_signal: int, _frame: FrameType | None) -> NoReturn:
-        raise raised
+    def hook(unraised: sys.UnraisableHookArgs) -> None:
+        raised = unraised.exc_type
+        if not issubclass(raised, (KeyboardInterrupt, Terminated)):
+            tell(unraised)
+            return
 
-    signal.signal(signal.SIGALRM, again)
-    signal.setitimer(signal.ITIMER_REAL, 0.001)
+        def again(_signal: int, _frame: FrameType | None) -> NoReturn:
+            raise raised
+
+        signal.signal(signal.SIGALRM, again)
+        signal.setitimer(signal.ITIMER_REAL, 0.001)
+
+    sys.unraisablehook = hook
 
 
 def _caught(number: signal.Signals) -> signal.Signals:
@@ -58,7 +63,7 @@ def main() -> NoReturn:
     for name in ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "OMP_NUM_THREADS"):
         os.environ.setdefault(name, "1")
     try:
-        sys.unraisablehook = _raise_again
+        _raise_again()
         signal.signal(signal.SIGTERM, _terminate)
         from qkvcli.cli import run  # inside, so that Ctrl-C during the import is silent too
 

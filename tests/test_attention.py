@@ -602,7 +602,7 @@ ROWS = {
 def test_adversarial_rows_against_exact_arithmetic(name: str, cut: int) -> None:
     scores = ROWS[name]
     values = np.array([(-1.0) ** i * (i + 1) for i in range(len(scores))])[:, None]
-    for temperature in (0.01, 1.0, 1000.0):
+    for temperature in (0.01, 1.0, 3.0, 1000.0):
         wanted = np.array(_exactly([scores], temperature))
         plan = Plan(Score("dot"), Weighting("softmax", temperature), matrix=True, perplexity=True)
         parts = folds.blocks(np.array(scores)[:, None], values, [cut])
@@ -610,6 +610,7 @@ def test_adversarial_rows_against_exact_arithmetic(name: str, cut: int) -> None:
         found = folds.answer_of(parts, queries, plan)
         np.testing.assert_allclose(found.weights, wanted, rtol=3e-12, atol=1e-300)
         np.testing.assert_allclose(found.weights.sum(), 1, rtol=0, atol=1e-12)
+        np.testing.assert_allclose(found.perplexity, reference.perplexity(wanted), rtol=1e-9)
         # Without the matrix the factor goes into the queries and the sums come in base 2.
         plain = folds.answer_of(parts, queries, replace(plan, matrix=False))
         scale = np.abs(values).max()
@@ -689,6 +690,16 @@ def test_terms_that_overflow_and_cancel_are_a_score(
     if "top" in options:
         scale = 1 / math.sqrt(3) if score == "scaled-dot" else 1
         np.testing.assert_allclose(found.best_scores, [[0, -2e200 * scale]] * 3, rtol=1e-12)
+
+
+@pytest.mark.parametrize(("score", "scale"), [("dot", 1.0), ("scaled-dot", 0.5)])
+def test_what_is_left_of_terms_that_overflow_is_their_score(score: str, scale: float) -> None:
+    # 2¹⁰⁶⁰ − 2¹⁰⁶⁰ + 2¹⁰¹⁵, of a query and a key that are not of one size.
+    key = np.ldexp([1.0, -1.0, 1.0, 0.0], 560)
+    query = np.ldexp([1.0, 1.0, 2.0**-45, 0.0], 500)
+    found = attend([query], [key, [0.0] * 4], [1.0, 2.0], score=score, top=2)
+    np.testing.assert_allclose(found.best_scores, [[scale * 2.0**1015, 0]], rtol=1e-12)
+    assert found.numbers.tolist() == [[1.0]]
 
 
 def _logits(score: str, queries: NDArray[Any], keys: NDArray[Any], width: float) -> Any:

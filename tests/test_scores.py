@@ -257,6 +257,10 @@ def test_few_keys_are_near() -> None:
     for name in TEXT_SCORES:
         near = Score(name).near("lipten", outline, 0.85)
         assert 0 < np.count_nonzero(near) < len(keys) // 8, name
+        for asked in ("lipten", keys[17].casefold()):
+            scores = Score(name).text([asked], keys)[:, 0]
+            for floor in np.sort(scores)[[-1, -2, -10, -100]]:
+                assert Score(name).near(asked, outline, floor)[scores >= floor].all(), name
     assert Score("indel").near("a" * 2_000_000, outline, 0.9).all()  # too long to say
 
 

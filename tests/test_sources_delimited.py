@@ -21,6 +21,7 @@ from qkvcli.errors import InputError, UsageError
 from qkvcli.sources import delimited, open_table
 from qkvcli.sources.delimited import cells as cutting
 from qkvcli.sources.delimited import runs
+from qkvcli.sources.numbers import NUMBER, PLAIN, all_match
 from qkvcli.sources.table import TableOptions
 from tests.support.tables import blocks, chunk, keys, numbers, refusal, rows
 
@@ -585,6 +586,36 @@ def test_vectors_equal_those_of_python(tmp_path: Path, values: list[Any], size: 
     with chunk(size):
         assert keys(str(path)) == [[float(v)] for v in values]
         assert np.array(numbers(str(path)))[:, 0].tolist() == list(range(len(values)))
+
+
+@given(st.text("abc", max_size=30), st.text("abc", max_size=5))
+def test_bytes_are_found_as_python_finds_them(text: str, wanted: str) -> None:
+    assert cutting._holds(text.encode(), wanted.encode()) is (wanted in text)
+    assert not cutting._holds(b"abbcb", b"acbc")
+    assert not cutting._holds(b"abbcb", b"abac")
+    for start in range(len(text)):
+        for part in (text[start : start + 3], text[start : start + 5]):
+            assert cutting._holds(text.encode(), part.encode())
+
+
+@given(
+    st.lists(st.text("0019.-+eE /n_", max_size=4), min_size=2, max_size=8),
+    st.lists(st.sampled_from(["0", "12", "-.5", "1e3", "+7.", "1.5E-2", "007"]), min_size=8),
+    st.sampled_from([" 1", "1 ", "nan", "-inf", "1_0", "0x1", "1d3", "1e", "/", ":"]),
+    st.booleans(),
+)
+def test_numbers_are_read_in_bulk_by_the_grammar(
+    odd: list[str], numbers: list[str], stray: str, plain: bool
+) -> None:
+    grammar = PLAIN if plain else NUMBER
+    for cells in (odd, numbers, [*numbers[:7], stray]):
+        rows = list(zip(cells[::2], cells[1::2], strict=False))
+        data = "".join(f"{a},{b}\n" for a, b in rows).encode()
+        block = cutting.DelimitedCells(data, 2, cutting.Dialect("t.csv", ",", 2, guessed=False))
+        found = block.matrix((0, 1), plain=plain)
+        if found is not None:
+            assert all_match([cell for row in rows for cell in row], grammar)
+            assert found.tolist() == [[float(a), float(b)] for a, b in rows]
 
 
 @given(st.text("0012.-,\n", max_size=40), st.sampled_from([3, 5, 1 << 17]))

@@ -9,6 +9,7 @@ import math
 import os
 import pickle
 import re
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 from unittest import mock
 
@@ -601,7 +602,7 @@ def test_bytes_are_found_as_python_finds_them(text: str, wanted: str) -> None:
 @given(
     st.lists(st.text("0019.-+eE /n_", max_size=4), min_size=2, max_size=8),
     st.lists(st.sampled_from(["0", "12", "-.5", "1e3", "+7.", "1.5E-2", "007"]), min_size=8),
-    st.sampled_from([" 1", "1 ", "nan", "-inf", "1_0", "0x1", "1d3", "1e", "/", ":"]),
+    st.sampled_from([" 1", "1 ", "nan", "-inf", "1_0", "0x1", "1d3", "1e", "/", ":", "1" * 16]),
     st.booleans(),
 )
 def test_numbers_are_read_in_bulk_by_the_grammar(
@@ -612,10 +613,12 @@ def test_numbers_are_read_in_bulk_by_the_grammar(
         rows = list(zip(cells[::2], cells[1::2], strict=False))
         data = "".join(f"{a},{b}\n" for a, b in rows).encode()
         block = cutting.DelimitedCells(data, 2, cutting.Dialect("t.csv", ",", 2, guessed=False))
-        found = block.matrix((0, 1), plain=plain)
-        if found is not None:
-            assert all_match([cell for row in rows for cell in row], grammar)
-            assert found.tolist() == [[float(a), float(b)] for a, b in rows]
+        for wanted in ((0, 1), (1, 0), (1,), (0,)):
+            found = block.matrix(wanted, plain=plain)
+            assert replace(block, data=data + b"1,2,3\n").matrix(wanted, plain=plain) is None
+            if found is not None:
+                assert all_match([row[at] for row in rows for at in wanted], grammar)
+                assert found.tolist() == [[float(row[at]) for at in wanted] for row in rows]
 
 
 @given(st.text("0012.-,\n", max_size=40), st.sampled_from([3, 5, 1 << 17]))
@@ -633,12 +636,24 @@ def test_a_first_cell_is_told_by_the_reader_of_all_columns(put: Any) -> None:
 
 @pytest.mark.parametrize("row", ["1 ,2", "1,2", "1,2,3,4"])
 @pytest.mark.parametrize("before", [0, 1])
-def test_rows_of_numbers_that_are_ragged_alike(put: Any, row: str, before: int) -> None:
+@pytest.mark.parametrize("options", [{}, {"key": ("a",), "value": ("b",)}])
+def test_rows_of_numbers_that_are_ragged_alike(
+    put: Any, row: str, before: int, options: dict[str, Any]
+) -> None:
     path = put("t.csv", "a,b,c\n" + "1,2,3\n" * before + f"{row}\n" * 4)
-    assert "fields where the header has 3" in refusal(path)
+    assert "fields where the header has 3" in refusal(path, **options)
 
 
-@pytest.mark.parametrize("row", ["1,2,3 ", "1,/2,3", "1e1,2,3", "1,+2,3", "1,2,0x3", "1,2,nan"])
+def test_some_columns_of_a_table_of_numbers(put: Any) -> None:
+    path = put("t.csv", "a,b,c\n1,2,3\n4,5,6\n")
+    assert keys(path, key=("c",), value=("a",)) == [[3.0], [6.0]]
+    assert numbers(path, key=("c",), value=("b",)) == [[2.0], [5.0]]
+    assert numbers(path, key=("b",), value=("c", "a")) == [[3.0, 1.0], [6.0, 4.0]]
+
+
+@pytest.mark.parametrize(
+    "row", ["1,2,3 ", "1,/2,3", "1e1,2,3", "1,+2,3", "1,2,0x3", "1,2,nan", f"1,2,{9**16}"]
+)
 def test_what_is_no_plain_number_is_not_read_as_one(put: Any, row: str) -> None:
     path = put("t.csv", "a,b,c\n1,2,3\n" + f"{row}\n" * 4)
     (block,) = open_table(path, TableOptions(value_type="text")).blocks()

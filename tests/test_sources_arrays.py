@@ -22,7 +22,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from qkvcli.errors import InputError, UsageError
-from qkvcli.sources import arrays
+from qkvcli.sources import arrays, streams
 from qkvcli.sources.arrays import first_nonfinite, open_array, open_arrays, pick
 from tests.support.command import run_qkv
 
@@ -518,7 +518,11 @@ def test_what_numpy_writes_is_read_back(
 
 @pytest.mark.parametrize("size", [1, 7, 100, 1 << 20])
 @pytest.mark.parametrize("order", ["C", "F"])
-def test_an_array_in_parts_is_read_no_further_than_it_goes(size: int, order: Any) -> None:
+@pytest.mark.parametrize("chunk", [900, streams.CHUNK])
+def test_an_array_in_parts_is_read_no_further_than_it_goes(
+    size: int, order: Any, chunk: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(streams, "CHUNK", chunk)
     array = np.arange(600.0).reshape(20, 30, order=order)
     data = npy(array) + b"\0" * 5_000
     given: list[int] = []

@@ -392,6 +392,24 @@ def test_the_order_of_rows_changes_nothing(seed: int, order: list[int], score: s
     np.testing.assert_allclose(mixed.perplexity, plain.perplexity, rtol=1e-12)
 
 
+@pytest.mark.parametrize("count", [1, 2, 3])
+def test_a_row_that_ties_with_what_is_known_elsewhere_stays(count: int) -> None:
+    """The floor may come from rows after it, before which it is chosen."""
+    texts, vectors = ["ten", "tin", "tan", "tin"], np.array([[1.0], [0.0], [2.0], [0.0]])
+    for keys, asked, score in (
+        (texts, ["tin"], Score("indel")),
+        (vectors, np.zeros((1, 1)), Score("gaussian", (1.0,))),
+    ):
+        queries = Queries(("q",), asked)
+        plan = Plan(score, Weighting("approximate", neighbors=count), top=count, records=True)
+        (block,) = folds.blocks(keys, np.arange(4.0)[:, None], [])
+        known = finish(summarise(block, queries, plan), plan, queries)
+        least = known.best_scores[:, -1]
+        found = finish(summarise(block, queries, plan, least), plan, queries)
+        assert found.best_rows.tolist() == known.best_rows.tolist()
+        assert known.best_rows[0, 0] == 1
+
+
 def test_a_low_temperature_approaches_the_best_key_and_a_high_one_the_average() -> None:
     keys, values, queries = _random(18, 50, 4), _random(19, 50, 2), _random(20, 5, 4)
     best = attend(queries, keys, values, mode="approximate").numbers

@@ -21,24 +21,20 @@ def _terminate(_signal: int, _frame: FrameType | None) -> NoReturn:
     raise Terminated
 
 
-def _raise_again() -> None:
+def _lose_no_interruption() -> None:
     """Have an interruption come once more that came where nothing can be raised.
 
     That is so in a finalizer, and in what Python calls as a module's lock is let go: it would print
     the exception and go on with the program.
     """
     tell = sys.unraisablehook
+    handlers = {KeyboardInterrupt: signal.default_int_handler, Terminated: _terminate}
 
     def hook(unraised: sys.UnraisableHookArgs) -> None:
-        raised = unraised.exc_type
-        if not issubclass(raised, (KeyboardInterrupt, Terminated)):
+        if unraised.exc_type not in handlers:
             tell(unraised)
             return
-
-        def again(_signal: int, _frame: FrameType | None) -> NoReturn:
-            raise raised
-
-        signal.signal(signal.SIGALRM, again)
+        signal.signal(signal.SIGALRM, handlers[unraised.exc_type])
         signal.setitimer(signal.ITIMER_REAL, 0.001)
 
     sys.unraisablehook = hook
@@ -63,7 +59,7 @@ def main() -> NoReturn:
     for name in ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "OMP_NUM_THREADS"):
         os.environ.setdefault(name, "1")
     try:
-        _raise_again()
+        _lose_no_interruption()
         signal.signal(signal.SIGTERM, _terminate)
         from qkvcli.cli import run  # inside, so that Ctrl-C during the import is silent too
 

@@ -84,7 +84,7 @@ class Held:
 
 def run(arguments):
     Held()
-    time.sleep(30)
+    time.sleep({seconds})
     return 0
 
 qkvcli.cli.run = run
@@ -92,22 +92,24 @@ main()
 """
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_an_interruption_in_a_finalizer_is_not_lost(number: signal.Signals) -> None:
-    """Python prints what is raised there, and goes on."""
-    code = FINALIZED.format(statement=f"os.kill(os.getpid(), {int(number)})")
-    done = subprocess.run(
-        [sys.executable, "-c", code],
+def _finalized(statement: str, seconds: int) -> subprocess.CompletedProcess[bytes]:
+    return subprocess.run(
+        [sys.executable, "-c", FINALIZED.format(statement=statement, seconds=seconds)],
         env=environment(UNMEASURED),
         capture_output=True,
         check=False,
         timeout=20,
     )
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interruption_in_a_finalizer_is_not_lost(number: signal.Signals) -> None:
+    """Python prints what is raised there, and goes on."""
+    done = _finalized(f"os.kill(os.getpid(), {int(number)})", 30)
     assert (done.returncode, done.stdout, done.stderr) == (-number, b"", b"")
 
 
 def test_any_other_failure_in_a_finalizer_is_told() -> None:
-    code = FINALIZED.format(statement="raise ValueError('lost')").replace("30", "0")
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=False)
+    done = _finalized("raise ValueError('lost')", 0)
     assert done.returncode == 0
     assert done.stderr.startswith(b"Exception ignored in: <function Held.__del__")

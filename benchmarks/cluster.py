@@ -23,19 +23,20 @@ import dask
 import numpy as np
 from distributed import LocalCluster
 
-from qkvcli.attention import Plan
+from qkvcli.attention.fold import Plan
+from qkvcli.attention.weights import Weighting
 from qkvcli.blocks import Queries
 from qkvcli.run.cluster import connected
-from qkvcli.run.executors import Serial, Threads, running_on
-from qkvcli.run.fold import fold
+from qkvcli.run.local import Local
 from qkvcli.run.processes import Processes
-from qkvcli.scores import Score
-from qkvcli.sources.databases import open_database
+from qkvcli.run.work import fold
+from qkvcli.scores.text import TextScore
+from qkvcli.scores.vector import VectorScore
+from qkvcli.sources.store import open_store
 from qkvcli.sources.table import TableOptions
-from qkvcli.weights import Weighting
 
 if TYPE_CHECKING:
-    from qkvcli.run.executors import Executor
+    from qkvcli.run.work import Executor
 
 CHUNK = 1 << 16
 
@@ -81,11 +82,10 @@ def names(folder: Path, rows: int) -> str:
 
 
 def timed(executor: Executor, path: str, queries: Queries, plan: Plan) -> tuple[float, Any]:
-    database = open_database(path, TableOptions(value_type="text"), keys=_keys(path))
+    (source,) = open_store(path, TableOptions(value_type="text"), keys=_keys(path)).heads
     began = time.perf_counter()
-    with running_on(executor):
-        answer = fold(database.heads[0].blocks(), queries, [plan])[0]
-    return time.perf_counter() - began, (answer.numbers.tobytes(), answer.best_rows.tobytes())
+    (answer,) = fold(source.blocks(), queries, [plan], executor)
+    return time.perf_counter() - began, (answer.output.tobytes(), answer.best_rows.tobytes())
 
 
 def _keys(path: str) -> str | None:
@@ -132,26 +132,26 @@ def main() -> None:
     ):
         folder = Path(place)
         ways: dict[str, Executor] = {
-            "one thread": Serial(),
-            "two threads": Threads(2),
-            "two processes": Processes(2),
+            "one thread": Local(),
+            "two threads": Local(2),
             "Dask, two": cluster,
         }
+        cut = {**ways, "two processes": Processes(2)}  # what is read in partitions
         if options.rows:
             keys = random.random((options.queries, options.width), np.float32)
             queries = Queries(tuple(map(str, range(len(keys)))), keys)
-            plan = Plan(Score("scaled-dot"), Weighting("softmax", 1.0), perplexity=True)
+            plan = Plan(VectorScore("scaled-dot"), Weighting("softmax", 1.0), perplexity=True)
             asked = vectors(folder, options.rows, options.width), queries, plan
             compare(f"pool, {options.rows:,} x {options.width}", ways, asked, options.rounds)
         if options.names:
             path = names(folder, options.names)
             text = Queries(("q",), ["bergmanson"])
-            plan = Plan(Score("indel-winkler"), Weighting("approximate", 0.1), records=True)
+            plan = Plan(TextScore("indel-winkler"), Weighting("approximate", 0.1), records=True)
             title = f"lookup -m approximate, CSV of {options.names:,} names"
-            compare(title, ways, (path, text, plan), options.rounds)
-            plan = Plan(Score("indel-winkler"), Weighting("softmax", 0.1), top=10, records=True)
+            compare(title, cut, (path, text, plan), options.rounds)
+            plan = Plan(TextScore("indel-winkler"), Weighting("softmax", 0.1), top=10, records=True)
             title = f"lookup -m softmax, CSV of {options.names:,} names"
-            compare(title, ways, (path, text, plan), options.rounds)
+            compare(title, cut, (path, text, plan), options.rounds)
 
 
 if __name__ == "__main__":

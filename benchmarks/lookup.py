@@ -82,9 +82,9 @@ def large(bench: Bench) -> None:
             there = script("peers/duckdb_names.py", "nearest", path, QUERY.title())
             peers = {"DuckDB": (there, Reach(ratio=0.9, mib=64)), **peers}
         bench.compare("5M rows, approximate", nearest(path), peers)
-        two = [*nearest(path), "--processes", "2"]
+        two = [*nearest(path), "--workers", "2"]
         peers = {name: peers[name] for name in ("DuckDB",) if name in peers}
-        bench.compare("5M rows, approximate, --processes 2", two, peers)
+        bench.compare("5M rows, approximate, --workers 2", two, peers)
     if duckdb and bench.wants("5M rows, 100 queries"):
         asked = bench.data("misspelt.txt", 100)
         ours = [QKV, "lookup", "--queries", asked, "--data", path, *NEAREST]

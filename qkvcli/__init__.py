@@ -1,14 +1,15 @@
 """The qkv attention explorer: lookups, pooling and heatmaps with queries, keys and values.
 
-``attend`` pools arrays and lists in memory; ``pool`` and ``lookup`` ask files, as the commands do.
+``Database`` holds keys and values, from files, data frames or arrays, and answers queries;
+``attend``, ``lookup`` and ``pool`` do so in one line. The commands do nothing else.
 """
 
 __version__ = "0.1.0"
-__all__ = ["QkvError", "__version__", "attend", "lookup", "pool"]
+__all__ = ["Database", "QkvError", "__version__", "attend", "lookup", "pool"]
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from qkvcli.api import attend, lookup, pool
+    from qkvcli.database import Database, attend, lookup, pool
     from qkvcli.errors import QkvError
 
 
@@ -19,9 +20,9 @@ def __getattr__(name: str) -> object:
 
         return QkvError
     if name in __all__:
-        from qkvcli import api
+        from qkvcli import database
 
-        return getattr(api, name)
+        return getattr(database, name)
     message = f"module 'qkvcli' has no attribute {name!r}"
     raise AttributeError(message)
 

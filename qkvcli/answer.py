@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import itertools
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
+from html import escape
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     import numpy as np
     from numpy.typing import NDArray
@@ -16,8 +17,8 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, eq=False)
-class Share:
-    """The shares of the weight that the distinct values of one text column have.
+class LabelWeights:
+    """The weight that the distinct values of one text column have.
 
     Parameters
     ----------
@@ -31,9 +32,69 @@ class Share:
     weights: NDArray[np.float64]
 
 
+@dataclass(frozen=True)
+class Bandwidth:
+    """A kernel's width and how it was come by.
+
+    Parameters
+    ----------
+    widths
+        One for each key column, or one for all.
+    rule
+        ``scott``, ``silverman``, ``cv``, or nothing where it was given.
+    error
+        The leave-one-out error that ``cv`` reached: the mean squared error, or for text values the
+        mean log-loss.
+    at_edge
+        Whether ``cv`` stopped at the narrowest or the widest that it tries.
+    """
+
+    widths: tuple[float, ...]
+    rule: str = ""
+    error: float | None = None
+    at_edge: bool = False
+
+
+@dataclass(frozen=True)
+class About:
+    """What an answer is the answer to.
+
+    Parameters
+    ----------
+    source, columns
+        What the database is called, and what its rows are made of.
+    batch_shape
+        The leading axes of the heads: (), (H,), (B, H), ….
+    queries
+        What the Q queries of a head are called.
+    score, temperature
+        How queries and keys became weights; the temperature is that of the mode (0 as T → 0).
+    neighbors
+        How many best keys alone are attended to, or None.
+    bandwidths
+        A kernel's width in each head.
+    """
+
+    source: str
+    columns: Columns
+    batch_shape: tuple[int, ...]
+    queries: tuple[str, ...]
+    score: str
+    temperature: float
+    neighbors: int | None = None
+    bandwidths: tuple[Bandwidth, ...] = ()
+
+    @property
+    def heads(self) -> list[tuple[int, ...]]:
+        """The index of each head along the leading axes."""
+        return heads_of(self.batch_shape)
+
+
 @dataclass(frozen=True, eq=False)
 class Answer:
     """What a database answers Q queries under one weighting.
+
+    Arrays have the leading axes of the heads before the axes given here: (H, Q, Dv) of H heads.
 
     Parameters
     ----------
@@ -43,11 +104,12 @@ class Answer:
         How many keys there are.
     answered
         Whether a query attends to anything at all, of shape (Q,).
-    numbers
-        The pooled numeric values, float64 of shape (Q, Dv); NaN where there is no answer.
-    shares
-        The pooled text values, one ``Share`` a column, or None for a column with more distinct
-        values than were to be kept.
+    output
+        The pooled numeric values, of shape (Q, Dv), as wide as the widest of keys, queries and
+        values; NaN where there is no answer.
+    labels
+        The pooled text values, a ``LabelWeights`` for each text column, or None for a column with
+        more distinct values than were to be kept.
     perplexity
         The effective number of keys, exp(entropy of the weights), of shape (Q,); NaN where there
         is no answer, None where it was not asked for.
@@ -55,34 +117,139 @@ class Answer:
         The best-scoring attended keys, best first, of shape (Q, N); row −1 pads a query's list.
     records
         The rows named in ``best_rows``, as text.
-    peak, mass
-        The normaliser: the weight of a logit a is exp((a − peak) / divisor) / mass; shape (Q,).
-    divisor
-        What logits are divided by, the temperature of a softmax.
+    shift, normalizer
+        Of shape (Q,): the weight of a score a is exp((a − shift) / T) / normalizer.
     jacobian
-        ∂ numbers / ∂ q, of shape (Q, Dv, D), where asked for.
-    share_jacobians
+        ∂ output / ∂ q, of shape (Q, Dv, D), where asked for.
+    label_jacobians
         The same for each text column, of shape (Q, C, D).
     weights
         The whole matrix of weights, of shape (Q, K), where asked for.
+    about
+        The question.
     """
 
     mode: str
     rows: int
     answered: NDArray[np.bool_]
-    numbers: NDArray[np.float64]
-    shares: tuple[Share | None, ...]
+    output: NDArray[np.floating]
+    labels: tuple[LabelWeights | None, ...]
     perplexity: NDArray[np.float64] | None
     best_rows: NDArray[np.int64]
     best_scores: NDArray[np.float64]
     best_weights: NDArray[np.float64]
     records: dict[int, Record]
-    peak: NDArray[np.float64]
-    mass: NDArray[np.float64]
-    divisor: float
+    shift: NDArray[np.float64]
+    normalizer: NDArray[np.float64]
     jacobian: NDArray[np.float64] | None = None
-    share_jacobians: tuple[NDArray[np.float64] | None, ...] = ()
+    label_jacobians: tuple[NDArray[np.float64] | None, ...] = ()
     weights: NDArray[np.float64] | None = None
+    about: About | None = None
+
+    def head(self, index: tuple[int, ...]) -> Answer:
+        """Return the answer of one head, by its index along the leading axes."""
+        return replace(self, **{name: array[index] for name, array in self.arrays()})
+
+    def arrays(self) -> Iterator[tuple[str, NDArray[Any]]]:
+        """Yield the arrays that have leading axes, with their names."""
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if hasattr(value, "dtype"):
+                yield field.name, value
+
+    @property
+    def unanswered(self) -> list[tuple[tuple[int, ...], int]]:
+        """The head and the number of each query that attends to nothing."""
+        import numpy as np
+
+        return [(tuple(at[:-1]), at[-1]) for at in np.argwhere(~self.answered).tolist()]
+
+    def columns(self) -> dict[str, list[Any]]:
+        """Return the answer as columns, a row a query of each head.
+
+        They are the head, the query, each value column (of text its likeliest value, and then the
+        weight of every one) and the perplexity.
+        """
+        about = self.about
+        if about is None:
+            raise ValueError("only an answer of a database has columns")
+        heads = about.heads
+        found: dict[str, list[Any]] = {
+            name: [head[axis] for head in heads for _ in about.queries]
+            for axis, name in enumerate(head_columns(about.batch_shape))
+        }
+        found["query"] = [label for _ in heads for label in about.queries]
+        each = [self.head(head) for head in heads]
+        for place, name in enumerate(about.columns.value):
+            if place in about.columns.numeric:
+                at = about.columns.numeric.index(place)
+                found[name] = [x for one in each for x in one.output[:, at].tolist()]
+                continue
+            part = self.labels[about.columns.text.index(place)]
+            if part is not None:
+                rows = part.weights.tolist()
+                best = [max(zip(row, part.labels, strict=True)) for row in rows]
+                found[name] = [label if weight == weight else None for weight, label in best]  # noqa: PLR0124
+                found |= {
+                    f"{name}={x}": list(c)
+                    for x, c in zip(part.labels, zip(*rows, strict=True), strict=True)
+                }
+        if self.perplexity is not None:
+            found["perplexity"] = self.perplexity.ravel().tolist()
+        return found
+
+    def to_pandas(self) -> Any:  # noqa: ANN401 - a pandas.DataFrame
+        """Return the answer as a ``pandas.DataFrame``, a row a query of each head."""
+        import pandas as pd
+
+        return pd.DataFrame(self.columns())
+
+    def to_arrow(self) -> Any:  # noqa: ANN401 - a pyarrow.Table
+        """Return the answer as a ``pyarrow.Table``, a row a query of each head."""
+        import pyarrow as pa
+
+        return pa.table(self.columns())
+
+    def __repr__(self) -> str:
+        shape = "×".join(map(str, self.output.shape))
+        labels = "".join(
+            f", {len(part.labels)} labels" if part else ", too many labels" for part in self.labels
+        )
+        return f"Answer({self.mode}, {self.rows} keys, output {shape}{labels})"
+
+    def _repr_html_(self) -> str:
+        return html_table(self.columns())
+
+
+def html_table(columns: dict[str, list[Any]], most: int = 20) -> str:
+    """Return columns as a table in HTML, of the first rows, for a notebook."""
+    rows = list(itertools.islice(zip(*columns.values(), strict=True), most + 1))
+
+    def line(cells: Iterable[Any], tag: str) -> str:
+        shown = (f"{cell:.6g}" if isinstance(cell, float) else str(cell) for cell in cells)
+        return "<tr>" + "".join(f"<{tag}>{escape(cell)}</{tag}>" for cell in shown) + "</tr>"
+
+    more = "<tr><td>…</td></tr>" if len(rows) > most else ""
+    body = "".join(line(row, "td") for row in rows[:most])
+    return f"<table>{line(columns, 'th')}{body}{more}</table>"
+
+
+_PADDING: dict[str, float] = {"best_rows": -1, "best_scores": float("-inf"), "best_weights": 0.0}
+
+
+def _alike(answers: Sequence[Answer], name: str) -> list[NDArray[Any]]:
+    """Return an array of each answer, lists padded to one length."""
+    import numpy as np
+
+    parts = [getattr(answer, name) for answer in answers]
+    if name not in _PADDING:
+        return parts
+    width = max(part.shape[-1] for part in parts)
+    pads = [((0, 0),) * (part.ndim - 1) + ((0, width - part.shape[-1]),) for part in parts]
+    return [
+        np.pad(part, pad, constant_values=_PADDING[name])
+        for part, pad in zip(parts, pads, strict=True)
+    ]
 
 
 def join(answers: Sequence[Answer]) -> Answer:
@@ -92,56 +259,54 @@ def join(answers: Sequence[Answer]) -> Answer:
         return first
     import numpy as np  # one run of queries is the rule
 
-    width = max(answer.best_rows.shape[1] for answer in answers)
-
-    def stacked(name: str, pad: float | None = None) -> Any:  # noqa: ANN401 - an array or None
-        parts = [getattr(answer, name) for answer in answers]
-        if parts[0] is None:
-            return None
-        if pad is not None:
-            parts = [
-                np.pad(p, ((0, 0), (0, width - p.shape[1])), constant_values=pad) for p in parts
-            ]
-        return np.concatenate(parts)
-
-    columns = range(len(first.shares))
-    return Answer(
-        mode=first.mode,
-        rows=first.rows,
-        answered=stacked("answered"),
-        numbers=stacked("numbers"),
-        shares=tuple(_join_shares([answer.shares[i] for answer in answers]) for i in columns),
-        perplexity=stacked("perplexity"),
-        best_rows=stacked("best_rows", -1),
-        best_scores=stacked("best_scores", -np.inf),
-        best_weights=stacked("best_weights", 0),
+    arrays: dict[str, Any] = {
+        name: np.concatenate(_alike(answers, name)) for name, _ in first.arrays()
+    }
+    columns = range(len(first.labels))
+    return replace(
+        first,
+        **arrays,
+        labels=tuple(_join_labels([answer.labels[i] for answer in answers]) for i in columns),
         records={row: record for answer in answers for row, record in answer.records.items()},
-        peak=stacked("peak"),
-        mass=stacked("mass"),
-        divisor=first.divisor,
-        jacobian=stacked("jacobian"),
-        share_jacobians=tuple(
-            _join_jacobians(answers, i) for i in range(len(first.share_jacobians))
+        label_jacobians=tuple(
+            _join_jacobians(answers, i) for i in range(len(first.label_jacobians))
         ),
-        weights=stacked("weights"),
     )
 
 
-def _join_shares(shares: Sequence[Share | None]) -> Share | None:
-    present = [share for share in shares if share is not None]
-    if len(present) < len(shares):
+def stack(answers: Sequence[Answer], batch_shape: tuple[int, ...]) -> Answer:
+    """Return the answers of all heads as one, with leading axes.
+
+    Heads share their text values' labels, if any.
+    """
+    if not batch_shape:
+        return answers[0]
+    import numpy as np
+
+    def stacked(parts: Sequence[NDArray[Any]]) -> NDArray[Any]:
+        return np.stack(parts).reshape(*batch_shape, *parts[0].shape)
+
+    arrays: dict[str, Any] = {
+        name: stacked(_alike(answers, name)) for name, _ in answers[0].arrays()
+    }
+    return replace(answers[0], **arrays, records={} if len(answers) > 1 else answers[0].records)
+
+
+def _join_labels(parts: Sequence[LabelWeights | None]) -> LabelWeights | None:
+    present = [part for part in parts if part is not None]
+    if len(present) < len(parts):
         return None
-    labels = tuple(dict.fromkeys(label for share in present for label in share.labels))
-    return Share(labels, _aligned([(s.labels, s.weights) for s in present], labels))
+    labels = tuple(dict.fromkeys(label for part in present for label in part.labels))
+    return LabelWeights(labels, _aligned([(s.labels, s.weights) for s in present], labels))
 
 
 def _join_jacobians(answers: Sequence[Answer], column: int) -> NDArray[np.float64] | None:
-    shares = [answer.shares[column] for answer in answers]
-    joined = _join_shares(shares)
+    found = [answer.labels[column] for answer in answers]
+    joined = _join_labels(found)
     parts = [
-        (share.labels, jacobian)
-        for share, answer in zip(shares, answers, strict=True)
-        if share is not None and (jacobian := answer.share_jacobians[column]) is not None
+        (part.labels, jacobian)
+        for part, answer in zip(found, answers, strict=True)
+        if part is not None and (jacobian := answer.label_jacobians[column]) is not None
     ]
     return None if joined is None or not parts else _aligned(parts, joined.labels)
 
@@ -149,18 +314,45 @@ def _join_jacobians(answers: Sequence[Answer], column: int) -> NDArray[np.float6
 def _aligned(
     parts: Sequence[tuple[tuple[str, ...], NDArray[np.float64]]], labels: tuple[str, ...]
 ) -> NDArray[np.float64]:
-    """Stack arrays (Q, C, …) whose second axis has labels of its own."""
+    """Return arrays (Q, C, …) whose second axis has labels of its own as one."""
     import numpy as np
 
     place = {label: i for i, label in enumerate(labels)}
-    stack = []
+    found = []
     for own, array in parts:
         # A row without an answer is NaN throughout, labels it never saw included.
         empty = np.isnan(array).any(axis=1, keepdims=True)
         wide = np.where(empty, np.nan, np.zeros((len(array), len(labels), *array.shape[2:])))
         wide[:, [place[label] for label in own]] = array
-        stack.append(wide)
-    return np.concatenate(stack)
+        found.append(wide)
+    return np.concatenate(found)
+
+
+Value = float | tuple[tuple[str, float], ...]
+"""A pooled number, or the weights of a text column's values, the largest first."""
+
+
+def pooled(answer: Answer, query: int, columns: Columns) -> tuple[Value | None, ...]:
+    """Return the pooled value of each value column of one query of one head.
+
+    None stands for a text column with more distinct values than were kept.
+    """
+    labels = dict(zip(columns.text, answer.labels, strict=True))
+    row = answer.output[query]
+    # A narrow number is shown by as many digits as it takes to read it back.
+    exact = [float(str(x)) for x in row] if row.dtype == "f4" else row.tolist()
+    numbers = dict(zip(columns.numeric, exact, strict=True))
+    return tuple(
+        numbers[i] if i in numbers else _falling(labels[i], query)
+        for i in range(len(columns.value))
+    )
+
+
+def _falling(part: LabelWeights | None, query: int) -> tuple[tuple[str, float], ...] | None:
+    if part is None:
+        return None
+    pairs = zip(part.labels, part.weights[query].tolist(), strict=True)
+    return tuple(sorted((pair for pair in pairs if pair[1] > 0), key=lambda pair: -pair[1]))
 
 
 @dataclass(frozen=True)
@@ -196,13 +388,15 @@ class Found:
     matches
         The keys worth showing, best first.
     answers
-        Per mode: the pooled value of each value column, as a number or as (value, share) pairs
-        falling by share, or None where there are more distinct texts than are pooled; None
+        Per mode: the pooled value of each value column, as a number or as (value, weight) pairs
+        falling by weight, or None where there are more distinct texts than are pooled; None
         altogether where the query attends to nothing.
     perplexities
         Per mode, the effective number of keys; NaN where there is no answer.
     left_out
         Per mode, how many rows are not shown and what weight they have.
+    closest
+        Where the query attends to nothing: the best-scoring key, if it is known.
     """
 
     query: str
@@ -210,15 +404,12 @@ class Found:
     answers: tuple[tuple[Value | None, ...] | None, ...]
     perplexities: tuple[float, ...]
     left_out: tuple[tuple[int, float], ...]
+    closest: Match | None = None
 
     @property
     def answered(self) -> bool:
         """Whether any mode has an answer."""
         return any(answer is not None for answer in self.answers)
-
-
-Value = float | tuple[tuple[str, float], ...]
-"""A pooled number, or the shares of a text column's values, the largest first."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -227,33 +418,26 @@ class Lookup:
 
     Parameters
     ----------
-    source
-        What the database is called.
-    columns
-        What its rows are made of.
-    score, modes, temperatures
-        How queries and keys became weights; a temperature is that of each mode (0 as T → 0).
+    modes, temperatures
+        The modes, and the temperature of each (0 as T → 0).
     found
-        Per query.
+        Per query, head after head.
     rows
         How many keys there are.
-    neighbors
-        How many best keys alone are attended to, or None.
-    widths, rule, errors
-        Of a kernel, as in ``Pool``.
+    about
+        The question.
     """
 
-    source: str
-    columns: Columns
-    score: str
     modes: tuple[str, ...]
     temperatures: tuple[float, ...]
     found: tuple[Found, ...]
     rows: int
-    neighbors: int | None = None
-    widths: tuple[tuple[float, ...], ...] = ()
-    rule: str = ""
-    errors: tuple[float, ...] = ()
+    about: About
+
+    @property
+    def unmatched(self) -> list[Found]:
+        """The queries that attend to no key."""
+        return [one for one in self.found if not one.answered]
 
     @property
     def unpooled(self) -> list[str]:
@@ -265,27 +449,60 @@ class Lookup:
             for position, value in enumerate(values or ())
             if value is None
         }
-        return [self.columns.value[position] for position in sorted(odd)]
+        return [self.about.columns.value[position] for position in sorted(odd)]
+
+    def columns(self) -> dict[str, list[Any]]:
+        """Return the matches as columns, a row a match, as ``qkv lookup --format csv`` has them."""
+        columns = self.about.columns
+        names = ["query", "rank", *columns.key]
+        names += [] if columns.value == columns.key else columns.value
+        one_mode = len(self.modes) == 1
+        weights = ["weight"] if one_mode else [f"weight_{mode}" for mode in self.modes]
+        rows = [
+            (
+                *(one.query, rank, *match.record.key),
+                *(() if columns.value == columns.key else match.record.value),
+                *(match.score, *match.weights),
+            )
+            for one in self.found
+            for rank, match in enumerate(one.matches, 1)
+        ]
+        header = distinct([*names, "score", *weights])
+        cells = zip(*rows, strict=True) if rows else ([] for _ in header)
+        return {name: list(column) for name, column in zip(header, cells, strict=True)}
+
+    def to_pandas(self) -> Any:  # noqa: ANN401 - a pandas.DataFrame
+        """Return the matches as a ``pandas.DataFrame``, a row a match."""
+        import pandas as pd
+
+        return pd.DataFrame(self.columns())
+
+    def to_arrow(self) -> Any:  # noqa: ANN401 - a pyarrow.Table
+        """Return the matches as a ``pyarrow.Table``, a row a match."""
+        import pyarrow as pa
+
+        return pa.table(self.columns())
+
+    def __repr__(self) -> str:
+        count = sum(len(one.matches) for one in self.found)
+        modes = ", ".join(self.modes)
+        return f"Lookup({modes}, {len(self.found)} queries, {self.rows} keys, {count} matches)"
+
+    def _repr_html_(self) -> str:
+        return html_table(self.columns())
 
 
-def pooled(answer: Answer, query: int, columns: Columns) -> tuple[Value | None, ...]:
-    """Return the pooled value of each value column of one query.
-
-    None stands for a text column with more distinct values than were kept.
-    """
-    shares = dict(zip(columns.texts, answer.shares, strict=True))
-    numbers = dict(zip(columns.numbers, answer.numbers[query].tolist(), strict=True))
-    return tuple(
-        numbers[i] if i in numbers else _falling(shares[i], query)
-        for i in range(len(columns.value))
-    )
-
-
-def _falling(share: Share | None, query: int) -> tuple[tuple[str, float], ...] | None:
-    if share is None:
-        return None
-    pairs = zip(share.labels, share.weights[query].tolist(), strict=True)
-    return tuple(sorted((pair for pair in pairs if pair[1] > 0), key=lambda pair: -pair[1]))
+def distinct(names: Iterable[str]) -> list[str]:
+    """Return column names made distinct, so that a reader may go by them."""
+    taken: set[str] = set()
+    found = []
+    for name in names:
+        free = name
+        while free in taken:
+            free += "_"
+        taken.add(free)
+        found.append(free)
+    return found
 
 
 @dataclass(frozen=True, eq=False)
@@ -297,7 +514,20 @@ class Runs:
     parts: Iterable[NDArray[np.generic]]
 
 
-def heads_of(lead: tuple[int, ...]) -> list[tuple[int, ...]]:
+def head_columns(batch_shape: tuple[int, ...]) -> list[str]:
+    """Return what the axes of heads are called.
+
+    Examples
+    --------
+    >>> head_columns(()), head_columns((2,)), head_columns((2, 3)), head_columns((1, 2, 3))
+    ([], ['head'], ['batch', 'head'], ['axis_0', 'axis_1', 'head'])
+    """
+    count = len(batch_shape)
+    first = ["batch"] if count == 2 else [f"axis_{i}" for i in range(count - 1)]  # noqa: PLR2004
+    return [*first, "head"][-count:] if count else []
+
+
+def heads_of(batch_shape: tuple[int, ...]) -> list[tuple[int, ...]]:
     """Return the index of each head along leading axes, in their order.
 
     Examples
@@ -305,55 +535,4 @@ def heads_of(lead: tuple[int, ...]) -> list[tuple[int, ...]]:
     >>> heads_of((2, 2)), heads_of(())
     ([(0, 0), (0, 1), (1, 0), (1, 1)], [()])
     """
-    return list(itertools.product(*(range(count) for count in lead)))
-
-
-@dataclass(frozen=True, eq=False)
-class Pool:
-    """What a database answers: one ``Answer`` a head.
-
-    Parameters
-    ----------
-    source, columns
-        What the database is called, and what its rows are made of.
-    lead
-        The leading axes of the heads: () , (H,) or (B, H).
-    queries
-        What the Q queries of a head are called.
-    answers
-        Of each head, in the order of the leading axes.
-    score, mode, temperature
-        How queries and keys became weights.
-    widths, rule, errors
-        Of a kernel: each head's widths, the rule that gave them, and the error that ``cv`` reached.
-    dtype
-        What arrays of the answer are written as.
-    """
-
-    source: str
-    columns: Columns
-    lead: tuple[int, ...]
-    queries: tuple[str, ...]
-    answers: tuple[Answer, ...]
-    score: str
-    mode: str
-    temperature: float
-    widths: tuple[tuple[float, ...], ...] = ()
-    rule: str = ""
-    errors: tuple[float, ...] = ()
-    dtype: str = "float64"
-
-    @property
-    def heads(self) -> list[tuple[int, ...]]:
-        """The index of each head along the leading axes."""
-        return heads_of(self.lead)
-
-    @property
-    def unanswered(self) -> list[tuple[tuple[int, ...], str]]:
-        """The head and the name of each query that attends to nothing."""
-        return [
-            (head, self.queries[i])
-            for head, answer in zip(self.heads, self.answers, strict=True)
-            for i in range(len(self.queries))
-            if not answer.answered[i]
-        ]
+    return list(itertools.product(*(range(count) for count in batch_shape)))

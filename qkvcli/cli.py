@@ -2,6 +2,7 @@
 
 import errno
 import os
+import re
 import sys
 from collections.abc import Callable
 from typing import Annotated, Any
@@ -107,7 +108,7 @@ def run(arguments: list[str]) -> int:
         status = _call(arguments)
         _flush()
     except QkvError as error:
-        return _fail(str(error), error.exit_status)
+        return _fail(in_options(str(error)), error.exit_status)
     except BrokenPipeError:
         raise
     except MemoryError:
@@ -117,6 +118,32 @@ def run(arguments: list[str]) -> int:
     except RecursionError:
         return _fail("the input is nested too deeply", 2)
     return status
+
+
+_PARAMETER = re.compile(r"`([a-z_]+)(?:=('[^'`]*'|[^'`]*))?`")
+_FLAGS = {"header=False": "--no-header"}
+
+
+def in_options(message: str) -> str:
+    """Return a message with parameters of Python as the options of their names.
+
+    Examples
+    --------
+    >>> in_options("pass `key_type='text'`, or `bandwidth` with a number")
+    'pass --key-type text, or --bandwidth with a number'
+    """
+
+    def option(found: re.Match[str]) -> str:
+        name, value = found[1], found[2] or ""
+        if f"{name}={value}" in _FLAGS:
+            return _FLAGS[f"{name}={value}"]
+        plain = value.strip("'")
+        shown = (
+            plain if plain.replace("-", "").isalnum() else value
+        )  # else a shell needs its quotes
+        return " ".join(filter(None, [f"--{name.replace('_', '-')}", shown]))
+
+    return _PARAMETER.sub(option, message)
 
 
 def _call(arguments: list[str]) -> int:

@@ -1,8 +1,11 @@
 """One base for everything that ends a command, each with its exit status."""
 
 
-class QkvError(Exception):
-    """A failure that reaches the user as one line on stderr.
+class QkvError(ValueError):
+    """A failure that reaches the user as one line: an exception in Python, a line on stderr.
+
+    A message names a parameter in Python's words, between backquotes: `temperature`,
+    `mode='exact'`. The command line shows the option of that name.
 
     Parameters
     ----------

@@ -6,13 +6,14 @@ import json
 import subprocess
 import sys
 import tracemalloc
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
 
 import qkvcli
-from qkvcli.errors import NoMatchError, QkvError
+from qkvcli.errors import QkvError
 from tests.support.command import SAMPLES, run_qkv
 from tests.support.folds import assert_same, attend
 
@@ -38,7 +39,7 @@ def test_importing_it_is_cheap() -> None:
     run = subprocess.run([sys.executable, "-I", "-c", script], capture_output=True, check=True)
     loaded = run.stdout.decode().split()
     assert "qkvcli" in loaded
-    assert not {"numpy", "typing", "qkvcli.api", "typer"} & (set(loaded) - _bare())
+    assert not {"numpy", "typing", "qkvcli.database", "typer"} & (set(loaded) - _bare())
     script = "import qkvcli, sys; qkvcli.attend; print(*sys.modules)"
     run = subprocess.run([sys.executable, "-I", "-c", script], capture_output=True, check=True)
     assert not {"typer", "rich", "matplotlib"} & set(run.stdout.decode().split())
@@ -52,7 +53,7 @@ def _bare() -> set[str]:
 
 
 def test_it_shows_what_it_has() -> None:
-    assert {"attend", "lookup", "pool", "QkvError", "__version__"} <= set(dir(qkvcli))
+    assert {"Database", "attend", "lookup", "pool", "QkvError", "__version__"} <= set(dir(qkvcli))
     assert qkvcli.QkvError is QkvError
     with pytest.raises(AttributeError, match="no attribute 'attent'"):
         _ = qkvcli.attent
@@ -100,9 +101,9 @@ def test_pool_answers_what_the_command_answers(tmp_path: Path) -> None:
         command = ["pool", "--data", SINE, "--queries", "q.npy", "-o", "o.npz", *words]
         run = run_qkv(*command, cwd=tmp_path)
         assert run.status == 0, run
-        (answer,) = qkvcli.pool(queries, SINE, **options).answers
+        answer = qkvcli.pool(queries, SINE, **options)
         with np.load(tmp_path / "o.npz") as found:
-            np.testing.assert_array_equal(found["pooled"], answer.numbers)
+            np.testing.assert_array_equal(found["pooled"], answer.output)
             np.testing.assert_array_equal(found["perplexity"], answer.perplexity)
             if answer.jacobian is not None:
                 np.testing.assert_array_equal(found["jacobian"], answer.jacobian)
@@ -110,35 +111,40 @@ def test_pool_answers_what_the_command_answers(tmp_path: Path) -> None:
 
 def test_attend_answers_what_the_commands_answer_of_the_same_rows(tmp_path: Path) -> None:
     table = np.loadtxt(SINE, delimiter=",", skiprows=1)
-    (of_table,) = qkvcli.pool([1.0, 2.0], SINE).answers
+    of_table = qkvcli.pool([1.0, 2.0], SINE)
     of_arrays = attend([1.0, 2.0], table[:, 0], table[:, 1], score="gaussian", bandwidth="scott")
-    assert_same(of_arrays, of_table, 1e-13)
-    (of_names,) = qkvcli.pool(["Lee", "Li"], NAMES).answers
-    assert_same(attend(["Lee", "Li"], KEYS, VALUES), of_names)
+    assert_same(replace(of_arrays, about=None), replace(of_table, about=None), 1e-13)
+    of_names = qkvcli.pool(["Lee", "Li"], NAMES)
+    assert_same(
+        replace(attend(["Lee", "Li"], KEYS, VALUES), about=None), replace(of_names, about=None)
+    )
     keys, values = _random(2, 3, 50, 4), _random(3, 3, 50, 2)
     queries = _random(4, 3, 6, 4)
     np.savez(tmp_path / "d.npz", keys=keys, values=values, queries=queries)
     of_file = qkvcli.pool(None, str(tmp_path / "d.npz"), causal=True)
     found = attend(queries, keys, values, causal=True)
-    for head, answer in enumerate(of_file.answers):
-        np.testing.assert_array_equal(found.numbers[head], answer.numbers)
-        np.testing.assert_array_equal(found.perplexity[head], answer.perplexity)
+    np.testing.assert_array_equal(found.output, of_file.output)
+    np.testing.assert_array_equal(found.perplexity, of_file.perplexity)
 
 
 def test_columns_of_a_table_are_chosen(tmp_path: Path) -> None:
     path = tmp_path / "t.csv"
     path.write_text("name,x,y\na,1,2\nb,2,3\nc,4,9\n")
-    answer = qkvcli.pool([1.5], str(path), key="x", value="y", bandwidth=1.0).answers[0]
+    answer = qkvcli.pool([1.5], str(path), key="x", value="y", bandwidth=1.0)
     wanted = attend([1.5], [1.0, 2.0, 4.0], [2.0, 3.0, 9.0], score="gaussian", bandwidth=1.0)
-    np.testing.assert_array_equal(answer.numbers, wanted.numbers)
-    by_number = qkvcli.pool([1.5], str(path), key=["2"], value=["3"], bandwidth=1.0).answers[0]
-    assert_same(by_number.numbers, answer.numbers)
+    np.testing.assert_array_equal(answer.output, wanted.output)
+    by_number = qkvcli.pool([1.5], str(path), key=["2"], value=["3"], bandwidth=1.0)
+    assert_same(by_number.output, answer.output)
     assert qkvcli.lookup("b", str(path)).found[0].matches[0].record.value == ("2", "3")
 
 
-def test_a_lookup_without_a_match_is_an_error() -> None:
-    with pytest.raises(NoMatchError, match="the closest is 'Lipton'"):
-        qkvcli.lookup("Lipten")
+def test_a_lookup_without_a_match_is_an_answer() -> None:
+    found = qkvcli.lookup(["Lipten", "Li"])
+    assert [one.answered for one in found.found] == [False, True]
+    (one,) = found.unmatched
+    assert (one.query, one.matches, one.answers) == ("Lipten", (), (None,))
+    assert one.closest is not None
+    assert (one.closest.record.key, round(one.closest.score or 0, 3)) == (("Lipton",), 0.9)
 
 
 # Shapes and kinds of input -------------------------------------------------------------------
@@ -147,20 +153,20 @@ def test_a_lookup_without_a_match_is_an_error() -> None:
 def test_queries_in_every_shape() -> None:
     keys, values = _random(5, 8, 3), _random(6, 8, 2)
     many = attend(_random(7, 4, 3), keys, values)
-    assert many.numbers.shape == (4, 2)
+    assert many.output.shape == (4, 2)
     one = attend(_random(7, 4, 3)[1], keys, values)  # a vector (D,) is one query
-    np.testing.assert_allclose(one.numbers[0], many.numbers[1], rtol=1e-14)
+    np.testing.assert_allclose(one.output[0], many.output[1], rtol=1e-14)
     scalars = attend([0.5, 1.0, 2.0], keys[:, 0], values[:, 0])  # numbers are Q queries
-    assert scalars.numbers.shape == (3, 1)
+    assert scalars.output.shape == (3, 1)
     empty = attend("", ["", "a"], [1.0, 2.0], mode="exact")  # an empty text is a query too
-    assert empty.numbers.tolist() == [[1.0]]
-    assert attend(np.array(1.0), keys[:, 0], values[:, 0]).numbers.shape == (1, 1)
+    assert empty.output.tolist() == [[1.0]]
+    assert attend(np.array(1.0), keys[:, 0], values[:, 0]).output.shape == (1, 1)
     single = attend(1.0, keys[:, 0], values[:, 0])
-    np.testing.assert_allclose(single.numbers, scalars.numbers[1:2], rtol=1e-14)
-    assert attend([[1, 0, 2]], keys, values).numbers.shape == (1, 2)
+    np.testing.assert_allclose(single.output, scalars.output[1:2], rtol=1e-14)
+    assert attend([[1, 0, 2]], keys, values).output.shape == (1, 2)
     lists = attend([[1.0, 0.0, 2.0]], keys.tolist(), values.tolist())
-    np.testing.assert_array_equal(attend([[1, 0, 2]], keys, values).numbers, lists.numbers)
-    assert attend("Li", KEYS).shares[0].labels == tuple(KEYS)
+    np.testing.assert_array_equal(attend([[1, 0, 2]], keys, values).output, lists.output)
+    assert attend("Li", KEYS).labels[0].labels == tuple(KEYS)
     array = attend(np.array(["Li", "Hu"]), np.array(KEYS), np.array(VALUES))
     assert_same(array, attend(["Li", "Hu"], KEYS, VALUES))
 
@@ -170,14 +176,14 @@ def test_heads_are_stacked() -> None:
     found = attend(
         queries, keys, values, top=2, weights=True, jacobian=True, valid_lens=[[1] * 7, [9] * 7]
     )
-    assert found.numbers.shape == (2, 3, 7, 5)
+    assert found.output.shape == (2, 3, 7, 5)
     assert found.weights.shape == (2, 3, 7, 9)
-    assert found.perplexity.shape == found.answered.shape == found.mass.shape == (2, 3, 7)
+    assert found.perplexity.shape == found.answered.shape == found.normalizer.shape == (2, 3, 7)
     assert found.jacobian.shape == (2, 3, 7, 5, 4)
     assert found.best_rows.shape == (2, 3, 7, 2)
     assert (found.best_rows[0, :, :, 1] == -1).all()
     lone = attend(queries[1, 2], keys[1, 2], values[1, 2], top=2, weights=True)
-    np.testing.assert_array_equal(found.numbers[1, 2], lone.numbers)
+    np.testing.assert_array_equal(found.output[1, 2], lone.output)
     np.testing.assert_array_equal(found.best_rows[1, 2], lone.best_rows)
 
 
@@ -212,41 +218,40 @@ def test_what_was_not_asked_for_is_not_there() -> None:
 
 K2 = [[1.0, 2.0], [3.0, 4.0]]
 BAD: list[tuple[tuple[Any, ...], dict[str, Any], str]] = [
-    ((["a"], K2), {}, "the queries are text, and the keys of keys are numbers"),
-    ((K2, ["a", "b"]), {}, "the queries are numbers, and the keys of memory are text"),
+    ((["a"], K2), {}, "the `queries` are text, and the keys of keys are numbers"),
+    ((K2, ["a", "b"]), {}, "the `queries` are numbers, and the keys of memory are text"),
     (([[1.0]], K2), {}, r"queries of shape \(1, 1\), and the keys have width 2"),
     ((K2, K2, [1.0, 2.0, 3.0]), {}, r"keys of shape \(2, 2\) and values of shape \(3, 1\)"),
     ((K2, K2, ["a"]), {}, "2 keys and 1 values"),
     ((["a"], ["a", "b"], [1.0]), {}, "2 keys and 1 values"),
     ((["a"], ["a", "b"], [[[1.0]], [[2.0]]]), {}, r"values: of shape \(2, 1, 1\)"),
     ((K2, np.zeros((0, 2))), {}, "nothing to attend to"),
-    ((K2, np.zeros((1, 1, 1, 2, 2))), {}, r"\(B, H, K, D\)"),
     ((K2, np.array(K2, complex)), {}, "keys: is of dtype complex128"),
     ((np.array(K2, object), K2), {}, "queries: is of dtype object"),
-    ((None, K2), {}, "no query"),
-    (([], K2), {}, "no queries"),
-    (([], ["a"]), {}, "no queries"),
-    ((np.zeros((0, 2)), K2), {}, "no queries"),
+    ((None, K2), {}, "no `queries`"),
+    (([], K2), {}, "no `queries`"),
+    (([], ["a"]), {}, "no `queries`"),
+    ((np.zeros((0, 2)), K2), {}, "no `queries`"),
     ((["a"], []), {}, "nothing to attend to"),
     ((["a"], ["a"], []), {}, "1 keys and 0 values"),
     (([[1.0], [1.0, 2.0]], K2), {}, "queries: rows of different lengths"),
     ((K2, [[1.0], [1.0, 2.0]]), {}, "keys: rows of different lengths"),
-    ((K2, K2), {"top": -1}, "top -1 is not a whole number from 0"),
+    ((K2, K2), {"top": -1}, "`top` -1 is not a whole number from 0"),
     ((K2, K2), {"mode": "sofmax"}, "did you mean 'softmax'"),
     ((K2, K2), {"score": "dott"}, "did you mean 'dot'"),
-    ((K2, K2), {"score": "indel"}, "--score indel compares text"),
-    ((["a"], ["a"]), {"score": "dot"}, "--score dot compares numbers"),
-    ((K2, K2), {"temperature": 0.0}, "temperature 0.0 is not a finite number above 0"),
-    ((K2, K2), {"temperature": float("nan")}, "temperature nan"),
-    ((K2, K2), {"neighbors": 0}, "neighbors 0"),
-    ((K2, K2), {"neighbors": 3}, "neighbors 3, and keys has 2 keys"),
+    ((K2, K2), {"score": "indel"}, "`score='indel'` compares text"),
+    ((["a"], ["a"]), {"score": "dot"}, "`score='dot'` compares numbers"),
+    ((K2, K2), {"temperature": 0.0}, "`temperature` 0.0 is not a finite number above 0"),
+    ((K2, K2), {"temperature": float("nan")}, "`temperature` nan"),
+    ((K2, K2), {"neighbors": 0}, "`neighbors` 0"),
+    ((K2, K2), {"neighbors": 3}, "`neighbors` 3, and keys has 2 keys"),
     ((K2, K2), {"score": "gaussian", "bandwidth": "skott"}, "did you mean 'scott'"),
     ((K2, K2), {"score": "gaussian", "bandwidth": 0.0}, "above 0"),
     ((K2, K2), {"score": "gaussian", "bandwidth": [1, 2, 3]}, "3 widths for 2 key columns"),
-    ((K2, K2), {"mask": [[True, False]]}, r"of shape \(1, 2\)"),
-    ((K2, K2), {"mask": [[1, 0], [0, 1]]}, "a mask of dtype int64"),
+    ((K2, K2), {"mask": [[True, False, True]]}, r"`mask` of shape \(1, 3\)"),
+    ((K2, K2), {"mask": [[1, 0], [0, 1]]}, "`mask` of dtype int64"),
     ((K2, K2), {"valid_lens": 3}, "has 3, and there are 2 keys"),
-    ((K2, K2), {"valid_lens": 1.5}, "valid_lens of dtype float64"),
+    ((K2, K2), {"valid_lens": 1.5}, "`valid_lens` of dtype float64"),
     ((["a"], ["a"]), {"jacobian": True}, "text keys and other modes have none"),
     (([[1.0, float("nan")]], K2), {}, r"queries: NaN or infinity at index \[0, 1\]"),
     ((["a"], ["a"], [float("nan")]), {}, r"values: NaN or infinity at index \[0, 0\]"),

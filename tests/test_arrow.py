@@ -20,13 +20,10 @@ import pyarrow.csv
 import pyarrow.feather
 import pyarrow.parquet as pq
 
+from qkvcli.database import Database
 from qkvcli.errors import QkvError
-from qkvcli.run.executors import Serial, running_on
-from qkvcli.run.lookup import Request, look_up, settle
-from qkvcli.run.processes import Processes
 from qkvcli.sources.arrow import pieces
-from qkvcli.sources.databases import open_database
-from qkvcli.sources.queries import asked
+from qkvcli.sources.store import open_store
 from qkvcli.sources.table import TableOptions
 from tests.support import folds, tables
 from tests.support.command import run_pty, run_qkv
@@ -123,10 +120,9 @@ def test_lists_are_vectors(
     assert tsv.text.splitlines()[0] == "query\tx\tperplexity"
     values = run_qkv("pool", "1,2,3", "-d", path, "--value", "e", "-f", "npy")
     assert values.status == 0, values
-    database = open_database(path, TableOptions(key=("e",), value=("e",)))
-    (queries,) = [asked(database, ["1,2,3"])]
-    assert queries.vectors.dtype == np.float32
-    answer, _ = look_up(database, [queries], settle(database, Request(modes=("softmax",), top=1)))
+    database = Database.open(path, key="e", value="e")
+    assert database.typed(["1,2,3"]).queries[0].keys.dtype == np.float32
+    answer = database.lookup([[1, 2, 3]], mode="softmax", top=1)
     scores = VECTORS @ np.array([1, 2, 3], np.float32) / np.sqrt(3)
     assert answer.found[0].matches[0].row == scores.argmax()
     weights = np.exp(scores - scores.max())
@@ -138,20 +134,21 @@ def test_a_block_is_a_row_group_and_travels_as_a_reference(
     write: Callable[[str, Any], str],
 ) -> None:
     for name in ("t.parquet", "t.feather"):
-        database = open_database(write(name, TABLE), TableOptions())
-        blocks = list(database.heads[0].blocks())
+        path = write(name, TABLE)
+        (source,) = open_store(path, TableOptions()).heads
+        blocks = list(source.blocks())
         assert [block.start for block in blocks] == [0, 30, 60, 90]
-        assert database.keys == N
+        assert source.rows == N
         packed = pickle.dumps(blocks[1])
         assert len(packed) < 2_500
         assert pickle.loads(packed).load().records([2])[0].key == ("n32",)
         answers = []
-        both = Request(modes=("softmax", "exact"))
-        for executor in (Serial(), Processes(2)):
-            with running_on(executor):
-                queries = [asked(database, ["n32", "n1"])]
-                answers.append(look_up(database, queries, settle(database, both)))
-        folds.assert_same(answers[0][0], answers[1][0])
+        for workers in (1, 2):
+            found = Database.open(path).lookup(
+                ["n32", "n1"], mode=("softmax", "exact"), workers=workers
+            )
+            answers.append(found)
+        folds.assert_same(*answers)
 
 
 def test_numbers_of_every_type(write: Callable[[str, Any], str]) -> None:
@@ -310,7 +307,7 @@ def test_a_row_group_that_unpacks_to_gigabytes_is_read_in_pieces(
     texts = pa.DictionaryArray.from_arrays(pa.array(np.zeros(rows, np.int8)), words)
     pq.write_table(pa.table({"k": np.zeros(rows), "t": texts}), path, row_group_size=rows)
     assert os.path.getsize(path) < 1_000_000
-    run = run_qkv(command, "0", "-m", "average", "-d", path, "--value", "t", "--threads", "1")
+    run = run_qkv(command, "0", "-m", "average", "-d", path, "--value", "t", "--workers", "1")
     assert run.status == 0, run
     assert run.peak < 640 << 20, run.peak >> 20
 
@@ -322,7 +319,7 @@ def test_pieces_of_a_row_group_answer_as_whole(
     options = TableOptions(value=("kind", "y"))
     whole = tables.rows(path, value=("kind", "y"))
     monkeypatch.setattr(pieces, "ROWS", 7)
-    blocks = list(open_database(path, options).heads[0].blocks())
+    blocks = list(open_store(path, options).heads[0].blocks())
     assert [len(block) for block in blocks] == [7, 7, 7, 7, 2] * 3 + [7, 3]
     assert tables.rows(path, value=("kind", "y")) == whole
     for at in (4, 1, 1, 6, 0, 16):  # in any order, as other threads and machines may
@@ -330,7 +327,7 @@ def test_pieces_of_a_row_group_answer_as_whole(
         assert len(pickle.dumps(block)) < 2_500
         assert block.load().records([0])[0].key == (f"n{block.start}",)
     monkeypatch.setattr(pieces, "_BYTES", 8 * 6)  # two vectors, or 48 bytes of text
-    blocks = list(open_database(path, TableOptions(value=("x",))).heads[0].blocks())
+    blocks = list(open_store(path, TableOptions(value=("x",))).heads[0].blocks())
     assert {len(block) for block in blocks} == {2}
 
 

@@ -20,19 +20,20 @@ pytest.importorskip("distributed")
 
 from distributed import Client, LocalCluster
 
-from qkvcli.attention import Plan
+from qkvcli.attention.fold import Plan
 from qkvcli.blocks import Queries
 from qkvcli.errors import QkvError
 from qkvcli.run import cluster as clusters
 from qkvcli.run.cluster import Cluster, connected
-from qkvcli.run.executors import Serial, running_on
-from qkvcli.run.fold import fold
-from qkvcli.scores import Score
+from qkvcli.run.local import Local
+from qkvcli.run.work import fold
+from qkvcli.scores.text import TextScore
+from qkvcli.scores.vector import VectorScore
 from qkvcli.sources import open_table
-from qkvcli.sources.databases import open_database
+from qkvcli.sources.store import open_store
 from qkvcli.sources.table import TableOptions
 from qkvcli.sources.vectors import VectorBlock
-from qkvcli.weights import MODES, Weighting
+from qkvcli.attention.weights import MODES, Weighting
 from tests.support import folds, tables
 from tests.support.command import run_pty, run_qkv
 from tests.support.contract import Case, check
@@ -77,8 +78,7 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def answers(executor: Any, blocks: Any, queries: Queries, plans: list[Plan], **more: Any) -> Any:
-    with running_on(executor):
-        return fold(blocks, queries, plans, **more)
+    return fold(blocks, queries, plans, executor, **more)
 
 
 def lines(count: int) -> str:
@@ -92,17 +92,17 @@ def test_a_cluster_gives_the_bytes_of_one_machine(
 ) -> None:
     random = np.random.default_rng(count)
     np.savez(tmp_path / "a.npz", keys=random.normal(size=(count * 50, 4)).astype(np.float32))
-    (source,) = open_database(str(tmp_path / "a.npz"), TableOptions()).heads
+    (source,) = open_store(str(tmp_path / "a.npz"), TableOptions()).heads
     (whole,) = source.blocks()
     assert isinstance(whole, VectorBlock)
     blocks = [VectorBlock(i * 50, i * 50 + 50, whole.head) for i in range(count)]
     queries = Queries(("a", "b", "c"), random.normal(size=(3, 4)).astype(np.float32))
     plans = [
-        Plan(Score("dot"), Weighting(mode, 1.0), top=3, records=True, perplexity=True)
+        Plan(VectorScore("dot"), Weighting(mode, 1.0), top=3, records=True, perplexity=True)
         for mode in MODES
     ]
     told: list[int] = []
-    here = answers(Serial(), blocks, queries, plans)
+    here = answers(Local(), blocks, queries, plans)
     there = answers(Cluster(client), blocks, queries, plans, progress=told.append)
     folds.assert_same(here, there)
     assert sum(told) == count * 50
@@ -113,12 +113,12 @@ def test_a_table_and_many_queries(client: Client, put: Callable[[str, str], str]
     path = put("t.csv", lines(1_500))
     labels = tuple(f"n{i}" for i in range(600))  # more than are folded together
     queries = Queries(labels, list(labels))
-    plans = [Plan(Score("indel-winkler"), Weighting("approximate", 0.1, 2), records=True)]
+    plans = [Plan(TextScore("indel-winkler"), Weighting("approximate", 0.1, 2), records=True)]
     with tables.chunk(1_500):
         blocks = list(open_table(path).blocks())
     assert len(blocks) > 12
     assert len(pickle.dumps(blocks[:4])) < 4_000
-    here = answers(Serial(), blocks, queries, plans)
+    here = answers(Local(), blocks, queries, plans)
     folds.assert_same(here, answers(Cluster(client), blocks, queries, plans))
 
 
@@ -132,8 +132,8 @@ def test_a_lost_workers_blocks_are_done_again(
         blocks = list(open_table(path).blocks())
     assert len(blocks) > 80
     queries = Queries(("a", "b"), ["n5", "m77"])
-    plans = [Plan(Score("damerau-levenshtein"), Weighting("softmax", 0.1), top=5, records=True)]
-    here = answers(Serial(), blocks, queries, plans)
+    plans = [Plan(TextScore("damerau-levenshtein"), Weighting("softmax", 0.1), top=5, records=True)]
+    here = answers(Local(), blocks, queries, plans)
     before = client.run(os.getpid)
     killed: list[int] = []
 
@@ -191,7 +191,7 @@ def test_the_command_gives_the_same_bytes(
 ) -> None:
     path = put("t.csv", lines(30_000))
     asked = [command, "n5", "-m", "softmax", "-d", path, "-f", "json"]
-    here = run_qkv(*asked, "--threads", "1")
+    here = run_qkv(*asked, "--workers", "1")
     there = run_qkv(*asked, "--scheduler", local.scheduler_address)
     assert (there.status, there.out, there.err) == (0, here.out, here.err)
 
@@ -302,7 +302,7 @@ def test_a_scheduler_that_is_killed_is_one_line(put: Callable[[str, str], str]) 
 
 
 def test_a_scheduler_without_workers_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(clusters, "PATIENCE", 1)
+    monkeypatch.setattr(clusters, "TIMEOUT", 1)
     with (
         LocalCluster(
             n_workers=0, host="127.0.0.1", dashboard_address="127.0.0.1:0", silence_logs=60

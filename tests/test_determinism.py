@@ -64,7 +64,7 @@ def test_identical_bytes(name: str, data: Path, fonts: Path, tmp_path: Path) -> 
     outs = set()
     for i, env in enumerate(SURROUNDINGS):
         cwd = (tmp_path, data, Path("/"))[i % 3]
-        threads = () if arguments[0] == "heatmap" else ("--threads", ("1", "2", "3", "8")[i % 4])
+        threads = () if arguments[0] == "heatmap" else ("--workers", ("1", "2", "3", "8")[i % 4])
         run = run_qkv(*arguments, *threads, env={**env, "MPLCONFIGDIR": str(fonts)}, cwd=cwd)
         assert run.status == 0, run
         outs.add(run.out)
@@ -81,6 +81,6 @@ def test_files_are_as_alike_as_pipes(data: Path, tmp_path: Path) -> None:
     for i in range(4):
         path = tmp_path / f"{i}.npz"
         arguments = ("lookup", *WORDS, "-m", "softmax", "-d", str(data / "t.csv"))
-        run_qkv(*arguments, "-o", os.devnull, "--weights", str(path), "--threads", str(i + 1))
+        run_qkv(*arguments, "-o", os.devnull, "--weights", str(path), "--workers", str(i + 1))
         found.add(path.read_bytes())
     assert len(found) == 1

@@ -37,8 +37,8 @@ class Output(NamedTuple):
     extension: str
 
 
-_LOOKUP = ("lookup", *QUERIES, "-m", "softmax", "--threads", "1")
-_POOL = ("pool", *QUERIES, "--threads", "1")
+_LOOKUP = ("lookup", *QUERIES, "-m", "softmax", "--workers", "1")
+_POOL = ("pool", *QUERIES, "--workers", "1")
 # A command that writes something else adds a line here, and meets every fault.
 # Two panels: every read of a file is a place where one may fail. They are small, to be quick.
 _ATTENTION = str(SAMPLES / "animal_layer3_attention.npy")
@@ -252,7 +252,7 @@ def test_killed_at_any_moment(number: signal.Signals, tmp_path: Path) -> None:
     (tmp_path / "k.csv").write_text("k\n" + "".join(f"key{i}\n" for i in range(1_000)))
     target = tmp_path / "w.npy"
     asked = ["lookup", *QUERIES, "-m", "softmax", "--data", "k.csv", "-o", "out.txt"]
-    arguments = [*asked, "--weights", "w.npy", "--threads", "1"]
+    arguments = [*asked, "--weights", "w.npy", "--workers", "1"]
     began = time.monotonic()
     assert _killed(60, arguments, tmp_path, signal.SIGKILL) == 0
     whole = time.monotonic() - began
@@ -293,7 +293,7 @@ def test_killed_between_a_file_and_what_clears_it_up(
         return entered
 
     (tmp_path / "out.txt").write_bytes(OLD)
-    arguments = ["lookup", *QUERIES, "-o", "out.txt", "--threads", "1"]
+    arguments = ["lookup", *QUERIES, "-o", "out.txt", "--workers", "1"]
     with mock.patch.object(manager, place, killed):
         assert _killed(60, arguments, tmp_path, signal.SIGKILL) == -number
     assert sorted(os.listdir(tmp_path)) == ["out.txt", "stderr"]

@@ -736,7 +736,7 @@ def test_a_bar_only_for_who_watches_and_waits(put: Callable[[str, str], str]) ->
         path,
         "-m",
         "softmax",
-        "--threads",
+        "--workers",
         "1",
         "--top",
         "1",

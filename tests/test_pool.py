@@ -15,6 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import qkvcli
+from qkvcli.database import Database
 from qkvcli.errors import OutputError
 from qkvcli.run import matrix
 from qkvcli.scores import KERNELS, VECTOR_SCORES
@@ -81,7 +82,7 @@ def test_python_gives_the_layers_attention_too() -> None:
     wanted = np.load(SAMPLES / "animal_layer3_attention.npy")
     with np.load(ANIMAL) as arrays:
         found = attend(arrays["queries"], arrays["keys"], arrays["values"], weights=True)
-        assert found.numbers.shape == (12, 16, 32)
+        assert found.output.shape == (12, 16, 32)
     np.testing.assert_allclose(found.weights, wanted, rtol=0, atol=1e-6)
 
 
@@ -120,7 +121,7 @@ def test_a_regression_on_two_columns_is_that_of_statsmodels(put: Callable[..., s
     wanted = _local_constant(values, keys, queries, [0.4, 5.0])
     document = _pool("--queries", asked, "--data", path, "--key", "a,b", "--bandwidth", "0.4,5")
     np.testing.assert_allclose(_answers(document), wanted, rtol=1e-10)
-    found = attend(queries, keys, values, score="gaussian", bandwidth=(0.4, 5.0)).numbers[:, 0]
+    found = attend(queries, keys, values, score="gaussian", bandwidth=(0.4, 5.0)).output[:, 0]
     np.testing.assert_allclose(found, wanted, rtol=1e-10)
 
 
@@ -139,7 +140,7 @@ def test_equal_shares_of_the_nearest_are_those_of_scikit_learn(neighbors: int) -
     wanted = KNeighborsRegressor(neighbors).fit(keys, values).predict(asked)
     options: Any = {"mode": "approximate", "neighbors": neighbors}
     several = attend(asked, keys, values, score="gaussian", bandwidth=1.0, **options)
-    np.testing.assert_allclose(several.numbers, wanted, rtol=1e-11)
+    np.testing.assert_allclose(several.output, wanted, rtol=1e-11)
 
 
 @pytest.mark.parametrize("rule", ["scott", "silverman"])
@@ -193,7 +194,7 @@ def test_a_constant_kernel_and_the_average() -> None:
         document = _pool(*arguments, "--data", SINE, "--mode", "average")
         np.testing.assert_allclose(_answers(document), y.mean(), rtol=1e-14)
         assert document["queries"][0]["perplexity"] == 40
-    np.testing.assert_allclose(attend(None, *_sine(), mode="average").numbers, [[y.mean()]])
+    np.testing.assert_allclose(attend(None, *_sine(), mode="average").output, [[y.mean()]])
 
 
 def test_each_key_of_its_own_answers_its_own_value(tmp_path: Path) -> None:
@@ -210,7 +211,7 @@ def test_each_key_of_its_own_answers_its_own_value(tmp_path: Path) -> None:
     keys = np.eye(10)
     one = attend(keys, keys, np.arange(10.0), temperature=1e-3, score="dot", weights=True)
     np.testing.assert_allclose(one.weights, np.eye(10), atol=1e-15)
-    np.testing.assert_allclose(one.numbers[:, 0], np.arange(10), atol=1e-15)
+    np.testing.assert_allclose(one.output[:, 0], np.arange(10), atol=1e-15)
 
 
 # Jacobians ----------------------------------------------------------------------------------------
@@ -240,20 +241,20 @@ def test_a_jacobian_is_the_slope_of_the_answer(score: str, neighbors: int | None
     }
     found = attend(queries, keys, values, jacobian=True, **options)
     shares = attend(queries, keys, texts, jacobian=True, **options)
-    labels = shares.shares[0].labels
+    labels = shares.labels[0].labels
     for i, query in enumerate(queries):
 
         def pooled(q: NDArray[Any]) -> NDArray[Any]:
-            return np.asarray(attend(q, keys, values, **options).numbers[0])
+            return np.asarray(attend(q, keys, values, **options).output[0])
 
         def shared(q: NDArray[Any]) -> NDArray[Any]:
-            share = attend(q, keys, texts, **options).shares[0]
+            share = attend(q, keys, texts, **options).labels[0]
             weight = dict(zip(share.labels, share.weights[0], strict=True))
             return np.array([weight.get(label, 0.0) for label in labels])
 
         np.testing.assert_allclose(found.jacobian[i], _slopes(pooled, query), rtol=1e-5, atol=1e-8)
         slopes = _slopes(shared, query)
-        np.testing.assert_allclose(shares.share_jacobians[0][i], slopes, rtol=1e-5, atol=1e-8)
+        np.testing.assert_allclose(shares.label_jacobians[0][i], slopes, rtol=1e-5, atol=1e-8)
 
 
 @given(st.integers(0, 2**32 - 1), st.integers(1, 5), st.sampled_from([0.3, 1.0, 4.0]))
@@ -289,7 +290,7 @@ def test_jacobians_are_blind_to_blocks_and_go_by_heads(tmp_path: Path) -> None:
     assert run.status == 0, run
     with np.load(tmp_path / "out.npz") as arrays:
         np.testing.assert_array_equal(arrays["jacobian"], found.jacobian)
-        np.testing.assert_array_equal(arrays["pooled"], found.numbers)
+        np.testing.assert_array_equal(arrays["pooled"], found.output)
     one = attend(queries, keys[1, 2], values[1, 2], jacobian=True)
     np.testing.assert_array_equal(found.jacobian[1, 2], one.jacobian)
 
@@ -332,7 +333,7 @@ def test_valid_lengths(name: str, tmp_path: Path) -> None:
     rows, pooled = _masked(queries, keys, values, shown)
     found = attend(queries, keys, values, valid_lens=lengths, weights=True)
     np.testing.assert_allclose(found.weights, rows, rtol=1e-12, atol=1e-15)
-    np.testing.assert_allclose(found.numbers, pooled, rtol=1e-12, atol=1e-15)
+    np.testing.assert_allclose(found.output, pooled, rtol=1e-12, atol=1e-15)
     found = attend(queries, keys, values, valid_lens=lengths)
     np.savez(tmp_path / "d.npz", keys=keys, values=values, queries=queries)
     np.save(tmp_path / "l.npy", lengths)
@@ -344,7 +345,7 @@ def test_valid_lengths(name: str, tmp_path: Path) -> None:
         arguments = ["pool", "--data", "d.npz", "-o", "o.npy", "--valid-lens", way]
         run = run_qkv(*arguments, cwd=tmp_path)
         assert run.status == 0, run
-        np.testing.assert_array_equal(np.load(tmp_path / "o.npy"), found.numbers)
+        np.testing.assert_array_equal(np.load(tmp_path / "o.npy"), found.output)
         none = int((~rows.any(axis=-1)).sum())
         assert (f"{none} quer" in run.error) == bool(none)
 
@@ -358,7 +359,7 @@ def test_masks(shape: tuple[int, ...], causal: bool, tmp_path: Path) -> None:
     rows, pooled = _masked(np.broadcast_to(queries, (B, H, Q, 5)), keys, values, shown)
     found = attend(queries, keys, values, mask=mask, causal=causal, weights=True)
     np.testing.assert_allclose(found.weights, rows, rtol=1e-12, atol=1e-15)
-    np.testing.assert_allclose(found.numbers, pooled, rtol=1e-12, atol=1e-15)
+    np.testing.assert_allclose(found.output, pooled, rtol=1e-12, atol=1e-15)
     found = attend(queries, keys, values, mask=mask, causal=causal)
     np.savez(tmp_path / "d.npz", k=keys, v=values, q=queries)
     np.save(tmp_path / "m.npy", mask.astype(np.uint8) if causal else mask)
@@ -368,7 +369,7 @@ def test_masks(shape: tuple[int, ...], causal: bool, tmp_path: Path) -> None:
         cwd=tmp_path,
     )
     assert run.status == 0, run
-    np.testing.assert_array_equal(np.load(tmp_path / "o.npy"), found.numbers)
+    np.testing.assert_array_equal(np.load(tmp_path / "o.npy"), found.output)
     np.testing.assert_allclose(np.load(tmp_path / "w.npy"), rows, rtol=1e-12, atol=1e-15)
 
 
@@ -427,10 +428,10 @@ def test_masks_reach_over_blocks_and_runs_of_queries() -> None:
     count, asked = 70_000, 600
     keys, values, queries = _random(19, count, 2), _random(20, count, 1), _random(21, asked, 2)
     lengths = np.random.default_rng(22).integers(0, count, asked)
-    found = attend(queries, keys, values, valid_lens=lengths, threads=2).numbers
+    found = attend(queries, keys, values, valid_lens=lengths, workers=2).output
     for query in (0, 511, 512, 599):
         shown = lengths[query]
-        one = attend(queries[query], keys[:shown], values[:shown]).numbers
+        one = attend(queries[query], keys[:shown], values[:shown]).output
         np.testing.assert_allclose(found[query], one[0], rtol=1e-11, atol=1e-13)
 
 
@@ -464,9 +465,10 @@ def test_heads_are_pooled_on_their_own(tmp_path: Path) -> None:
     found = attend(queries, keys, values)
     for head in range(H):
         one = attend(queries[head], keys[head], values[head])
-        np.testing.assert_array_equal(found.numbers[head], one.numbers)
+        np.testing.assert_array_equal(found.output[head], one.output)
     listed = [list(item["answer"].values()) for item in document["queries"]]
-    np.testing.assert_array_equal(np.array(listed).reshape(H, Q, 2), found.numbers)
+    # A narrow number is shown by the digits that it takes to read it back.
+    np.testing.assert_array_equal(np.array(listed, "f4").reshape(H, Q, 2), found.output)
 
 
 def test_the_keys_may_be_the_queries(tmp_path: Path) -> None:
@@ -617,28 +619,23 @@ def test_threads_change_no_byte(form: str, tmp_path: Path) -> None:
     found = set()
     for threads in ("1", "2", "4"):
         name = f"{threads}.{form}"
-        run = run_qkv("pool", "--data", "d.npz", "--threads", threads, "-o", name, cwd=tmp_path)
+        run = run_qkv("pool", "--data", "d.npz", "--workers", threads, "-o", name, cwd=tmp_path)
         assert run.status == 0, run
         found.add((tmp_path / name).read_bytes())
     assert len(found) == 1
 
 
 def test_the_matrix_comes_in_runs_that_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    from qkvcli.run.pool import Request, settle, weight_arrays
-    from qkvcli.sources.memory import database_of, queries_of
-
     keys, queries = _random(31, 2, 50, 3), _random(32, 2, 20, 3)
-    database = database_of(keys)
-    settled = settle(database, queries_of(database, queries), Request(causal=True))
     whole = attend(queries, keys, causal=True, weights=True).weights
     for cells in (1, 130, 1 << 23):
         monkeypatch.setattr(matrix, "_CELLS", cells)
-        runs = weight_arrays(database, settled, 50, "w.npy", threads=1)["weights"]
-        parts = list(runs.parts)
+        with Database(keys).ask(queries, causal=True) as question:
+            runs = question.weights("w.npy")["weights"]
+            parts = list(runs.parts)
         assert runs.shape == (2, 20, 50)
-        np.testing.assert_allclose(
-            np.concatenate(parts).reshape(2, 20, 50), whole, rtol=1e-13, atol=0
-        )
+        found = np.concatenate(parts).reshape(2, 20, 50)
+        np.testing.assert_allclose(found, whole, rtol=1e-13, atol=0)
         assert len(parts) == {1: 40, 130: 20, 1 << 23: 2}[cells]
 
 
@@ -695,12 +692,12 @@ BAD: dict[str, Case] = {
     ),
     "a mask of another shape": Case(
         ("pool", "1", "2", "--data", "t.csv", "--mask", "m.npy"),
-        r"\(3, 2\), .* \(2, 3\); give that$",
+        r"\(3, 2\), .* \(2, 3\); give that, or what broadcasts to it$",
         files={"t.csv": XY, "m.npy": _npy(np.ones((3, 2), np.bool_))},
     ),
     "a mask of numbers": Case(
         ("pool", "1", "--data", "t.csv", "--mask", "m.npy"),
-        "float64; a mask is True",
+        "holds 0 and 1 as float64, which would be added to the scores; save it as bool",
         "m.npy",
         files={"t.csv": XY, "m.npy": _npy(np.ones((1, 3)))},
     ),

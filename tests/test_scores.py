@@ -14,12 +14,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from qkvcli import lookup
-from qkvcli.blocks import Outline
-from qkvcli.scores import KERNELS, TEXT_SCORES, VECTOR_SCORES, Score
-from qkvcli.scores.text import ceilings
-from qkvcli.scores.vector import gradient
+from qkvcli.blocks import Queries
+from qkvcli.scores import KERNELS, TEXT_SCORES, VECTOR_SCORES
+from qkvcli.scores.prefilter import KeyBytes, may_reach, upper_bounds
+from qkvcli.scores.text import TextScore
+from qkvcli.scores.vector import VectorScore
 from qkvcli.sources import delimited, streams
-from tests.support import reference
+from tests.support import folds, reference
 from tests.support.folds import attend
 
 if TYPE_CHECKING:
@@ -52,10 +53,10 @@ def test_text_scores_are_those_of_rapidfuzz(name: str, case_sensitive: bool) -> 
     surnames = random.Random(1).sample(_census(), 150)
     queries = [*surnames[:20], *ODD]
     keys = [*surnames, *ODD]
-    found = Score(name, case_sensitive=case_sensitive).text(queries, keys)
+    found = TextScore(name, case_sensitive=case_sensitive).scores(queries, keys)
     wanted = reference.text_scores(name, queries, keys, case_sensitive=case_sensitive)
-    assert found.shape == (len(keys), len(queries))
-    np.testing.assert_allclose(found.T, wanted, rtol=0, atol=1e-15)
+    assert found.shape == (len(queries), len(keys))
+    np.testing.assert_allclose(found, wanted, rtol=0, atol=1e-15)
 
 
 def _census() -> list[str]:
@@ -72,35 +73,35 @@ def _census() -> list[str]:
 def test_any_text_is_scored_as_rapidfuzz_does(
     name: str, queries: list[str], keys: list[str], case_sensitive: bool
 ) -> None:
-    found = Score(name, case_sensitive=case_sensitive).text(queries, keys)
+    found = TextScore(name, case_sensitive=case_sensitive).scores(queries, keys)
     wanted = reference.text_scores(name, queries, keys, case_sensitive=case_sensitive)
-    np.testing.assert_allclose(found.T, wanted, rtol=0, atol=1e-15)
+    np.testing.assert_allclose(found, wanted, rtol=0, atol=1e-15)
     assert ((found >= 0) & (found <= 1)).all()
 
 
 def test_indel_winkler_by_its_formula() -> None:
     # Li and Lipton: 2 letters in common of 8, so r = 4/8, and a prefix of 2.
     # Li and Smola: 1 in common of 7, so r = 2/7, and no prefix.
-    found = Score("indel-winkler").text(["Li"], ["Lipton", "Smola", "Li", "LIPTON", "xyz"])
+    found = TextScore("indel-winkler").scores(["Li"], ["Lipton", "Smola", "Li", "LIPTON", "xyz"])
     wanted = [0.5 + 0.1 * 2 * 0.5, 2 / 7, 1.0, 0.5 + 0.1 * 2 * 0.5, 0.0]
-    np.testing.assert_allclose(found[:, 0], wanted, rtol=1e-15)
-    assert f"{found[0, 0]:.3f} {found[1, 0]:.3f}" == "0.600 0.286"
+    np.testing.assert_allclose(found[0], wanted, rtol=1e-15)
+    assert f"{found[0, 0]:.3f} {found[0, 1]:.3f}" == "0.600 0.286"
     # The bonus counts four letters at most: 8 in common of 18, and a prefix of 8.
-    long = Score("indel-winkler").text(["abcdefgh"], ["abcdefghij"])
+    long = TextScore("indel-winkler").scores(["abcdefgh"], ["abcdefghij"])
     np.testing.assert_allclose(long, [[16 / 18 + 0.4 * (1 - 16 / 18)]], rtol=1e-15)
 
 
 def test_case_is_folded_unless_it_counts() -> None:
-    folded, exact = Score("indel"), Score("indel", case_sensitive=True)
+    folded, exact = TextScore("indel"), TextScore("indel", case_sensitive=True)
     for query, key in (("LI", "li"), ("STRASSE", "straße"), ("İ", "i\u0307"), ("ΣΑΣ", "σας")):
-        assert folded.text([query], [key])[0, 0] == 1
-        assert exact.text([query], [key])[0, 0] < 1
-    assert folded.text(["a\nB"], ["A\nb"])[0, 0] == 1
+        assert folded.scores([query], [key])[0, 0] == 1
+        assert exact.scores([query], [key])[0, 0] < 1
+    assert folded.scores(["a\nB"], ["A\nb"])[0, 0] == 1
 
 
 def test_empty_text_is_scored() -> None:
     for name in TEXT_SCORES:
-        found = Score(name).text(["", "a"], ["", "a"]).T
+        found = TextScore(name).scores(["", "a"], ["", "a"])
         np.testing.assert_array_equal(found, reference.text_scores(name, ["", "a"], ["", "a"]))
         assert found[0, 0] == found[1, 1] == 1
 
@@ -114,9 +115,9 @@ def test_empty_text_is_scored() -> None:
 def test_a_cutoff_changes_no_score_that_reaches_it(
     name: str, keys: list[str], query: str, at: int
 ) -> None:
-    plain = Score(name).text([query], keys)
-    cutoff = float(plain[at % len(keys), 0])  # just reached by one key at least
-    cut = Score(name).text([query], keys, cutoff)
+    plain = TextScore(name).scores([query], keys)
+    cutoff = float(plain[0, at % len(keys)])  # just reached by one key at least
+    cut = TextScore(name).scores([query], keys, cutoff)
     kept = plain >= cutoff
     np.testing.assert_array_equal(cut[kept], plain[kept])
     assert (cut[~kept] < max(cutoff, 1e-300)).all()
@@ -127,9 +128,9 @@ def test_a_cutoff_changes_no_score_that_reaches_it(
 def test_high_cutoffs_keep_what_reaches_them_for_every_query(name: str, workers: int) -> None:
     keys = ["Smola", "Smolla", "Lipton", "Li", "", "Zhang", "smo", "Smolas", "Smart", "AlomS"]
     queries = ["Smola", "Liptom", "Zhan", "Smo"]
-    plain = Score(name).text(queries, keys)
+    plain = TextScore(name).scores(queries, keys)
     for cutoff in sorted({0.0, 0.4, 0.5, 0.9, 1.0, *plain.ravel().tolist()}):
-        cut = Score(name, workers=workers).text(queries, keys, cutoff)
+        cut = TextScore(name, workers=workers).scores(queries, keys, cutoff)
         kept = plain >= cutoff
         np.testing.assert_array_equal(cut[kept], plain[kept])
         assert (cut[~kept] < max(cutoff, 1e-300)).all()
@@ -144,11 +145,11 @@ def test_the_best_so_far_spares_work_and_changes_no_answer(name: str, neighbors:
     found = attend(
         queries, keys, range(len(keys)), mode="approximate", neighbors=neighbors, score=name
     )
-    scores = Score(name).text(queries, keys).T
+    scores = TextScore(name).scores(queries, keys)
     for query in range(3):
         order = np.lexsort((np.arange(len(keys)), -scores[query]))[:neighbors]
         assert found.best_rows[query].tolist() == order.tolist()
-        assert found.numbers[query, 0] == pytest.approx(order.mean(), rel=1e-12)
+        assert found.output[query, 0] == pytest.approx(order.mean(), rel=1e-12)
 
 
 @pytest.mark.parametrize("name", TEXT_SCORES)
@@ -160,8 +161,8 @@ def test_a_file_is_looked_at_before_it_is_split_and_answers_the_same(
     path = put("t.csv", "k,v\n" + "".join(f"{key},{row}\n" for row, key in enumerate(keys)))
     monkeypatch.setattr(streams, "CHUNK", 4096)
     queries = ["abcde", "edcba", "éß", "aaaa"]
-    found = lookup(queries, path, mode="approximate", neighbors=5, score=name, threads=2, top=5)
-    scores = Score(name).text(queries, keys).T
+    found = lookup(queries, path, mode="approximate", neighbors=5, score=name, workers=2, top=5)
+    scores = TextScore(name).scores(queries, keys)
     for query, one in enumerate(found.found):
         order = np.lexsort((np.arange(len(keys)), -scores[query]))[:5]
         assert [match.row for match in one.matches] == order.tolist()
@@ -179,15 +180,15 @@ def test_what_is_near_is_folded_and_joined_as_what_is_split(
     path = put("t.csv", "a,b\n" + "".join(f"{a},{b}\n" for a, b in rows))
     monkeypatch.setattr(streams, "CHUNK", 8192)
     monkeypatch.setattr(delimited, "_FIRST", 2048)
-    looks = mock.create_autospec(Outline.keys, side_effect=Outline.keys)
-    monkeypatch.setattr(Outline, "keys", looks)
+    looks = mock.create_autospec(KeyBytes.texts, side_effect=KeyBytes.texts)
+    monkeypatch.setattr(KeyBytes, "texts", looks)
     how: dict[str, Any] = {"mode": "approximate", "neighbors": 3, "top": 3}
     for key in (("a",), ("a", "b")):
         keys = [" ".join(row[: len(key)]) for row in rows]
         queries = ["STRASSE", "qwerty", keys[8000]]
         looks.reset_mock()
         found = lookup(queries, path, key=key, case_sensitive=case_sensitive, **how)
-        scores = Score("indel-winkler", case_sensitive=case_sensitive).text(queries, keys).T
+        scores = TextScore("indel-winkler", case_sensitive=case_sensitive).scores(queries, keys)
         for query, one in enumerate(found.found):
             order = np.lexsort((np.arange(len(keys)), -scores[query]))[:3]
             assert [match.row for match in one.matches] == order.tolist()
@@ -208,19 +209,19 @@ WORDS = st.text("abAB é\u212aß", max_size=12)
 def test_no_key_is_passed_by_that_scores_as_much(
     query: str, keys: list[str], name: str, case_sensitive: bool, floor: float
 ) -> None:
-    score = Score(name, case_sensitive=case_sensitive)
+    score = TextScore(name, case_sensitive=case_sensitive)
     asked = query if case_sensitive else query.casefold()
     data = "".join(keys).encode()
     ends = np.cumsum([len(key.encode()) for key in keys])
-    outline = Outline.of(data, np.concatenate([[0], ends[:-1]]), ends)
-    near = score.near(asked, outline, floor)
-    scores = score.text([query], keys)[:, 0]
+    outline = KeyBytes(data, lambda: (np.concatenate([[0], ends[:-1]]), ends))
+    near = may_reach(name, asked, outline, floor, case_sensitive=case_sensitive)
+    scores = score.scores([query], keys)[0]
     odd = np.array([not key.isascii() for key in keys])
     assert not (~near & ~odd & (scores >= floor)).any()
-    assert (outline.is_odd is None) == (not odd.any())
-    assert outline.is_odd is None or outline.is_odd.tolist() == odd.tolist()
+    assert (outline.non_ascii is None) == (not odd.any())
+    assert outline.non_ascii is None or outline.non_ascii.tolist() == odd.tolist()
     rows = np.arange(len(keys))
-    assert outline.keys(rows) == keys
+    assert outline.texts(rows) == keys
     plain = [sum(letter in "ab" for letter in key) for key in keys]
     assert outline.common(rows, "abé").tolist() == plain
     assert outline.begins("aéb").tolist() == [key.startswith(("a", "b")) for key in keys]
@@ -245,30 +246,33 @@ def test_no_key_is_passed_by_that_scores_as_much(
 def test_what_a_score_cannot_pass(
     name: str, alike: int, common: int, length: int, most: float
 ) -> None:
-    found = ceilings(name, 5, np.array([alike]), np.array([common]), np.array([length]))
+    found = upper_bounds(name, 5, np.array([alike]), np.array([common]), np.array([length]))
     assert found == pytest.approx([most], abs=1e-12)
-    assert ceilings(name, 0, np.array([0]), np.array([0]), np.array([0])) == [1]
+    assert upper_bounds(name, 0, np.array([0]), np.array([0]), np.array([0])) == [1]
 
 
 def test_few_keys_are_near() -> None:
     keys = _census()
     ends = np.cumsum([len(key) for key in keys])
-    outline = Outline.of("".join(keys).encode(), np.concatenate([[0], ends[:-1]]), ends)
+    outline = KeyBytes("".join(keys).encode(), lambda: (np.concatenate([[0], ends[:-1]]), ends))
     for name in TEXT_SCORES:
-        near = Score(name).near("lipten", outline, 0.85)
+        near = may_reach(name, "lipten", outline, 0.85, case_sensitive=False)
         assert 0 < np.count_nonzero(near) < len(keys) // 8, name
         for asked in ("lipten", keys[17].casefold()):
-            scores = Score(name).text([asked], keys)[:, 0]
+            scores = TextScore(name).scores([asked], keys)[0]
             for floor in np.sort(scores)[[-1, -2, -10, -100]]:
-                assert Score(name).near(asked, outline, floor)[scores >= floor].all(), name
-    assert Score("indel").near("a" * 2_000_000, outline, 0.9).all()  # too long to say
+                reached = may_reach(name, asked, outline, floor, case_sensitive=False)
+                assert reached[scores >= floor].all(), name
+    assert may_reach(
+        "indel", "a" * 2_000_000, outline, 0.9, case_sensitive=False
+    ).all()  # too long to say
 
 
 def test_threads_inside_rapidfuzz_change_nothing() -> None:
     keys = random.Random(3).sample(_census(), 2000)
     for name in TEXT_SCORES:
-        one = Score(name, workers=1).text(keys[:50], keys)
-        np.testing.assert_array_equal(Score(name, workers=3).text(keys[:50], keys), one)
+        one = TextScore(name, workers=1).scores(keys[:50], keys)
+        np.testing.assert_array_equal(TextScore(name, workers=3).scores(keys[:50], keys), one)
 
 
 # Vectors -------------------------------------------------------------------------------------
@@ -285,9 +289,9 @@ def test_vector_scores_are_their_formulas(name: str, depth: int) -> None:
     for width in (2.0 * math.sqrt(depth), tuple(rng.uniform(1, 5, depth))):
         widths = width if isinstance(width, tuple) else (width,)
         wanted = reference.vector_scores(name, queries, keys, width)
-        found = Score(name, widths).scorer(queries)(keys).T
+        found = VectorScore(name, widths).scores(queries, keys)
         np.testing.assert_allclose(found, wanted, rtol=1e-11, atol=1e-11)
-        narrow = Score(name, widths).scorer(queries.astype("f4"))(keys.astype("f4")).T
+        narrow = VectorScore(name, widths).scores(queries.astype("f4"), keys.astype("f4"))
         assert narrow.dtype == np.float32
         edge = ~np.isfinite(wanted) | (wanted < -8)  # near a kernel's edge a logarithm is steep
         np.testing.assert_allclose(narrow[~edge], wanted[~edge], rtol=2e-4, atol=2e-4)
@@ -298,31 +302,33 @@ def test_vector_scores_are_their_formulas(name: str, depth: int) -> None:
     depth=st.sampled_from([1, 3, 8, 9, 40]),
     size=st.sampled_from([1e-30, 1e-3, 1.0, 1e3, 1e18, 1e25, 1e160]),
     dtype=st.sampled_from(["f4", "f8"]),
+    count=st.sampled_from([1, 5, 50]),
     seed=st.integers(0, 99),
 )
 def test_all_scores_lie_between_the_limits(
-    name: str, depth: int, size: float, dtype: str, seed: int
+    name: str, depth: int, size: float, dtype: str, count: int, seed: int
 ) -> None:
     rng = np.random.default_rng(seed)
-    queries, keys = rng.normal(size=(5, depth)), rng.normal(size=(30, depth))
+    keys = rng.normal(size=(30, depth))
     with np.errstate(over="ignore", invalid="ignore"):
-        queries, keys = queries.astype(dtype), (size * keys).astype(dtype)
-        scorer = Score(name, (1.5,)).scorer(queries)
-        limits, scores = scorer.limits(keys), scorer(keys)
-        if limits is not None:
-            assert np.isfinite(scores).all()
-            assert limits[0] <= scores.min()
-            assert scores.max() <= limits[1]
+        asked = Queries(("q",) * count, rng.normal(size=(count, depth)).astype(dtype))
+        keys = (size * keys).astype(dtype)
+        (block,) = folds.blocks(keys, np.zeros(30))
+        for tile in VectorScore(name, (1.5,)).tiles(block.load(), asked):
+            assert (tile.scores >= tile.low).all() or tile.low == -math.inf
+            assert (tile.scores <= tile.high).all() or tile.high == math.inf
         keys[7, -1] = rng.choice([np.nan, np.inf, -np.inf])
-        assert scorer.limits(keys) is None
+        (block,) = folds.blocks(keys, np.zeros(30))
+        tiles = list(VectorScore(name, (1.5,)).tiles(block.load(), asked))
+        assert any(tile.high == math.inf for tile in tiles)  # so that scores are looked at
 
 
-def test_ordinary_scores_have_limits() -> None:
+def test_many_ordinary_scores_have_limits() -> None:
     keys = np.random.default_rng(0).normal(size=(30, 4))
-    for name in ("dot", "scaled-dot", "cosine", "gaussian", "laplacian"):
-        limits = Score(name).scorer(keys).limits(keys)
-        assert limits is not None
-        assert limits[1] - limits[0] < 100
+    (block,) = folds.blocks(keys, np.zeros(30))
+    for name in ("dot", "scaled-dot", "cosine"):
+        (tile,) = VectorScore(name).tiles(block.load(), Queries(("q",) * 30, keys))
+        assert tile.high - tile.low < 100
 
 
 def test_kernels_at_their_edges() -> None:
@@ -338,15 +344,15 @@ def test_kernels_at_their_edges() -> None:
         "laplacian": [0, -1 / 2, -1, -1, -1.25, -1],
     }
     for name in KERNELS:
-        found = Score(name, (2.0,)).scorer(queries)(keys)[:, 0]
+        found = VectorScore(name, (2.0,)).scores(queries, keys)[0]
         np.testing.assert_allclose(found, wanted[name], rtol=1e-15)
 
 
 def test_the_cosine_of_odd_lengths() -> None:
     keys = np.array([[0.0, 0.0], [1e300, 1e300], [1e-300, 0.0], [-3.0, 0.0], [5e-324, 0.0]])
-    found = Score("cosine").scorer(np.array([[2.0, 0.0], [0.0, 0.0]]))(keys)
-    np.testing.assert_allclose(found[:, 0], [0, math.sqrt(0.5), 1, -1, 1], rtol=1e-15)
-    assert not found[:, 1].any()
+    found = VectorScore("cosine").scores(np.array([[2.0, 0.0], [0.0, 0.0]]), keys)
+    np.testing.assert_allclose(found[0], [0, math.sqrt(0.5), 1, -1, 1], rtol=1e-15)
+    assert not found[1].any()
 
 
 @pytest.mark.parametrize("depth", [1, 9, 30])
@@ -355,14 +361,14 @@ def test_no_kernel_is_above_that_of_a_key_itself(depth: int) -> None:
     for name in KERNELS:
         for dtype in ("f4", "f8"):
             same = keys.astype(dtype)
-            assert Score(name, (3.0 * depth,)).scorer(same)(same).max() <= 0
+            assert VectorScore(name, (3.0 * depth,)).scores(same, same).max() <= 0
 
 
 def test_no_cosine_is_beyond_one() -> None:
     vectors = np.random.default_rng(4).normal(size=(500, 3))
     for dtype in ("f4", "f8"):
         keys = vectors.astype(dtype)
-        found = Score("cosine").scorer(np.concatenate([keys, -keys]))(keys)
+        found = VectorScore("cosine").scores(np.concatenate([keys, -keys]), keys)
         assert found.min() == -1
         assert found.max() == 1
 
@@ -372,7 +378,7 @@ def test_gradients_are_central_differences(seed: int, name: str, depth: int) -> 
     rng = np.random.default_rng(seed)
     query, keys = rng.normal(size=depth), rng.normal(size=(8, depth))
     width = tuple(rng.uniform(1, 2, depth) * (4 * math.sqrt(depth)))
-    found = gradient(name, query, keys, width)
+    found = VectorScore(name, width).gradient(query, keys)
     wanted = np.zeros_like(found)
     step = 1e-6
     for axis in range(depth):
@@ -390,9 +396,9 @@ def test_gradients_are_central_differences(seed: int, name: str, depth: int) -> 
 def test_gradients_are_zero_where_a_kernel_has_a_corner() -> None:
     keys = np.array([[1.0], [3.0], [9.0]])
     for name in KERNELS:
-        found = gradient(name, np.array([1.0]), keys, (2.0,))
+        found = VectorScore(name, (2.0,)).gradient(np.array([1.0]), keys)
         assert np.isfinite(found).all()
         assert found[0, 0] == 0
         if name in ("boxcar", "triangular", "epanechnikov"):
             assert not found.any()
-    assert not gradient("cosine", np.zeros(2), np.ones((3, 2)), ()).any()
+    assert not VectorScore("cosine").gradient(np.zeros(2), np.ones((3, 2))).any()

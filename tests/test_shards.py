@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from qkvcli.errors import QkvError
-from qkvcli.sources.databases import open_database
+from qkvcli.sources.store import open_store
 from qkvcli.sources.table import TableOptions
 from tests.support import tables
 from tests.support.command import run_qkv
@@ -69,7 +69,7 @@ def close(a: Any, b: Any) -> None:
     [
         ("--data", "p-*.npz"),
         ("--data", "c-*.npz"),
-        ("--data", "[pq]-?.npz", "--processes", "2"),
+        ("--data", "[pq]-?.npz", "--workers", "2"),
         ("--keys", "k-*.npy", "--values", "v-*.npy"),
     ],
     ids=" ".join,
@@ -97,7 +97,7 @@ def test_heads_go_through_all_files() -> None:
 
 def test_rows_run_on(folder: Path) -> None:
     del folder
-    database = open_database("p-*.npz", TableOptions())
+    database = open_store("p-*.npz", TableOptions())
     assert database.keys == 100
     assert [block.start for block in database.heads[0].blocks()] == [0, 40, 41]
 
@@ -112,7 +112,7 @@ def test_tables_follow_one_another(tmp_path: Path) -> None:
 
 def refusal(data: str, **options: Any) -> str:
     with pytest.raises(QkvError) as caught:
-        [b.load() for b in open_database(data, TableOptions(), **options).heads[0].blocks()]
+        [b.load() for b in open_store(data, TableOptions(), **options).heads[0].blocks()]
     return str(caught.value)
 
 

@@ -31,7 +31,7 @@ def main() -> None:
     ours = partial(
         attend,
         *(q, k, v),
-        threads=2,
+        workers=2,
         perplexity=kind == "perplexity",
         mask=mask,
         causal=causal,
@@ -45,7 +45,7 @@ def main() -> None:
     costs = by_turns(runs, {"qkv": ours, "SDPA": theirs})
     some = slice(0, min(64, queries))
     exact = reference(q[some], k, v, mask, causal=causal)
-    found = {"qkv": ours().numbers, "SDPA": theirs()[0, 0].numpy()}
+    found = {"qkv": ours().output, "SDPA": theirs()[0, 0].numpy()}
     scale = np.abs(exact).max()
     errors = [f"{who} {np.abs(x[some] - exact).max() / scale:.0e}" for who, x in found.items()]
     show(costs, [f"largest error over the largest value, against float64: {', '.join(errors)}"])

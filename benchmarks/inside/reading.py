@@ -23,7 +23,7 @@ KEYS = tuple(str(i) for i in range(1, COLUMNS))
 def qkv() -> float:
     """Read block after block."""
     blocks = open_table(FILE, TableOptions(key=KEYS, header=False)).blocks()
-    return sum(float(block.keys.sum() + block.numbers.sum()) for block in blocks)
+    return sum(float(block.keys.sum() + block.values().sum()) for block in blocks)
 
 
 readers = {"qkv": qkv, "numpy.loadtxt": lambda: np.loadtxt(FILE, delimiter=",").sum()}

@@ -32,7 +32,7 @@ def main() -> None:
 def regress(runs: int, x: np.ndarray, y: np.ndarray) -> None:
     """Ask as many queries as there are points."""
     narrow = [array.astype(np.float32) for array in (x[::-1], x, y)]
-    how = {"score": "gaussian", "bandwidth": WIDTH, "threads": 2, "perplexity": False}
+    how = {"score": "gaussian", "bandwidth": WIDTH, "workers": 2, "perplexity": False}
     costs = by_turns(runs, {"qkv": lambda: attend(*narrow, **how)}, warm=False)
     notes = []
     if KernelReg:
@@ -41,7 +41,7 @@ def regress(runs: int, x: np.ndarray, y: np.ndarray) -> None:
         name = f"statsmodels, {SOME} queries × {len(x) // SOME}"
         spent = by_turns(1, {name: lambda: theirs.fit(some)}, warm=False)[name][0]
         costs[name] = [[spent[0] * len(x) / SOME, spent[1] * len(x) / SOME, spent[2]]]
-        error = np.abs(attend(*narrow, **how).numbers[:SOME, 0] - theirs.fit(some)[0]).max()
+        error = np.abs(attend(*narrow, **how).output[:SOME, 0] - theirs.fit(some)[0]).max()
         notes.append(f"largest difference from statsmodels' float64: {error:.0e}")
     show(costs, notes)
 
@@ -49,7 +49,7 @@ def regress(runs: int, x: np.ndarray, y: np.ndarray) -> None:
 def choose(runs: int, x: np.ndarray, y: np.ndarray) -> None:
     """Choose a width, and answer one query with it."""
     query = x[:1]
-    how = {"score": "gaussian", "bandwidth": "cv", "threads": 2}
+    how = {"score": "gaussian", "bandwidth": "cv", "workers": 2}
     costs = by_turns(runs, {"qkv": lambda: attend(query, x, y, **how)})
     if KernelReg:
         name = "statsmodels, cv_ls"

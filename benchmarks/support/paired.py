@@ -29,6 +29,15 @@ PYTHON = sys.executable
 
 Command = list[str]
 
+_SETS = """
+import numpy, threadpoolctl
+from numpy._core import _multiarray_umath as umath
+known = [name for name in umath.__cpu_dispatch__ if umath.__cpu_features__.get(name)]
+blas = [found.get("architecture") for found in threadpoolctl.threadpool_info()]
+print(" ".join(known), ", ".join(str(name) for name in blas), sep="\\n")
+"""
+"""Prints the instruction sets that NumPy has loops for and uses here, and the kernels of BLAS."""
+
 
 class Cost(NamedTuple):
     """Seconds on the clock, seconds of processors, and the peak of memory in MiB."""
@@ -77,10 +86,12 @@ def run(command: Command, *, env: Mapping[str, str] | None = None) -> tuple[Cost
     A failure ends the benchmark with what the process said of it.
     """
     inherited = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}
+    inherited |= env or {}
+    inherited = {k: v for k, v in inherited.items() if v}  # an empty one is not to be there
     with tempfile.TemporaryFile() as said, open(os.devnull, "rb") as fed:
         started = time.perf_counter()
         process = subprocess.Popen(
-            command, stdin=fed, stdout=subprocess.PIPE, stderr=said, env=inherited | dict(env or {})
+            command, stdin=fed, stdout=subprocess.PIPE, stderr=said, env=inherited
         )
         output = process.stdout.read()
         _, status, usage = os.wait4(process.pid, 0)
@@ -111,6 +122,27 @@ def best(costs: Iterable[Cost]) -> Cost:
 def medians(costs: Iterable[Cost]) -> Cost:
     """Return the median of each measure."""
     return Cost(*(statistics.median(column) for column in zip(*costs, strict=True)))
+
+
+def instruction_sets() -> dict[str, dict[str, str]]:
+    """Return what processors can be measured here, each with the environment that makes it so.
+
+    They are this machine's own, and where that has more, one with AVX2 only.
+    """
+    own = {"OPENBLAS_CORETYPE": "", "OPENBLAS_L2_SIZE": ""}
+    more = [name for name in run([PYTHON, "-c", _SETS], env=own)[1].decode().split("\n")[0].split()]
+    beyond = [name for name in more if name.startswith("AVX512") or name == "X86_V4"]
+    found = {"this machine": own}
+    if beyond:
+        avx2 = {"OPENBLAS_CORETYPE": "Haswell", "NPY_DISABLE_CPU_FEATURES": " ".join(beyond)}
+        found["as with AVX2 only"] = {**own, **avx2, "ATEN_CPU_CAPABILITY": "avx2"}
+    return found
+
+
+def shown_sets(env: Mapping[str, str]) -> str:
+    """Return what NumPy and BLAS use in an environment, in words."""
+    numpy, blas = run([PYTHON, "-c", _SETS], env=env)[1].decode().strip().split("\n")
+    return f"NumPy uses {numpy or 'its baseline'}, BLAS the kernels of {blas}"
 
 
 def script(name: str, *arguments: object) -> Command:
@@ -241,15 +273,18 @@ class Bench:
         return found
 
     def inside(
-        self, case: str, name: str, *arguments: object, reach: Mapping[str, Reach] = {}
+        self,
+        case: str,
+        name: str,
+        *arguments: object,
+        reach: Mapping[str, Reach] = {},
+        env: Mapping[str, str] = {},
     ) -> dict[str, Cost]:
         """Run a script that takes turns in one process, and print a row for each of its peers.
 
         It prints JSON: ``costs``, by who is measured a list of them, and ``notes``.
         """
-        # As the command does: the fold has threads of its own.
-        environment = {"OPENBLAS_NUM_THREADS": "1"}
-        _, output = run(script(f"inside/{name}", self.runs, *arguments), env=environment)
+        _, output = run(script(f"inside/{name}", self.runs, *arguments), env=env)
         found = json.loads(output)
         costs = {who: self._sum(Cost(*c) for c in turns) for who, turns in found["costs"].items()}
         for peer, cost in costs.items():

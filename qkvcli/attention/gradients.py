@@ -1,81 +1,119 @@
-"""Sums for the Jacobian: d answer / d q = Cov_p(v, ∂a/∂q) / T under the weights p."""
+"""The Jacobian: d answer / d q = Cov(v, ∂a/∂q) / T under the weights."""
 
 from __future__ import annotations
 
-from dataclasses import replace
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
-from qkvcli.attention.shares import Shares
-from qkvcli.scores.vector import gradient
+from qkvcli.attention.labels import LabelSums
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
 
-    from qkvcli.attention.sums import Sums
-    from qkvcli.blocks import Categories
-    from qkvcli.scores import Score
+    from qkvcli.blocks import Labels
+
+    class Differentiable(Protocol):
+        """A score that has a gradient."""
+
+        def gradient(
+            self, query: NDArray[np.floating], keys: NDArray[np.floating]
+        ) -> NDArray[np.float64]:
+            """Return ∂a/∂q of one query (D,) at every key (K, D), of shape (K, D)."""
 
 
-def with_slopes(  # noqa: PLR0913 - a tile: its weights, and what they weigh
-    sums: Sums,
-    weights: NDArray[np.floating],
-    *,
-    score: Score,
-    queries: NDArray[np.floating],
-    keys: NDArray[np.floating],
-    values: NDArray[np.floating],
-    texts: list[Categories],
-) -> Sums:
-    """Return the sums of one tile together with those of ∂a/∂q and v ∂a/∂q.
-
-    Parameters
-    ----------
-    sums, weights
-        Of the tile; the weights (K, Q) relative to ``sums.peak``.
-    score, queries, keys
-        a, (Q, D) and (K, D).
-    values, texts
-        The tile's values, (K, Dv) and text columns.
-    """
-    count, depth = queries.shape
-    values = values.astype(np.float64)
-    slope = np.zeros((count, depth))
-    products = np.zeros((count, values.shape[1], depth))
-    # A column past its cap stays empty: no one asks for its slopes.
-    shares = tuple(
-        Shares.of(text, count, share.cap, (depth,))
-        for text, share in zip(texts, sums.shares, strict=True)
-    )
-    for i, query in enumerate(queries):
-        weighted = weights[:, i, None] * gradient(score.name, query, keys, score.bandwidth)
-        slope[i] = weighted.sum(axis=0)
-        products[i] = values.T @ weighted
-        for share, text in zip(shares, texts, strict=True):
-            if share.labels is not None:
-                np.add.at(share.sums[i], text.codes, weighted)
-    return replace(sums, slope=slope, products=products, share_products=shares)
-
-
-def covariance(
-    mean: NDArray[np.float64],
-    products: NDArray[np.float64],
-    slope: NDArray[np.float64],
-    mass: NDArray[np.float64],
-    divisor: float,
-) -> NDArray[np.float64]:
-    """Return Cov_p(v, ∂a/∂q) / T, of shape (Q, Dv, D).
+@dataclass(frozen=True, eq=False)
+class Slopes:
+    """What is known of ∂a/∂q under the weights of the rows seen so far.
 
     Parameters
     ----------
     mean
-        E_p[v], (Q, Dv).
-    products, slope, mass
-        The sums of v ∂a/∂q (Q, Dv, D), of ∂a/∂q (Q, D) and of the weights (Q,).
-    divisor
-        T.
+        The weighted mean of ∂a/∂q, (Q, D).
+    covariance
+        The weighted mean of (v − v̄)(∂a/∂q − its mean), (Q, Dv, D).
+    labels
+        The weighted sums of ∂a/∂q by distinct value of each text column.
     """
-    expected = products / mass[:, None, None]
-    gradients = slope / mass[:, None]
-    return (expected - mean[:, :, None] * gradients[:, None, :]) / divisor
+
+    mean: NDArray[np.float64]
+    covariance: NDArray[np.float64]
+    labels: tuple[LabelSums, ...]
+
+    def merge(
+        self,
+        other: Slopes,
+        apart: NDArray[np.float64],
+        part: NDArray[np.float64],
+        mine: NDArray[np.float64],
+        others: NDArray[np.float64],
+    ) -> Slopes:
+        """Return the slopes over the rows of both (Chan, Golub and LeVeque 1979).
+
+        Parameters
+        ----------
+        other
+            The slopes of later rows.
+        apart
+            Their mean of the values less this one's, (Q, Dv).
+        part
+            Their part of the weight, (Q,).
+        mine, others
+            The factors of sums, (Q,).
+        """
+        step = other.mean - self.mean
+        share = part[:, None, None]
+        between = np.einsum("qv,qd->qvd", apart, step) * (share * (1 - share))
+        return Slopes(
+            self.mean + step * part[:, None],
+            self.covariance * (1 - share) + other.covariance * share + between,
+            tuple(a.merge(b, mine, others) for a, b in zip(self.labels, other.labels, strict=True)),
+        )
+
+
+def slopes_of(  # noqa: PLR0913, PLR0917 - a tile: its weights, and what they weigh
+    score: Differentiable,
+    queries: NDArray[np.floating],
+    keys: NDArray[np.floating],
+    weights: NDArray[np.floating],
+    values: NDArray[np.floating],
+    means: NDArray[np.float64],
+    texts: Sequence[tuple[Labels, LabelSums]],
+) -> Slopes:
+    """Return the slopes of some rows.
+
+    Parameters
+    ----------
+    score, queries, keys
+        a, the queries (Q, D), and the keys (K, D) or those of each query (Q, K, D).
+    weights
+        (Q, K), not normalised.
+    values, means
+        The rows' values (K, Dv) or (Q, K, Dv), and their weighted means (Q, Dv).
+    texts
+        Each text column of the rows, and its sums of weights.
+    """
+    count, depth = queries.shape
+    mean = np.zeros((count, depth))
+    covariance = np.zeros((count, means.shape[1], depth))
+    # A column past its cap stays empty: no one asks for its slopes.
+    labels = tuple(LabelSums.of(text, count, sums.cap, (depth,)) for text, sums in texts)
+    for i, query in enumerate(queries):
+        weight = weights[i].astype(np.float64)
+        total = weight.sum()
+        if not total > 0:
+            continue
+        gradient = score.gradient(query, keys if keys.ndim == 2 else keys[i])  # noqa: PLR2004
+        gradient[weight == 0] = 0  # where it may be no number: at the edge of a kernel
+        weighted = gradient * weight[:, None]
+        mean[i] = weighted.sum(axis=0) / total
+        apart = (values if values.ndim == 2 else values[i]) - means[i]  # noqa: PLR2004
+        covariance[i] = (apart * weight[:, None]).T @ (gradient - mean[i]) / total
+        for share, (text, _) in zip(labels, texts, strict=True):
+            if share.labels is not None:
+                codes = text.codes if text.codes.ndim == 1 else text.codes[i]
+                np.add.at(share.sums[i], codes, weighted)
+    return Slopes(mean, covariance, labels)

@@ -3,37 +3,44 @@
 from __future__ import annotations
 
 import os
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from qkvcli.commands.options import columns
 from qkvcli.errors import InputError, UsageError
-from qkvcli.sources import sample, streams
+from qkvcli.sources import streams
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from typing import Any
 
     import numpy as np
     from numpy.typing import NDArray
 
-    from qkvcli.blocks import Queries
-    from qkvcli.sources.databases import Database
-    from qkvcli.sources.table import TableOptions
-
-SAMPLE = "names.csv"
+    from qkvcli.database import Database
+    from qkvcli.sources.store import Asked
 
 
-def open_(  # noqa: PLR0913 - what a database is opened by
+NO_QUERY = "no query; give one or more, - for stdin, --queries FILE or --self"
+
+
+def database(  # noqa: PLR0913 - what a database is opened by
     data: str | None,
-    table: TableOptions,
+    *,
+    key: str | None,
+    value: str | None,
+    delimiter: str | None,
+    no_header: bool,
+    encoding: str | None,
+    key_type: str | None,
+    value_type: str | None,
+    data_format: str | None,
     keys: str | None,
     values: str | None,
     labels: str | None,
-    *,
-    twice: bool,
-    rule: bool = False,
+    read_twice: bool | None = True,
 ) -> Database:
-    """Open the database that the options name, or the bundled one."""
-    from qkvcli.sources.databases import open_database
+    """Return the database that the options name, or the bundled one."""
+    from qkvcli.database import Database
 
     if data is not None and keys is not None:
         message = "--data and --keys both name the keys; pass one of them"
@@ -41,11 +48,20 @@ def open_(  # noqa: PLR0913 - what a database is opened by
     named = (("--data", data), ("--keys", keys), ("--values", values), ("--labels", labels))
     for option, given in named:
         _check_name(option, given)
-    where = data
-    if where is None and keys is None:
-        where, table = sample(SAMPLE), replace(table, name=f"the bundled {SAMPLE}")
-    return open_database(
-        where or "", table, keys=keys, values=values, labels=labels, twice=twice, rule=rule
+    return Database.open(
+        data,
+        key=columns(key, "--key"),
+        value=columns(value, "--value"),
+        delimiter=delimiter,
+        header=not no_header,
+        encoding=encoding,
+        key_type=key_type,
+        value_type=value_type,
+        data_format=data_format,
+        keys=keys,
+        values=values,
+        labels=labels,
+        read_twice=read_twice,
     )
 
 
@@ -97,21 +113,14 @@ def queries(
     encoding: str | None,
     *,
     own: bool,
-) -> list[Queries] | None:
-    """Return the queries of each head, or None where none were asked."""
-    from qkvcli.sources import queries as read
-
+) -> Asked | None:
+    """Return the queries that were asked, or None where none were."""
     if own:
-        return read.own_keys(database)
-    if words == [streams.STDIN]:
-        file = streams.STDIN
+        return database.own_keys()
+    file = streams.STDIN if words == [streams.STDIN] else file
     if file is not None:
-        return read.queries_from_file(database, file, encoding)
-    if words:
-        return [read.asked(database, words)] * len(database.heads)
-    if database.queries is not None:
-        return read.queries_from_array(database, database.queries)
-    return None
+        return database.read(file, encoding)
+    return database.typed(words) if words else None
 
 
 def lengths(text: str | None) -> NDArray[np.int64] | None:
@@ -156,8 +165,8 @@ def _is_whole(cell: str) -> bool:
     return cell.isascii() and cell.isdigit()
 
 
-def mask(path: str | None) -> NDArray[np.bool_] | None:
-    """Return a mask: an array of truth values, or of 0 and 1.
+def mask(path: str | None) -> NDArray[Any] | None:
+    """Return a mask: an array of truth values or of 0 and 1, or of floats to add to scores.
 
     Raises
     ------
@@ -173,6 +182,13 @@ def mask(path: str | None) -> NDArray[np.bool_] | None:
 
     stored = open_array(path)
     found = stored.read()
+    if stored.dtype.kind == "f":
+        from qkvcli.run.request import mask_of
+
+        try:
+            return mask_of(found)
+        except UsageError as error:
+            raise InputError(error.message.removeprefix("`mask` "), path) from None
     if stored.dtype.kind not in "biu":
         message = f"is of dtype {stored.dtype}; a mask is True (1) where a query may attend, else 0"
         raise InputError(message, path)

@@ -1,17 +1,18 @@
 """``qkv lookup``: which keys does a query attend to, and how much?"""
 
+import math
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from qkvcli.commands import inputs, options, outputs, runners
+from qkvcli.attention.weights import EXACT, MODES
+from qkvcli.commands import inputs, options, outputs
 from qkvcli.errors import NoMatchError, UsageError
 from qkvcli.render.console import note, warn
 from qkvcli.render.machine import FORMATS
-from qkvcli.weights import EXACT, MODES
 
 if TYPE_CHECKING:
-    from qkvcli.answer import Lookup
+    from qkvcli.answer import Found, Lookup
 
 EXTENSIONS = {".tsv": "tsv", ".csv": "csv", ".json": "json", ".jsonl": "jsonl", ".txt": "value"}
 COMPLAINTS = 10
@@ -71,8 +72,7 @@ def lookup(  # noqa: PLR0913 - one parameter an option
     form: Annotated[str, options.format_of(*FORMATS)] = options.AUTO,
     output: options.Output = "-",
     weights: options.Weights = None,
-    threads: options.Threads = None,
-    processes: options.Processes = None,
+    workers: options.Workers = None,
     scheduler: options.Scheduler = None,
     csv_safe: options.CsvSafe = False,
     color: options.Color = "auto",
@@ -82,52 +82,63 @@ def lookup(  # noqa: PLR0913 - one parameter an option
     Lists the keys that each query attends to, with their scores and weights, and the answer that
     their values come to.
     """
-    from qkvcli.answer import heads_of
     from qkvcli.render.lookups import write
     from qkvcli.render.progress import progress
     from qkvcli.render.style import Style
-    from qkvcli.run.lookup import Request, look_up, settle, weight_arrays
 
-    request = Request(
-        modes=tuple(mode or [EXACT]),
-        score=score,
-        bandwidth=options.bandwidth(bandwidth),
-        temperature=temperature,
-        neighbors=neighbors,
-        case_sensitive=case_sensitive,
-        top=top,
-        min_weight=min_weight,
-        threads=runners.threads_beside(threads, processes, scheduler),
-    )
-    if weights is not None and len(request.modes) > 1:
+    modes = list(dict.fromkeys(mode or [EXACT]))
+    if weights is not None and len(modes) > 1:
         message = "--weights is one matrix; pass one --mode with it"
         raise UsageError(message)
-    table = options.table_options(
-        key, value, delimiter, no_header, encoding, key_type, value_type, data_format
-    )
+    width = options.bandwidth(bandwidth)
     inputs.check_ways(query, queries, own=own, data=data)
     files = inputs.files(data, queries, keys, values, labels)
     sink = outputs.planned(
         output, form, extensions=EXTENSIONS, weights=weights, color=color, inputs=files
     )
-    context.with_resource(runners.running(threads, processes, scheduler))
-    twice, rule = own or weights is not None, not isinstance(request.bandwidth, tuple)
-    database = inputs.open_(data, table, keys, values, labels, twice=twice, rule=rule)
+    database = inputs.database(
+        data,
+        key=key,
+        value=value,
+        delimiter=delimiter,
+        no_header=no_header,
+        encoding=encoding,
+        key_type=key_type,
+        value_type=value_type,
+        data_format=data_format,
+        keys=keys,
+        values=values,
+        labels=labels,
+        read_twice=True if own or weights else None if not isinstance(width, tuple) else False,
+    )
     asked = inputs.queries(database, query, queries, encoding, own=own)
     if asked is None:
-        message = "no query; give one or more, - for stdin, --queries FILE or --self"
-        raise UsageError(message)
+        raise UsageError(inputs.NO_QUERY)
     with progress("choosing widths"):
-        settled = settle(database, request)
-    matrix = None
-    if sink.weights is not None:  # over the cap it is refused here, before any work
-        matrix = weight_arrays(database, asked, settled, database.keys, sink.weights.name)
-    with progress("looking up", database.known_rows) as advance:
-        answer, unmatched = look_up(database, asked, settled, progress=advance)
-    outputs.say_widths(answer, heads_of(database.lead))
-    if len(unmatched) == len(answer.found):
-        _complain(unmatched[:-1])
-        raise NoMatchError(unmatched[-1])
+        question = context.with_resource(
+            database.ask(
+                asked,
+                mode=modes,
+                score=score,
+                temperature=temperature,
+                neighbors=neighbors,
+                bandwidth=width,
+                case_sensitive=case_sensitive,
+                top=top or None,
+                min_weight=min_weight,
+                workers=outputs.workers(workers, scheduler),
+                scheduler=scheduler,
+            )
+        )
+    # A matrix over the cap is refused here, before any work.
+    matrix = question.weights(sink.weights.name) if sink.weights else None
+    with progress("looking up", question.rows) as advance:
+        answer = question.lookup(advance)
+    outputs.say_widths(answer.about)
+    complaints = [_complaint(answer, one) for one in answer.unmatched]
+    if len(complaints) == len(answer.found):
+        _complain(complaints[:-1])
+        raise NoMatchError(complaints[-1])
     if answer.unpooled:
         _say_what_is_not_pooled(answer, sink.form)
     style = Style(sink.form, explain, csv_safe, sink.color, sink.on_terminal)
@@ -135,26 +146,41 @@ def lookup(  # noqa: PLR0913 - one parameter an option
     if matrix:
         with progress("writing weights"):
             sink.write_weights(matrix)
-    _complain(unmatched)
+    _complain(complaints)
     _say_what_is_left_out(answer, sink, listed=bool(top))
     return 0
 
 
-def _complain(unmatched: list[str]) -> None:
-    for line in unmatched[:COMPLAINTS]:
+def _complaint(answer: "Lookup", found: "Found") -> str:
+    """Return what is said of a query that attends to no key: the closest one, and what to try."""
+    exact, about, best = EXACT in answer.modes, answer.about, found.closest
+    what = "equals" if exact else "is within the bandwidth of"
+    line = f"no key of {about.source} {what} {found.query!r}"
+    way = "--mode approximate" if exact else "a larger --bandwidth"
+    if best is None or best.score is None:
+        return f"{line}; try {way}"
+    key = ("," if about.columns.numeric_key else " ").join(best.record.key)
+    score = "" if math.isinf(best.score) else f" (score {best.score + 0.0:.3f})"
+    return f"{line}; the closest is {key!r}{score}: try {way}"
+
+
+def _complain(complaints: list[str]) -> None:
+    for line in complaints[:COMPLAINTS]:
         note(line)
-    if len(unmatched) > COMPLAINTS:
-        note(f"and {len(unmatched) - COMPLAINTS} more queries without a match")
+    if len(complaints) > COMPLAINTS:
+        note(f"and {len(complaints) - COMPLAINTS} more queries without a match")
 
 
 def _say_what_is_not_pooled(answer: "Lookup", form: str) -> None:
     """Tell that there is no answer of some columns; where nothing else was asked for, fail."""
     columns = ", ".join(map(repr, answer.unpooled))
-    message = f"{columns} of {answer.source} has more distinct texts than are pooled; "
+    message = f"{columns} of {answer.about.source} has more distinct texts than are pooled; "
     message += "attend to few keys with --neighbors, or choose other columns with --value"
     if form == "value":
         raise UsageError(message)
-    if answer.columns.value != answer.columns.key:  # a list of keys has no answer to miss
+    if (
+        answer.about.columns.value != answer.about.columns.key
+    ):  # a list of keys has no answer to miss
         warn(message)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -17,8 +16,6 @@ from qkvcli.sources import NUMBER, TEXT
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-    from qkvcli.sources.table import TableOptions
 
 AUTO, TABLE = "auto", "table"
 
@@ -203,22 +200,14 @@ Weights = Annotated[
         help="Also write all weights, queries × keys: .npz with labels, .npy, or - for stdout.",
     ),
 ]
-Threads = Annotated[
+Workers = Annotated[
     int | None,
     typer.Option(
-        "--threads",
+        "--workers",
         metavar="N",
         parser=counting,
-        help="Threads, or forks that read a large CSV; answers stay the same.",
-    ),
-]
-Processes = Annotated[
-    int | None,
-    typer.Option(
-        "--processes",
-        metavar="N",
-        parser=counting,
-        help="Processes instead of threads; faster for large tables of text.",
+        help="Threads or processes, as suits the work; answers stay the same.  "
+        "[default: one for each processor]",
     ),
 ]
 Scheduler = Annotated[
@@ -239,32 +228,14 @@ CsvSafe = Annotated[
 ]
 
 
-def table_options(  # noqa: PLR0913 - one argument an option
-    key: str | None,
-    value: str | None,
-    delimiter: str | None,
-    no_header: bool,  # noqa: FBT001
-    encoding: str | None,
-    key_type: str | None,
-    value_type: str | None,
-    data_format: str | None,
-) -> TableOptions:
-    """Return how a table is to be read, as the options say it."""
-    from qkvcli.sources.table import TableOptions
+def columns(text: str | None, option: str) -> tuple[str, ...]:
+    """Return the columns that an option names, between commas.
 
-    return TableOptions(
-        key=_columns(key, "--key"),
-        value=_columns(value, "--value"),
-        delimiter=delimiter,
-        header=not no_header,
-        encoding=encoding,
-        key_type=key_type,
-        value_type=value_type,
-        format=data_format,
-    )
-
-
-def _columns(text: str | None, option: str) -> tuple[str, ...]:
+    Raises
+    ------
+    UsageError
+        A column that is named twice, or none between two commas.
+    """
     if text is None:
         return ()
     names = tuple(name.strip() for name in text.split(","))
@@ -272,13 +243,6 @@ def _columns(text: str | None, option: str) -> tuple[str, ...]:
         message = f"{option} {text!r} names a column twice, or none between two commas"
         raise UsageError(message)
     return names
-
-
-def thread_count(threads: int | None) -> int:
-    """Return how many threads to use: what was asked for, or the processors this process has."""
-    if threads is None and hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return threads or os.cpu_count() or 1
 
 
 ScoreName = Annotated[

@@ -16,21 +16,36 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from typing import BinaryIO
 
-    from qkvcli.answer import Lookup, Pool, Runs
+    from qkvcli.answer import About, Runs
 
 BINARY = ("npy", "npz")
 
 
-def say_widths(answer: Lookup | Pool, heads: Sequence[tuple[int, ...]]) -> None:
+def say_widths(about: About) -> None:
     """Print the width that ``cv`` chose in each head, and its error."""
-    if answer.rule != "cv":
-        return
-    kinds = ["mean squared error"] * bool(answer.columns.numbers)
-    kind = " and ".join(kinds + ["log-loss"] * bool(answer.columns.texts))
-    for head, widths, error in zip(heads, answer.widths, answer.errors, strict=True):
-        where = f"head {'/'.join(map(str, head))}: " if head else ""
-        shown = ",".join(f"{h:.6g}" for h in widths)
-        warn(f"{where}--bandwidth cv chose {shown} (leave-one-out {kind} {error:.6g})")
+    columns = about.columns
+    kinds = ["mean squared error"] * bool(columns.numeric) + ["log-loss"] * bool(columns.text)
+    for head, found in zip(about.heads, about.bandwidths, strict=False):
+        if found.rule == "cv":
+            where = f"head {'/'.join(map(str, head))}: " if head else ""
+            shown = ",".join(f"{h:.6g}" for h in found.widths)
+            error = f"leave-one-out {' and '.join(kinds)} {found.error:.6g}"
+            edge = "; it is at the edge of what is tried: look at the fit" if found.at_edge else ""
+            warn(f"{where}--bandwidth cv chose {shown} ({error}){edge}")
+
+
+def workers(count: int | None, scheduler: str | None) -> int | None:
+    """Return how many workers there are, None for one for each processor.
+
+    Raises
+    ------
+    UsageError
+        Workers of this machine beside those of a cluster.
+    """
+    if count is not None and scheduler is not None:
+        message = "--workers and --scheduler both say what runs the work; pass one of them"
+        raise UsageError(message)
+    return count
 
 
 @dataclass(frozen=True)

@@ -4,13 +4,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from qkvcli.commands import inputs, options, outputs, runners
+from qkvcli.attention.weights import AVERAGE, EXACT, MODES, SOFTMAX
+from qkvcli.commands import inputs, options, outputs
 from qkvcli.errors import NoMatchError, UsageError
 from qkvcli.render.console import note
-from qkvcli.weights import EXACT, MODES, SOFTMAX
 
 if TYPE_CHECKING:
-    from qkvcli.answer import Pool
+    from qkvcli.answer import Answer
 
 FORMATS = ("tsv", "csv", "json", "jsonl", "value", "npy", "npz")
 EXTENSIONS = {f".{name}": name for name in FORMATS if name != "value"} | {".txt": "value"}
@@ -76,8 +76,7 @@ def pool(  # noqa: PLR0913 - one parameter an option
     form: Annotated[str, options.format_of(*FORMATS)] = options.AUTO,
     output: options.Output = "-",
     weights: options.Weights = None,
-    threads: options.Threads = None,
-    processes: options.Processes = None,
+    workers: options.Workers = None,
     scheduler: options.Scheduler = None,
     csv_safe: options.CsvSafe = False,
     color: options.Color = "auto",
@@ -89,54 +88,66 @@ def pool(  # noqa: PLR0913 - one parameter an option
     from qkvcli.render.pools import write
     from qkvcli.render.progress import progress
     from qkvcli.render.style import Style
-    from qkvcli.run.pool import Request, pool, settle, weight_arrays
 
     if len(modes or ()) > 1:
         message = "pool has one --mode; lookup shows several side by side"
         raise UsageError(message)
     (mode,) = modes or (SOFTMAX,)
-    table = options.table_options(
-        key, value, delimiter, no_header, encoding, key_type, value_type, data_format
-    )
     inputs.check_ways(query, queries, own=own, data=data)
     files = inputs.files(data, queries, keys, values, labels, mask, valid_lens)
     sink = outputs.planned(
         output, form, extensions=EXTENSIONS, weights=weights, color=color, inputs=files
     )
-    request = Request(
-        mode=mode,
-        neighbors=neighbors,
-        temperature=temperature,
-        score=score,
-        bandwidth=options.bandwidth(bandwidth),
-        case_sensitive=case_sensitive,
-        causal=causal,
-        lengths=inputs.lengths(valid_lens),
-        allowed=inputs.mask(mask),
-        jacobian=jacobian,
-        perplexity=sink.form not in ("npy", "value"),
-        threads=runners.threads_beside(threads, processes, scheduler),
+    lengths, allowed = inputs.lengths(valid_lens), inputs.mask(mask)
+    width = options.bandwidth(bandwidth)
+    database = inputs.database(
+        data,
+        key=key,
+        value=value,
+        delimiter=delimiter,
+        no_header=no_header,
+        encoding=encoding,
+        key_type=key_type,
+        value_type=value_type,
+        data_format=data_format,
+        keys=keys,
+        values=values,
+        labels=labels,
     )
-    context.with_resource(runners.running(threads, processes, scheduler))
-    database = inputs.open_(data, table, keys, values, labels, twice=True)
     asked = inputs.queries(database, query, queries, encoding, own=own)
+    if asked is None and database.store.own_queries is None and mode != AVERAGE:
+        raise UsageError(inputs.NO_QUERY)
     with progress("choosing widths"):
-        settled = settle(database, asked, request)
-    matrix = None
-    if sink.weights is not None:  # over the cap it is refused here, before any work
-        matrix = weight_arrays(
-            database, settled, database.keys, sink.weights.name, threads=request.threads
+        question = context.with_resource(
+            database.ask(
+                asked,
+                mode=mode,
+                score=score,
+                temperature=temperature,
+                neighbors=neighbors,
+                bandwidth=width,
+                case_sensitive=case_sensitive,
+                causal=causal,
+                valid_lens=lengths,
+                mask=allowed,
+                jacobian=jacobian,
+                perplexity=sink.form not in ("npy", "value"),
+                workers=outputs.workers(workers, scheduler),
+                scheduler=scheduler,
+            )
         )
-    with progress("pooling", database.known_rows) as advance:
-        answer = pool(database, settled, request, progress=advance)
-    outputs.say_widths(answer, answer.heads)
+    # A matrix over the cap is refused here, before any work.
+    matrix = question.weights(sink.weights.name) if sink.weights else None
+    with progress("pooling", question.rows) as advance:
+        answer = question.pool(advance)
+    outputs.say_widths(question.resolved.about)
     missing = answer.unanswered
     style = Style(sink.form, defuse=csv_safe, color=sink.color, terminal=sink.on_terminal)
     sink.write(lambda stream: write(stream, answer, style))
     if matrix is not None:
         with progress("writing weights"):
             sink.write_weights(matrix)
-    if len(missing) == len(answer.queries) * len(answer.answers):
+    if not answer.answered.any():
         way = "try --mode approximate" if mode == EXACT else "widen --bandwidth, or mask less"
         raise NoMatchError(f"{_unanswered(answer)}; {way}")
     if missing:
@@ -144,9 +155,9 @@ def pool(  # noqa: PLR0913 - one parameter an option
     return 0
 
 
-def _unanswered(answer: "Pool") -> str:
-    missing = answer.unanswered
-    names = ["/".join([*map(str, head), label]) for head, label in missing[:NAMED]]
+def _unanswered(answer: "Answer") -> str:
+    missing, labels = answer.unanswered, answer.about.queries if answer.about else ()
+    names = ["/".join([*map(str, head), labels[query]]) for head, query in missing[:NAMED]]
     more = f" and {len(missing) - NAMED} more" if len(missing) > NAMED else ""
     queries = "query attends" if len(missing) == 1 else "queries attend"
     has = "has" if len(missing) == 1 else "have"

@@ -52,11 +52,11 @@ def _panels(answer: Lookup, found: Found, width: int, *, explain: bool) -> Itera
 
 def _columns(answer: Lookup, rows: list[list[str]], *, explain: bool) -> list[Column | None]:
     """Return the column of each cell; None where it is the same for all, and stands below."""
-    columns = answer.columns
+    columns = answer.about.columns
     found: list[Column | None] = [Column("rank", numeric=True)]
     for i, name in enumerate(columns.key, 1):
         found.append(Column(name, numeric=columns.numeric_key and _are_numbers(r[i] for r in rows)))
-    found += [Column(columns.value[i], numeric=i in columns.numbers) for i in shown_values(answer)]
+    found += [Column(columns.value[i], numeric=i in columns.numeric) for i in shown_values(answer)]
     found.append(Column("score", numeric=True, rounded=True))
     for name in weight_names(answer):
         found.append(Column(name.removeprefix("weight_"), numeric=True, rounded=True))
@@ -110,7 +110,7 @@ def _summary(answer: Lookup, found: Found) -> Iterator[tuple[str, list[Text]]]:
         if values is None:
             yield label, [Text("no answer", style="yellow")]
             continue
-        named = zip(answer.columns.value, values, strict=True)
+        named = zip(answer.about.columns.value, values, strict=True)
         shown = visible("; ".join(_shown_value(name, value) for name, value in named))
         parts = [Text("answer ", style="dim").append(shown, style="not dim bold")]
         parts.append(Text(f"effective keys {perplexity:.3g}", style="dim"))

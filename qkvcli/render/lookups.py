@@ -59,14 +59,14 @@ def value_line(found: Found) -> str | None:
 def _head(answer: Lookup) -> dict[str, Any]:
     return {
         "schema": SCHEMA,
-        "source": answer.source,
+        "source": answer.about.source,
         "rows": answer.rows,
-        "score": answer.score,
+        "score": answer.about.score,
         "modes": [
             {"mode": mode, "temperature": finite(temperature)}
             for mode, temperature in zip(answer.modes, answer.temperatures, strict=True)
         ],
-        **bandwidth_item(answer),
+        **bandwidth_item(answer.about),
     }
 
 
@@ -91,7 +91,7 @@ def _item(answer: Lookup, found: Found, *, explain: bool) -> dict[str, Any]:
 
 
 def _match_item(answer: Lookup, match: Match, rank: int, *, explain: bool) -> dict[str, Any]:
-    columns = answer.columns
+    columns = answer.about.columns
     item: dict[str, Any] = {
         "rank": rank,
         "row": match.row,
@@ -119,5 +119,5 @@ def _answer_item(answer: Lookup, values: tuple[Value | None, ...] | None) -> dic
         return None
     return {
         name: dict(value[:_SHARES]) if isinstance(value, tuple) else finite(value)
-        for name, value in zip(answer.columns.value, values, strict=True)
+        for name, value in zip(answer.about.columns.value, values, strict=True)
     }

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from typing import BinaryIO
 
-    from qkvcli.answer import Lookup, Pool, Value
+    from qkvcli.answer import About, Value
     from qkvcli.render.style import Style
 
 FORMATS = ("tsv", "csv", "json", "jsonl", "value")
@@ -58,19 +58,6 @@ def shortest(number: float | None) -> str:
 def value_text(value: Value) -> str:
     """Return a pooled value alone: the number, or the text with the largest share."""
     return shortest(value) if isinstance(value, float) else value[0][0]
-
-
-def distinct(names: Iterable[str]) -> list[str]:
-    """Return column names made distinct, so that a reader may go by them."""
-    taken: set[str] = set()
-    found = []
-    for name in names:
-        free = name
-        while free in taken:
-            free += "_"
-        taken.add(free)
-        found.append(free)
-    return found
 
 
 def write_delimited(
@@ -120,14 +107,15 @@ def write_json(stream: BinaryIO, document: Any, style: Style) -> None:  # noqa: 
         stream.write(visible_json(text, terminal=style.terminal).encode() + b"\n")
 
 
-def bandwidth_item(answer: Lookup | Pool) -> dict[str, Any]:
+def bandwidth_item(about: About) -> dict[str, Any]:
     """Return what a document says of a kernel's widths, if there are any."""
-    if not answer.widths:
+    found = about.bandwidths
+    if not found:
         return {}
     widths = {
-        "rule": answer.rule or None,
-        "widths": [list(widths) for widths in answer.widths],
-        "error": list(answer.errors) or None,
+        "rule": found[0].rule or None,
+        "widths": [list(one.widths) for one in found],
+        "error": [one.error for one in found if one.error is not None] or None,
     }
     return {"bandwidth": widths}
 

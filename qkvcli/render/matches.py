@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from qkvcli.render.machine import distinct, shortest
-from qkvcli.weights import APPROXIMATE, AVERAGE, EXACT, NEIGHBORS_RULE, RULES, SOFTMAX
+from qkvcli.answer import distinct
+from qkvcli.attention.weights import APPROXIMATE, AVERAGE, EXACT, NEIGHBORS_RULE, RULES, SOFTMAX
+from qkvcli.render.machine import shortest
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 
 def shown_values(answer: Lookup) -> list[int]:
     """Return the value columns worth showing: a bare list of keys is its own values."""
-    columns = answer.columns
+    columns = answer.about.columns
     return [] if columns.value == columns.key else list(range(len(columns.value)))
 
 
@@ -35,8 +36,8 @@ def explained(answer: Lookup) -> list[str]:
 
 def header(answer: Lookup, *, explain: bool) -> list[str]:
     """Return the names of the columns of a machine's rows, all different."""
-    values = [answer.columns.value[i] for i in shown_values(answer)]
-    names = ["query", "rank", *answer.columns.key, *values, "score", *weight_names(answer)]
+    values = [answer.about.columns.value[i] for i in shown_values(answer)]
+    names = ["query", "rank", *answer.about.columns.key, *values, "score", *weight_names(answer)]
     return distinct(names + (explained(answer) if explain else []))
 
 
@@ -62,8 +63,8 @@ def _explanation(answer: Lookup, match: Match) -> list[str]:
 
 def rule_of(answer: Lookup, mode: str) -> str:
     """Return the line of the table of modes that applies."""
-    if mode == APPROXIMATE and (answer.neighbors or 1) > 1:
-        return NEIGHBORS_RULE.format(answer.neighbors)
+    if mode == APPROXIMATE and (answer.about.neighbors or 1) > 1:
+        return NEIGHBORS_RULE.format(answer.about.neighbors)
     return RULES[mode]
 
 
@@ -72,6 +73,6 @@ def log_weight(answer: Lookup, mode: str, temperature: float, match: Match, weig
 
     A key beyond the ``neighbors`` best has none; any other, however little its weight.
     """
-    if mode in (EXACT, APPROXIMATE) or (weight == 0 and answer.neighbors and mode == SOFTMAX):
+    if mode in (EXACT, APPROXIMATE) or (weight == 0 and answer.about.neighbors and mode == SOFTMAX):
         return 0.0 if weight > 0 else -math.inf
     return 0.0 if mode == AVERAGE or match.score is None else match.score / temperature

@@ -7,10 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from qkvcli.answer import Runs, pooled
+from qkvcli.answer import Runs, distinct, head_columns, pooled
 from qkvcli.render.machine import (
     bandwidth_item,
-    distinct,
     finite,
     shortest,
     value_text,
@@ -20,12 +19,12 @@ from qkvcli.render.machine import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
     from typing import BinaryIO
 
     from numpy.typing import NDArray
 
-    from qkvcli.answer import Answer, Pool
+    from qkvcli.answer import About, Answer
     from qkvcli.render.style import Style
 
 SCHEMA = "qkv.pool/1"
@@ -34,7 +33,7 @@ _SHOWN = 6
 """How many shares of a text column a person is shown."""
 
 
-def write(stream: BinaryIO, answer: Pool, style: Style) -> None:
+def write(stream: BinaryIO, answer: Answer, style: Style) -> None:
     """Write pooled values in one of the formats."""
     if style.form in ("npy", "npz"):
         _write_arrays(stream, answer, style.form)
@@ -51,33 +50,46 @@ def write(stream: BinaryIO, answer: Pool, style: Style) -> None:
         write_json(stream, _document(answer), style)
 
 
-def _query_columns(answer: Pool) -> list[str]:
+def _about(answer: Answer) -> About:
+    """Return the question, which every answer of a database has."""
+    if answer.about is None:
+        raise TypeError(answer)
+    return answer.about
+
+
+def _heads(answer: Answer) -> Iterator[tuple[tuple[int, ...], Answer]]:
+    """Yield each head's index and answer."""
+    for head in _about(answer).heads:
+        yield head, answer.head(head)
+
+
+def _query_columns(answer: Answer) -> list[str]:
     """Return what a query's cells are called: the key columns of a table of numbers."""
-    columns = answer.columns
+    columns = _about(answer).columns
     of_vectors = columns.key in (("key",), ("row",))  # of an array, or of a column of lists
-    if columns.numeric_key and not of_vectors and any(answer.queries):
+    if columns.numeric_key and not of_vectors and any(_about(answer).queries):
         return list(columns.key)
     return ["query"]
 
 
-def _query_cells(answer: Pool, label: str) -> list[str]:
+def _query_cells(answer: Answer, label: str) -> list[str]:
     columns = _query_columns(answer)
     cells = [cell.strip() for cell in label.split(",")]
     return cells if len(cells) == len(columns) else [label, *[""] * (len(columns) - 1)]
 
 
-def _lead_columns(answer: Pool) -> list[str]:
-    return {0: [], 1: ["head"], 2: ["batch", "head"]}[len(answer.lead)]
+def _head_columns(answer: Answer) -> list[str]:
+    return head_columns(_about(answer).batch_shape)
 
 
-def _labels(answer: Pool) -> list[tuple[str, ...]]:
-    """Return the labels of each text column over all heads, which share them."""
-    return [share.labels if share else () for share in answer.answers[0].shares]
+def _labels(answer: Answer) -> list[tuple[str, ...]]:
+    """Return the labels of each text column, which all heads share."""
+    return [part.labels if part else () for part in answer.labels]
 
 
-def _value_columns(answer: Pool) -> list[str]:
-    columns = answer.columns
-    labels = dict(zip(columns.texts, _labels(answer), strict=True))
+def _value_columns(answer: Answer) -> list[str]:
+    columns = _about(answer).columns
+    labels = dict(zip(columns.text, _labels(answer), strict=True))
     names = []
     for position, name in enumerate(columns.value):
         names.append(name)
@@ -85,26 +97,33 @@ def _value_columns(answer: Pool) -> list[str]:
     return names
 
 
-def _slope_columns(answer: Pool) -> list[str]:
-    if answer.answers[0].jacobian is None:
+def _slope_columns(answer: Answer) -> list[str]:
+    if answer.jacobian is None:
         return []
-    depth = answer.answers[0].jacobian.shape[2]
-    keys = answer.columns.key if len(answer.columns.key) == depth else range(1, depth + 1)
-    names = [answer.columns.value[i] for i in answer.columns.numbers]
-    for position, labels in zip(answer.columns.texts, _labels(answer), strict=True):
-        names += [f"{answer.columns.value[position]}={label}" for label in labels]
+    depth, columns = answer.jacobian.shape[-1], _about(answer).columns
+    keys = columns.key if len(columns.key) == depth else range(1, depth + 1)
+    names = _pooled_columns(answer)
     return [f"d({name})/d({key})" for name in names for key in keys]
 
 
-def _header(answer: Pool) -> list[str]:
-    names = [*_lead_columns(answer), *_query_columns(answer), *_value_columns(answer)]
-    has_keys = answer.answers[0].perplexity is not None
+def _pooled_columns(answer: Answer) -> list[str]:
+    """Return what pooled numbers are called: numeric columns, and then each text and its label."""
+    columns = _about(answer).columns
+    names = [columns.value[i] for i in columns.numeric]
+    for position, labels in zip(columns.text, _labels(answer), strict=True):
+        names += [f"{columns.value[position]}={label}" for label in labels]
+    return names
+
+
+def _header(answer: Answer) -> list[str]:
+    names = [*_head_columns(answer), *_query_columns(answer), *_value_columns(answer)]
+    has_keys = answer.perplexity is not None
     return distinct([*names, *(["perplexity"] if has_keys else []), *_slope_columns(answer)])
 
 
-def _rows(answer: Pool) -> Iterator[list[str]]:
-    for head, one in zip(answer.heads, answer.answers, strict=True):
-        for query, label in enumerate(answer.queries):
+def _rows(answer: Answer) -> Iterator[list[str]]:
+    for head, one in _heads(answer):
+        for query, label in enumerate(_about(answer).queries):
             cells = [
                 *map(str, head),
                 *_query_cells(answer, label),
@@ -115,11 +134,12 @@ def _rows(answer: Pool) -> Iterator[list[str]]:
             yield cells + [shortest(x) for x in _slopes(one, query)]
 
 
-def _value_cells(answer: Pool, one: Answer, query: int) -> list[str]:
-    shares = dict(zip(answer.columns.texts, one.shares, strict=True))
+def _value_cells(answer: Answer, one: Answer, query: int) -> list[str]:
+    columns = _about(answer).columns
+    labels = dict(zip(columns.text, one.labels, strict=True))
     cells = []
-    for position, value in enumerate(pooled(one, query, answer.columns)):
-        share = shares.get(position)
+    for position, value in enumerate(pooled(one, query, columns)):
+        share = labels.get(position)
         if share is None:
             cells.append(shortest(value if isinstance(value, float) else None))
             continue
@@ -131,40 +151,42 @@ def _value_cells(answer: Pool, one: Answer, query: int) -> list[str]:
 def _slopes(one: Answer, query: int) -> list[float]:
     if one.jacobian is None:
         return []
-    parts = [one.jacobian[query], *(j[query] for j in one.share_jacobians if j is not None)]
+    parts = [one.jacobian[query], *(j[query] for j in one.label_jacobians if j is not None)]
     return [float(x) for part in parts for x in part.ravel()]
 
 
-def _value_lines(answer: Pool) -> Iterator[str]:
-    for one in answer.answers:
-        for query in range(len(answer.queries)):
-            values = pooled(one, query, answer.columns)
+def _value_lines(answer: Answer) -> Iterator[str]:
+    for _, one in _heads(answer):
+        for query in range(len(_about(answer).queries)):
+            values = pooled(one, query, _about(answer).columns)
             yield "\t".join(value_text(v) if v is not None and v != () else "" for v in values)
 
 
-def _document(answer: Pool) -> dict[str, Any]:
+def _document(answer: Answer) -> dict[str, Any]:
     items = [
         _item(answer, head, one, query, label)
-        for head, one in zip(answer.heads, answer.answers, strict=True)
-        for query, label in enumerate(answer.queries)
+        for head, one in _heads(answer)
+        for query, label in enumerate(_about(answer).queries)
     ]
+    about = _about(answer)
     document: dict[str, Any] = {
         "schema": SCHEMA,
-        "source": answer.source,
-        "rows": answer.answers[0].rows,
+        "source": about.source,
+        "rows": answer.rows,
         "mode": answer.mode,
-        "score": answer.score or None,
-        "temperature": finite(answer.temperature),
+        "score": about.score or None,
+        "temperature": finite(about.temperature),
     }
-    return {**document, **bandwidth_item(answer), "queries": items}
+    return {**document, **bandwidth_item(about), "queries": items}
 
 
 def _item(
-    answer: Pool, head: tuple[int, ...], one: Answer, query: int, label: str
+    answer: Answer, head: tuple[int, ...], one: Answer, query: int, label: str
 ) -> dict[str, Any]:
     answered = bool(one.answered[query])
-    values = zip(answer.columns.value, pooled(one, query, answer.columns), strict=True)
-    item: dict[str, Any] = dict(zip(_lead_columns(answer), head, strict=True))
+    columns = _about(answer).columns
+    values = zip(columns.value, pooled(one, query, columns), strict=True)
+    item: dict[str, Any] = dict(zip(_head_columns(answer), head, strict=True))
     item["query"] = label
     item["answer"] = {name: _json_value(value) for name, value in values} if answered else None
     if one.perplexity is not None:
@@ -179,72 +201,59 @@ def _json_value(value: float | tuple[tuple[str, float], ...] | None) -> Any:  # 
     return dict(value) if isinstance(value, tuple) else finite(value)
 
 
-def _write_arrays(stream: BinaryIO, answer: Pool, form: str) -> None:
+def _write_arrays(stream: BinaryIO, answer: Answer, form: str) -> None:
     from qkvcli.render.arrays import texts, whole, write_npy, write_npz
 
-    values = _stacked(answer, [_columns_of(one) for one in answer.answers])
+    values = _side_by_side(
+        answer.output, (part.weights if part else None for part in answer.labels), -1
+    )
     if form == "npy":
         write_npy(stream, whole(values))
         return
-    first = answer.answers[0]
     arrays: dict[str, Runs] = {"pooled": whole(values)}
-    if first.perplexity is not None:
-        found = [one.perplexity for one in answer.answers if one.perplexity is not None]
-        arrays["perplexity"] = whole(_stacked(answer, found))
-    if first.jacobian is not None:
-        arrays["jacobian"] = whole(_stacked(answer, [_jacobian_of(one) for one in answer.answers]))
-    arrays["query_labels"] = texts(answer.queries)
-    columns = answer.columns
-    names = [columns.value[i] for i in columns.numbers]
-    for position, labels in zip(columns.texts, _labels(answer), strict=True):
-        names += [f"{columns.value[position]}={label}" for label in labels]
-    arrays["value_labels"] = texts(names)
+    narrow = answer.output.dtype
+    if answer.perplexity is not None:
+        arrays["perplexity"] = whole(answer.perplexity.astype(narrow))
+    if answer.jacobian is not None:
+        slopes = _side_by_side(answer.jacobian, answer.label_jacobians, -2)
+        arrays["jacobian"] = whole(slopes.astype(narrow))
+    arrays["query_labels"] = texts(_about(answer).queries)
+    arrays["value_labels"] = texts(_pooled_columns(answer))
     write_npz(stream, arrays)
 
 
-def _columns_of(one: Answer) -> NDArray[np.float64]:
-    """Return the numbers and the shares side by side, (Q, Dv + C)."""
-    return np.concatenate([one.numbers, *(s.weights for s in one.shares if s)], axis=1)
+def _side_by_side(
+    numbers: NDArray[Any], of_labels: Iterable[NDArray[Any] | None], axis: int
+) -> NDArray[Any]:
+    """Return what there is of numbers and of each label along one axis."""
+    return np.concatenate([numbers, *(part for part in of_labels if part is not None)], axis=axis)
 
 
-def _jacobian_of(one: Answer) -> NDArray[np.float64]:
-    if one.jacobian is None:
-        raise AssertionError
-    return np.concatenate(
-        [one.jacobian, *(j for j in one.share_jacobians if j is not None)], axis=1
-    )
-
-
-def _stacked(answer: Pool, parts: list[NDArray[np.float64]]) -> NDArray[np.floating]:
-    stack = np.stack(parts).astype(answer.dtype)
-    return stack.reshape(*answer.lead, *stack.shape[1:])
-
-
-def _draw(stream: BinaryIO, answer: Pool, style: Style) -> None:
+def _draw(stream: BinaryIO, answer: Answer, style: Style) -> None:
     from qkvcli.render.console import drawing
     from qkvcli.render.tables import Column, table
 
-    has_keys = answer.answers[0].perplexity is not None
-    columns = [Column(name, numeric=True) for name in _lead_columns(answer)]
+    has_keys = answer.perplexity is not None
+    columns = [Column(name, numeric=True) for name in _head_columns(answer)]
     columns += [Column(name) for name in _query_columns(answer)]
     columns += [
-        Column(name, numeric=i in answer.columns.numbers)
-        for i, name in enumerate(answer.columns.value)
+        Column(name, numeric=i in _about(answer).columns.numeric)
+        for i, name in enumerate(_about(answer).columns.value)
     ]
     columns += [Column("effective keys", numeric=True)] if has_keys else []
     columns += [Column(name, numeric=True) for name in _slope_columns(answer)]
     rows = [
         [*map(str, head), *_query_cells(answer, label), *_drawn(answer, one, query)]
-        for head, one in zip(answer.heads, answer.answers, strict=True)
-        for query, label in enumerate(answer.queries)
+        for head, one in _heads(answer)
+        for query, label in enumerate(_about(answer).queries)
     ]
     with drawing(stream, style.color, terminal=style.terminal) as screen:
         screen.print(table(columns, rows, screen.width))
 
 
-def _drawn(answer: Pool, one: Answer, query: int) -> list[str]:
+def _drawn(answer: Answer, one: Answer, query: int) -> list[str]:
     cells = []
-    for value in pooled(one, query, answer.columns):
+    for value in pooled(one, query, _about(answer).columns):
         if isinstance(value, tuple):
             more = ", …" if len(value) > _SHOWN else ""
             cells.append(", ".join(f"{t} {share:.3f}" for t, share in value[:_SHOWN]) + more)

@@ -1,1 +1,1 @@
-"""Folds run: over blocks, in threads, for a lookup, a pool or a bandwidth."""
+"""Folds run: what is asked is resolved for a database, and worked out by threads, processes, …"""

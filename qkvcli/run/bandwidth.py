@@ -1,13 +1,12 @@
-"""The width of a kernel: a number, a rule of thumb, or what leave-one-out finds best."""
+"""The width of a kernel: given, or by a rule of thumb."""
 
 from __future__ import annotations
 
-import math
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from qkvcli.answer import Bandwidth
 from qkvcli.errors import InputError, UsageError
 
 if TYPE_CHECKING:
@@ -18,42 +17,19 @@ if TYPE_CHECKING:
     from qkvcli.blocks import Source
 
 
-@dataclass(frozen=True)
-class Bandwidth:
-    """A width and how it was come by.
-
-    Parameters
-    ----------
-    widths
-        One for each key column.
-    rule
-        ``scott``, ``silverman``, ``cv``, or nothing where it was given.
-    error
-        The leave-one-out error that ``cv`` reached: the mean squared error, or for text values the
-        mean log-loss.
-    """
-
-    widths: tuple[float, ...]
-    rule: str = ""
-    error: float | None = None
-
-
 def given(widths: Sequence[float], depth: int) -> Bandwidth:
     """Return widths as they were given: one for all key columns, or one for each.
 
     Raises
     ------
     UsageError
-        Another number of them, or a width that is not above 0.
+        Another number of them.
     """
     if len(widths) not in (1, depth):
         columns = (
             "1 key column; give 1" if depth == 1 else f"{depth} key columns; give 1 or {depth}"
         )
-        message = f"--bandwidth has {len(widths)} widths for {columns}"
-        raise UsageError(message)
-    if not all(0 < h < math.inf for h in widths):
-        message = f"--bandwidth {','.join(map(str, widths))}: a width must be above 0"
+        message = f"`bandwidth` has {len(widths)} widths for {columns}"
         raise UsageError(message)
     return Bandwidth(tuple(widths))
 
@@ -75,14 +51,14 @@ def by_rule(rule: str, source: Source) -> Bandwidth:
         count, deviations = _deviations(source, np.longdouble)
     depth = len(deviations)
     if count < 2:  # noqa: PLR2004
-        message = f"one row has no spread for --bandwidth {rule}; give a number"
+        message = f"one row has no spread for `bandwidth={rule!r}`; give a number"
         raise InputError(message, source.name)
     for column, deviation in enumerate(deviations):
         if not deviation > 0:
             names = source.columns.key
             label = repr(names[column]) if len(names) == depth else str(column + 1)
             message = f"the key column {label} is constant, so {rule} gives no width; "
-            raise InputError(message + "pass --bandwidth with a number, or drop it", source.name)
+            raise InputError(message + "pass `bandwidth` with a number, or drop it", source.name)
     factor = count ** (-1 / (depth + 4))
     if rule == "silverman":
         factor = (count * (depth + 2) / 4) ** (-1 / (depth + 4))

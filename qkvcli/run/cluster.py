@@ -19,8 +19,9 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from qkvcli.errors import InputError, QkvError, UsageError
-from qkvcli.run.executors import Serial, Tree, merged
-from qkvcli.sources import patiently
+from qkvcli.run.local import Local
+from qkvcli.run.work import Tree, merged
+from qkvcli.sources import wait_interruptibly
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -28,9 +29,9 @@ if TYPE_CHECKING:
     from distributed import Client, Future
 
     from qkvcli.blocks import Block
-    from qkvcli.run.executors import Progress, States, Work
+    from qkvcli.run.work import Progress, States, Work
 
-PATIENCE = 5
+TIMEOUT = 5
 """How many seconds a scheduler, and its first worker, may take to answer."""
 GROUP, BRANCH = 4, 32
 """How many blocks are one task, and how many such tasks are merged by one: powers of two, so that
@@ -57,7 +58,7 @@ class Cluster:
 
     client: Client
 
-    def totals(
+    def run(
         self, work: Work, blocks: Iterable[Block], progress: Progress | None = None
     ) -> list[States]:
         """Return the states of all rows, for each part of the queries.
@@ -70,7 +71,7 @@ class Cluster:
         """
         trees = [Tree(merged) for _ in work.parts]
         last: list[States | None] = [None] * len(trees)
-        held = self._submit(_held, pickle.dumps(work), version("qkvcli"))
+        held = self._submit(_work_on_worker, pickle.dumps(work), version("qkvcli"))
         chapters = (self._chapter(part, len(work.parts), held) for part in self._cut(blocks))
         waiting: deque[_Chapter] = deque()
 
@@ -94,7 +95,7 @@ class Cluster:
 
     def _cut(self, blocks: Iterable[Block]) -> Iterator[tuple[list[Block], int]]:
         """Cut the blocks into chapters, each a power of two of them but the last."""
-        with _told():
+        with _errors_as_lines():
             threads = sum(self.client.nthreads().values())
         size = _CHAPTER
         while size < threads * _TASKS_A_THREAD * GROUP:
@@ -130,7 +131,7 @@ class Cluster:
         """Wait for a chapter, the first failure in the order of its blocks coming first."""
         from distributed import wait
 
-        with _told(), self.client.as_current():
+        with _errors_as_lines(), self.client.as_current():
             for rows, future in chapter.groups:
                 wait(future)
                 if future.status != "finished":
@@ -141,7 +142,7 @@ class Cluster:
         return found
 
     def _submit(self, *call: Any, priority: int = 0) -> Future:  # noqa: ANN401 - any task
-        with _told():
+        with _errors_as_lines():
             return self.client.submit(*call, priority=priority, pure=False)
 
 
@@ -154,7 +155,7 @@ class _Chapter:
     is_whole: bool
 
 
-def _held(work: bytes, wanted: str) -> Work:
+def _work_on_worker(work: bytes, wanted: str) -> Work:
     """Keep the work on a worker; as a task, so that it is done again where it is lost."""
     here = version("qkvcli")
     if here != wanted:
@@ -168,7 +169,7 @@ def _folded(work: Work, packed: bytes, part: int) -> States:
     """Open some blocks, summarise and merge them, on a worker."""
     only = replace(work, parts=(work.parts[part],))
     try:
-        return Serial().totals(only, pickle.loads(packed))[0]  # noqa: S301 - as above
+        return Local().run(only, pickle.loads(packed))[0]  # noqa: S301 - as above
     except InputError as error:
         if isinstance(error.__context__, OSError):
             message = f"{error.message} on a worker; all workers must see it at the same path"
@@ -204,8 +205,8 @@ def _client(name: str, address: str) -> Client:
     from distributed import Client
 
     try:
-        return patiently(
-            lambda: Client(name, timeout=PATIENCE, set_as_default=False), PATIENCE + 0.5
+        return wait_interruptibly(
+            lambda: Client(name, timeout=TIMEOUT, set_as_default=False), TIMEOUT + 0.5
         )
     except (OSError, MemoryError):  # another protocol's greeting, read as a length, is exbibytes
         message = f"no scheduler answers at {address}; start one with: dask scheduler"
@@ -213,7 +214,7 @@ def _client(name: str, address: str) -> Client:
     except Exception as error:  # noqa: BLE001 - what Dask makes of an address may be anything
         what = " ".join(str(error).split()) or type(error).__name__
         is_none = "is no address" if isinstance(error, ValueError) else "is beyond Dask as it is"
-        message = f"--scheduler {address!r} {is_none} ({what}); give tcp://host:8786"
+        message = f"`scheduler` {address!r} {is_none} ({what}); give tcp://host:8786"
         raise UsageError(message) from None
 
 
@@ -232,27 +233,27 @@ def connected(address: str) -> Iterator[Cluster]:
         import dask
         import distributed  # noqa: F401 - so that its loggers are there to be silenced
     except ImportError:
-        message = "--scheduler needs Dask's distributed engine: pip install 'qkvcli[cluster]'"
+        message = "`scheduler` needs Dask's distributed engine: pip install 'qkvcli[cluster]'"
         raise UsageError(message) from None
     _silence()
     name = address if "://" in address else f"tcp://{address}"
-    settings = {"distributed.comm.timeouts.connect": f"{PATIENCE}s"}
+    settings = {"distributed.comm.timeouts.connect": f"{TIMEOUT}s"}
     with dask.config.set(settings), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of versions that differ
         client = _client(name, address)
         try:
             try:
-                client.wait_for_workers(1, timeout=PATIENCE)
+                client.wait_for_workers(1, timeout=TIMEOUT)
             except TimeoutError:
                 message = f"the scheduler has no workers; start one with: dask worker {name}"
                 raise QkvError(message, address) from None
             yield Cluster(client)
         finally:
-            client.close(timeout=PATIENCE)
+            client.close(timeout=TIMEOUT)
 
 
 @contextmanager
-def _told() -> Iterator[None]:
+def _errors_as_lines() -> Iterator[None]:
     """Say in one line what may befall a cluster."""
     from distributed import CancelledError, KilledWorker
     from distributed.client import FuturesCancelledError

@@ -1,314 +1,247 @@
-"""Cross-validation: the widths of a kernel that predict each row best from all the others."""
+"""Cross-validation: the widths of a kernel that predict each row best from all the others.
+
+A prediction is an answer of the same fold, under a mask that hides the row itself.
+"""
 
 from __future__ import annotations
 
 import math
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
-from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from qkvcli.blocks import categories
+from qkvcli.answer import Bandwidth
+from qkvcli.attention.fold import Plan
+from qkvcli.attention.weights import SOFTMAX, Mask, Weighting
+from qkvcli.blocks import Queries, labels_of
 from qkvcli.errors import InputError
-from qkvcli.run.bandwidth import Bandwidth, by_rule
-from qkvcli.weights import SOFTMAX, Weighting
+from qkvcli.run.bandwidth import by_rule
+from qkvcli.run.work import fold
+from qkvcli.scores.vector import VectorScore
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-    from typing import Self
 
     from numpy.typing import NDArray
 
     from qkvcli.blocks import Source
-    from qkvcli.scores import Score
+    from qkvcli.run.work import Executor
 
-CV_CAP = 50_000
-"""How many rows ``cv`` takes at most: each of its trials compares every row with every other."""
-
-_SPAN = 20 * 2 ** (-np.arange(21) / 2)
-"""The first widths that ``cv`` tries, in units of Scott's: from 20 down to 0.02."""
-_SQUARED = {"gaussian": 1, "laplacian": 2}
-"""By kernel, how many steps down the span its weights are squared: no powers are taken anew."""
-_PAIRS = 1 << 17
-"""How many pairs of rows are compared at a time: what stays in a core's cache."""
-_FAINTEST = -700.0
-"""Log-weights below are as good as none; powers near the least double are ten times slower."""
-_GOLDEN = (3 - math.sqrt(5)) / 2
+CAP = 50_000
+"""How many rows cross-validation takes at most: each width compares every row with every other."""
+_SMOOTH, _STAIRCASE = (2 ** (1 / 4), 3), (2 ** (1 / 16), 12)
+"""By what the first widths that are tried differ, and from how many of the best among them the
+search goes on; and the same where the error is a staircase, as a boxcar's is."""
+_MOST = 640
+"""How many of them are tried at most."""
+_SOME = 512
+"""How many rows are predicted to try those widths."""
+_AT_ONCE = 4096
+"""How many rows are predicted at a time: text values have a weight for each of them and label."""
 _FINE = 1e-4
-"""How near to the best width the search ends: a hundredth of a per cent."""
-_TRIALS = 40
-_REACH = math.log(4)
-"""How far one column's width may move in a round, as a logarithm."""
-_ROUNDS = 8
-_GAIN = 1e-6
-"""The part of the error that a round over the columns must gain for there to be another."""
+"""How near to the best width a search ends: a hundredth of a per cent."""
+_STEPS = 16
+"""How many widths are tried between neighbours where the error is a staircase."""
 
 
 def cross_validated(
-    source: Source, score: Score, temperature: float, *, threads: int = 1
+    source: Source, kernel: str, temperature: float, executor: Executor
 ) -> Bandwidth:
     """Return the widths with the least leave-one-out error.
 
     Each row is predicted from all others; the error is the mean squared error of the numeric
-    values, or for text values the mean log-loss. First one factor on Scott's widths is sought,
-    over a span of a thousand and then by Brent's method; then, with several columns, each
-    column's own width in turn.
+    values, plus for text values the mean log-loss. First one factor on Scott's widths is sought:
+    over all widths that tell rows apart with some rows, then with all rows from the best few of
+    these by Brent's method. With several columns each column's own width is sought from there
+    (Powell 1964).
 
     Parameters
     ----------
     source
         The rows.
-    score
-        A kernel, of any width.
+    kernel
+        A kernel's name.
     temperature
         What log-weights are divided by.
-    threads
-        How many share the rows; the widths do not depend on it.
+    executor
+        What runs the folds; the widths do not depend on it.
 
     Raises
     ------
     InputError
-        More rows than ``CV_CAP``, or no width at which every row has an answer.
+        More rows than ``CAP``, or no width at which every row has an answer.
     """
-    start = by_rule("scott", source)
-    with LeaveOneOut(source, score, temperature, threads=threads) as left_out:
-        widths = np.array(start.widths)
-        span = left_out.span(widths)
-        best = int(np.argmin(span))
-        if not math.isfinite(span[best]):
-            message = "--bandwidth cv finds no width at which every row has a neighbour; "
-            raise InputError(message + "give a number", source.name)
-        near = slice(max(0, best - 1), best + 2)
-        known = list(zip(np.log(_SPAN[near]).tolist(), span[near].tolist(), strict=True))[::-1]
-        factor, least = _least(lambda x: left_out.error(widths * math.exp(x)), known)
-        widths = widths * math.exp(factor)
-        if len(widths) > 1:
-            widths, least = _each_column(left_out.error, widths, least)
-    return Bandwidth(tuple(widths.tolist()), "cv", least)
+    scott = np.array(by_rule("scott", source).widths)
+    left_out = LeaveOneOut(source, kernel, temperature, executor)
+    factors = left_out.span(scott)
+    some = left_out.some(_SOME)
+    errors = [left_out.error(scott * factor, some) for factor in factors]
+
+    def along(log_factor: float) -> float:
+        return left_out.error(scott * math.exp(log_factor))
+
+    logs = np.log(factors)
+    last = len(logs) - 1
+    found = [
+        _least(along, logs[max(0, at - 1)], logs[min(at + 1, last)], kernel)
+        for at in _starts(errors, kernel)
+    ]
+    log_factor, least = min(found, key=lambda pair: pair[1], default=(logs[-1], math.inf))
+    if not math.isfinite(least):  # of the rows that were not tried some has no neighbour
+        wider = ((x, along(x)) for x in logs[logs >= log_factor])
+        log_factor, least = next((pair for pair in wider if math.isfinite(pair[1])), (0, math.inf))
+    if not math.isfinite(least):
+        message = "`bandwidth='cv'` finds no width at which every row has a neighbour; "
+        raise InputError(message + "give a number", source.name)
+    at_edge = not logs[1] < log_factor < logs[-2]
+    widths = scott * math.exp(log_factor)
+    if len(widths) > 1:
+        widths, least = _each_column(left_out.error, widths, least)
+    return Bandwidth(tuple(widths.tolist()), "cv", least, at_edge)
 
 
-class LeaveOneOut:
-    """The error of predicting each row from all others, by the width of the kernel.
+def _search(kernel: str) -> tuple[float, int]:
+    return _STAIRCASE if kernel == "boxcar" else _SMOOTH
 
-    Rows are compared with all rows in strips that stay in a core's cache, a row's softmax relative
-    to its nearest neighbour, so that memory is bounded and no width is too narrow.
 
-    Parameters
-    ----------
-    source
-        The rows, all of which are held.
-    score
-        A kernel, of any width.
-    temperature
-        What log-weights are divided by.
-    threads
-        How many share the strips; the errors do not depend on it.
-
-    Raises
-    ------
-    InputError
-        More rows than ``CV_CAP``, or NaN or infinity among them.
-    """
-
-    def __init__(
-        self, source: Source, score: Score, temperature: float, *, threads: int = 1
-    ) -> None:
-        blocks = list(source.blocks())
-        count = sum(map(len, blocks))
-        if count > CV_CAP:
-            message = f"{count} rows are over the cap of {CV_CAP} for --bandwidth cv; use scott"
-            raise InputError(message, source.name)
-        blocks = [block.load() for block in blocks]
-        for block in blocks:
-            block.check()
-        keys = np.concatenate([np.asarray(block.keys, np.float64) for block in blocks])
-        self._keys = keys - keys[0]  # distances stay, and lose nothing when divided by a width
-        numbers = np.concatenate([np.asarray(block.numbers, np.float64) for block in blocks])
-        # By column, in which order the product with weights is a third faster.
-        self._values = np.asfortranarray(np.concatenate([np.ones((count, 1)), numbers], axis=1))
-        texts = zip(*(block.categories() for block in blocks), strict=True)
-        self._codes = [
-            categories([part.labels[code] for part in column for code in part.codes]).codes
-            for column in texts
-        ]
-        self._score = replace(score, bandwidth=(1.0,))
-        self._divisor = Weighting(SOFTMAX, temperature).divisor
-        self._threads = threads
-        self._pool = ThreadPoolExecutor(threads)
-
-    def __enter__(self) -> Self:
-        """Return this."""
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        """Let the threads go."""
-        self._pool.shutdown(wait=False, cancel_futures=True)
-
-    def error(self, widths: NDArray[np.float64]) -> float:
-        """Return the error at widths (D,); it is infinite where a row has no neighbour."""
-        return float(self._errors(widths, 1)[0])
-
-    def span(self, widths: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Return the errors at widths (D,) times each factor of ``_SPAN``."""
-        step = _SQUARED.get(self._score.name, len(_SPAN))
-        errors = np.empty(len(_SPAN))
-        for first in range(step):
-            errors[first::step] = self._errors(widths * _SPAN[first], len(errors[first::step]))
-        return errors
-
-    def _errors(self, widths: NDArray[np.float64], powers: int) -> NDArray[np.float64]:
-        """Return the errors of the weights at these widths, their squares, and so on."""
-        keys = self._keys / widths
-        losses = np.empty((powers, len(keys)))
-        step = max(1, _PAIRS // len(keys))
-        scorer = self._score.scorer(keys)
-        ready = scorer.ready(keys)
-
-        def work(share: int) -> None:
-            out = np.empty((step, len(keys)))  # kept: memory that is new costs more than its use
-            for first in range(share * step, len(keys), self._threads * step):
-                rows = slice(first, first + step)
-                scores = scorer.scores(ready[rows], out[: len(keys[rows])])
-                losses[:, rows] = self._losses(scores, rows, powers)
-
-        list(self._pool.map(work, range(self._threads)))  # few tasks: each is a wait
-        errors: NDArray[np.float64] = losses.mean(axis=1)
-        return errors
-
-    def _losses(
-        self, weights: NDArray[np.floating], rows: slice, powers: int
-    ) -> NDArray[np.float64]:
-        """Return the losses (powers, rows) of some rows, whose scores are overwritten."""
-        itself = np.arange(len(weights))
-        weights[itself, rows.start + itself] = -np.inf
-        nearest = weights.max(axis=1, keepdims=True)
-        alone = np.isneginf(nearest)
-        with np.errstate(over="ignore"):
-            weights -= np.where(alone, 0, nearest)
-            if self._divisor != 1:
-                weights /= self._divisor
-        np.maximum(weights, _FAINTEST, out=weights)
-        np.exp(weights, out=weights)
-        alike = [np.equal.outer(codes[rows], codes).astype(np.float64) for codes in self._codes]
-        for same in alike:
-            same[itself, rows.start + itself] = 0
-        losses = np.empty((powers, len(weights)))
-        for power, loss in enumerate(losses):
-            if power:
-                np.maximum(weights, math.exp(_FAINTEST / 2), out=weights)
-                weights *= weights
-            loss[:] = self._loss(weights, rows, alike)
-        losses[:, alone[:, 0]] = np.inf
-        return losses
-
-    def _loss(
-        self, weights: NDArray[np.floating], rows: slice, alike: list[NDArray[np.float64]]
-    ) -> NDArray[np.float64]:
-        """Return the squared errors, or the log-losses, of rows with these weights (rows, K)."""
-        sums = weights @ self._values
-        mass = sums[:, 0]
-        with np.errstate(over="ignore"):
-            loss: NDArray[np.float64]
-            loss = np.square(sums[:, 1:] / mass[:, None] - self._values[rows, 1:]).sum(axis=1)
-        for same in alike:
-            chance = np.vecdot(weights, same) - math.exp(_FAINTEST) * same.sum(axis=1)
-            loss -= np.log(np.maximum(chance / mass, np.finfo(np.float64).tiny))
-        return loss
+def _starts(errors: Sequence[float], kernel: str) -> list[int]:
+    """Return the places of the best local minima."""
+    padded = [math.inf, *errors, math.inf]
+    places = [
+        i
+        for i in range(len(errors))
+        if padded[i + 1] < math.inf and padded[i] >= padded[i + 1] <= padded[i + 2]
+    ]
+    return sorted(places, key=lambda i: errors[i])[: _search(kernel)[1]]
 
 
 def _least(
-    error: Callable[[float], float],
-    known: Sequence[tuple[float, float]],
-    reach: float = 0.0,
-    fine: float = _FINE,
+    error: Callable[[float], float], low: float, high: float, kernel: str
 ) -> tuple[float, float]:
-    """Return the least point found, and its error, by parabolas and golden sections.
+    """Return the best logarithm of a factor between two, and its error."""
+    from scipy.optimize import minimize_scalar  # 200 ms, for cross-validation only
 
-    Parameters
-    ----------
-    error
-        What is to be least.
-    known
-        Points and their errors; the search stays between the first and the last.
-    reach
-        How far beyond these it may go.
-    fine
-        How near to the least point it ends.
-
-    Notes
-    -----
-    The function ``localmin`` of R. P. Brent, Algorithms for Minimization without Derivatives
-    (1973), chapter 5, which starts from one point; of several the best three make a parabola.
-    """
-    low, high = known[0][0] - reach, known[-1][0] + reach
-    best = sorted(known, key=_error_of)
-    step = before = high - low
-    for _ in range(_TRIALS):
-        x, middle = best[0][0], (low + high) / 2
-        if abs(x - middle) <= 2 * fine - (high - low) / 2:
-            break
-        move = _to_vertex(best)
-        if abs(move) < abs(before) / 2 and low < x + move < high:
-            before, step = step, move
-            if min(x + move - low, high - x - move) < 2 * fine:
-                step = math.copysign(fine, middle - x)
-        else:
-            before = (high if x < middle else low) - x
-            step = _GOLDEN * before
-        trial = x + (step if abs(step) >= fine else math.copysign(fine, step))
-        point = (trial, error(trial))
-        left, right = sorted((x, trial))
-        if (point[1] <= best[0][1]) == (trial < x):
-            high = right
-        else:
-            low = left
-        best = sorted([point, *best], key=_error_of)[:3]
-    return best[0]
-
-
-def _error_of(point: tuple[float, float]) -> float:
-    return point[1]
-
-
-def _to_vertex(points: Sequence[tuple[float, float]]) -> float:
-    """Return how far from the first of three points their parabola is least; NaN if nowhere."""
-    if len(points) < 3 or not all(math.isfinite(error) for _, error in points):  # noqa: PLR2004
-        return math.nan
-    (x, at_x), (w, at_w), (v, at_v) = points
-    r, q = (x - w) * (at_x - at_v), (x - v) * (at_x - at_w)
-    return ((x - v) * q - (x - w) * r) / (2 * (r - q)) if r != q else math.nan
+    ends = low, high
+    if _search(kernel) is _STAIRCASE:
+        trials = np.linspace(*ends, _STEPS).tolist()
+        return min(((x, error(x)) for x in trials), key=lambda pair: pair[1])
+    with np.errstate(invalid="ignore"):
+        found = minimize_scalar(
+            lambda x: error(float(x)), bounds=ends, method="bounded", options={"xatol": _FINE / 2}
+        )
+    return float(found.x), float(found.fun)
 
 
 def _each_column(
     error: Callable[[NDArray[np.float64]], float], widths: NDArray[np.float64], least: float
 ) -> tuple[NDArray[np.float64], float]:
-    """Improve one column's width after another, until a round gains nothing to speak of."""
-    reach = np.full(len(widths), _REACH)
-    for _ in range(_ROUNDS):
-        before = least
-        for column in range(len(widths)):
-            along = partial(_along, error, widths, column)
-            fine = max(_FINE, reach[column] / 100)
-            move, least = _least(along, [(0.0, least)], reach[column], fine)
-            widths = _moved(widths, column, move)
-            reach[column] = min(_REACH, max(4 * abs(move), 100 * _FINE))
-        if before - least <= _GAIN * abs(before):
-            break
-    return widths, least
+    """Return each column's own width, sought from one factor for all, and the error."""
+    from scipy.optimize import minimize
+
+    start = np.log(widths)
+    with np.errstate(invalid="ignore", over="ignore"):
+        found = minimize(
+            lambda logs: min(error(np.exp(np.clip(logs, -700, 700))), 1e300),
+            start,
+            method="Powell",
+            options={"xtol": 1e-3, "ftol": 1e-7, "maxfev": 400 * len(widths)},
+        )
+    if not found.fun < least:
+        return widths, least
+    return np.exp(found.x), float(found.fun)
 
 
-def _along(
-    error: Callable[[NDArray[np.float64]], float],
-    widths: NDArray[np.float64],
-    column: int,
-    move: float,
-) -> float:
-    return error(_moved(widths, column, move))
+class LeaveOneOut:
+    """The error of predicting each row from all others, by the width of the kernel.
 
+    Parameters
+    ----------
+    source
+        The rows, all of which are held.
+    kernel
+        A kernel's name.
+    temperature
+        What log-weights are divided by.
+    executor
+        What runs the folds; the errors do not depend on it.
 
-def _moved(widths: NDArray[np.float64], column: int, move: float) -> NDArray[np.float64]:
-    moved = widths.copy()
-    moved[column] *= math.exp(move)
-    return moved
+    Raises
+    ------
+    InputError
+        More rows than ``CAP``, or NaN or infinity among them.
+    """
+
+    def __init__(self, source: Source, kernel: str, temperature: float, executor: Executor) -> None:
+        blocks = list(source.blocks())
+        count = sum(map(len, blocks))
+        if count > CAP:
+            message = f"{count} rows are over the cap of {CAP} for `bandwidth='cv'`; use scott"
+            raise InputError(message, source.name)
+        self._blocks = [block.load() for block in blocks]
+        for block in self._blocks:
+            block.check()
+        keys = np.concatenate([np.array(block.keys, np.float64) for block in self._blocks])
+        self._values = np.concatenate(
+            [np.array(block.values(), np.float64) for block in self._blocks]
+        )
+        columns = zip(*(block.labels() for block in self._blocks), strict=True)
+        self._labels = [
+            labels_of([part.texts[code] for part in column for code in part.codes])
+            for column in columns
+        ]
+        # Distances stay, and lose nothing when divided by a width.
+        self._queries = Queries(tuple(map(str, range(count))), keys)
+        self._kernel, self._executor = kernel, executor
+        self._weighting = Weighting(SOFTMAX, temperature)
+
+    def span(self, unit: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return factors on widths (D,): from what tells neighbours apart to what all share.
+
+        The least is half the distance to the nearest other row, of all but a hundredth of rows; the
+        largest is four times the extent of the rows.
+        """
+        from scipy.spatial import KDTree  # 100 ms, for cross-validation only
+
+        keys = self._queries.keys / unit
+        nearest = KDTree(keys).query(keys, k=2)[0][:, 1]
+        apart = nearest[nearest > 0]
+        extent = math.hypot(*np.ptp(keys, axis=0))
+        least = min(np.quantile(apart, 0.01) / 2 if len(apart) else extent, extent / 4)
+        step, _ = _search(self._kernel)
+        count = math.ceil(math.log(4 * extent / least) / math.log(step))
+        return np.geomspace(least, 4 * extent, min(count, _MOST) + 1)
+
+    def some(self, count: int) -> NDArray[np.int64]:
+        """Return some rows, evenly spread, or all if there are no more."""
+        return np.unique(np.linspace(0, len(self._queries) - 1, count).astype(np.int64))
+
+    def error(self, widths: NDArray[np.float64], rows: NDArray[np.int64] | None = None) -> float:
+        """Return the mean error of some rows or all; it is infinite where one has no neighbour."""
+        rows = np.arange(len(self._queries)) if rows is None else rows
+        total = 0.0
+        for start in range(0, len(rows), _AT_ONCE):
+            total += self._error_of(widths, rows[start : start + _AT_ONCE])
+        return total / len(rows)
+
+    def _error_of(self, widths: NDArray[np.float64], rows: NDArray[np.int64]) -> float:
+        plan = Plan(
+            VectorScore(self._kernel, tuple(widths.tolist())),
+            self._weighting,
+            Mask(own=rows),
+            width=self._values.shape[1],
+            text=self._blocks[0].columns.text,
+            label_cap=len(self._queries),
+        )
+        (answer,) = fold(self._blocks, self._queries.pick(rows.tolist()), [plan], self._executor)
+        if not answer.answered.all():
+            return math.inf
+        with np.errstate(over="ignore"):
+            errors = np.square(answer.output - self._values[rows]).sum(axis=1)
+        for found, labels in zip(answer.labels, self._labels, strict=True):
+            if found is None:
+                continue
+            place = {label: i for i, label in enumerate(found.labels)}
+            own = [place[labels.texts[code]] for code in labels.codes[rows]]
+            chance = found.weights[np.arange(len(rows)), own]
+            errors -= np.log(np.maximum(chance, np.finfo(np.float64).tiny))
+        return float(errors.sum())

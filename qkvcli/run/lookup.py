@@ -3,295 +3,164 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
-from itertools import zip_longest
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from qkvcli.answer import Answer, Found, Lookup, Match, Runs, heads_of, pooled
-from qkvcli.attention import LABEL_CAP, Plan
-from qkvcli.run.fold import QUERIES_AT_ONCE, fold
-from qkvcli.run.matrix import labelled_weights
-from qkvcli.run.settle import default_temperature, score_name, settle_scores
-from qkvcli.weights import APPROXIMATE, AVERAGE, EXACT, SOFTMAX, Weighting, temperature_of
+import numpy as np
+
+from qkvcli.answer import Found, Lookup, Match, pooled
+from qkvcli.attention.fold import LABEL_CAP
+from qkvcli.attention.softmax import weights
+from qkvcli.attention.weights import APPROXIMATE, EXACT, Weighting, temperature_of
+from qkvcli.run.work import QUERIES_AT_ONCE, fold
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from qkvcli.blocks import Columns, Queries, Record, Source
-    from qkvcli.run.bandwidth import Bandwidth
-    from qkvcli.run.fold import Progress
-    from qkvcli.scores import Score
-    from qkvcli.sources.databases import Database
+    from numpy.typing import NDArray
 
-ALL = 1 << 40
-"""A list long enough for every row."""
-LABELS, SHARES = 200_000, 1 << 23
+    from qkvcli.answer import Answer
+    from qkvcli.attention.fold import Plan
+    from qkvcli.blocks import Columns, Record
+    from qkvcli.run.resolve import Head, Resolved
+    from qkvcli.run.work import Executor, Progress
+
+_LABELS, _LABEL_SUMS = 200_000, 1 << 23
 """How many distinct texts are pooled at most, and times the queries that are folded together."""
-ROUNDING = 1e-12
+_ROUNDING = 1e-12
 """How far the weights of a row may be from 1."""
 
 
-@dataclass(frozen=True)
-class Request:
-    """What a lookup is to find.
+def look_up(resolved: Resolved, executor: Executor, progress: Progress | None = None) -> Lookup:
+    """Return the keys that queries attend to, head after head.
 
     Parameters
     ----------
-    modes, neighbors
-        How scores become weights, once for each mode.
-    score, bandwidth, temperature
-        a(q, k); None for what suits the database's keys.
-    case_sensitive
-        Whether text is scored as it is.
-    top
-        How many keys to list; 0 for all.
-    min_weight
-        Leave keys out that have less weight in every mode.
-    threads
-        How many blocks are summarised at a time; the answer does not depend on it.
-    """
-
-    modes: tuple[str, ...] = (EXACT,)
-    score: str | None = None
-    bandwidth: str | tuple[float, ...] | None = None
-    temperature: float | None = None
-    neighbors: int | None = None
-    case_sensitive: bool = False
-    top: int = 10
-    min_weight: float = 0.0
-    threads: int = 1
-
-
-@dataclass(frozen=True, eq=False)
-class Ask:
-    """A request settled for one head of a database, which may have taken a reading of its keys."""
-
-    score: Score
-    modes: tuple[str, ...]
-    temperature: float
-    neighbors: int | None
-    top: int
-    min_weight: float
-    columns: Columns
-    threads: int
-    width: Bandwidth | None = None
-
-    def plan(self, mode: str) -> Plan:
-        """Return the plan of a mode."""
-        # An exact match is not made fewer by neighbours, nor is an average.
-        neighbors = self.neighbors if mode in (APPROXIMATE, SOFTMAX) else None
-        return Plan(
-            self.score,
-            Weighting(mode, self.temperature, neighbors),
-            top=self.top or ALL,
-            records=True,
-            perplexity=True,
-            numbers=len(self.columns.numbers),
-            texts=self.columns.texts,
-        )
-
-    @property
-    def nearest(self) -> Plan:
-        """The plan that finds the closest key."""
-        weighting = Weighting(APPROXIMATE, self.temperature)
-        return replace(self.plan(APPROXIMATE), weighting=weighting, top=0, perplexity=False)
-
-
-def settle(database: Database, request: Request) -> list[Ask]:
-    """Settle what a request means for each head of a database.
-
-    Raises
-    ------
-    UsageError, InputError
-        A score or a width that does not fit the keys.
-    """
-    temperature = request.temperature or default_temperature(database)
-    name = score_name(database, request.score)
-    scores, widths = settle_scores(
-        database,
-        name,
-        request.bandwidth,
-        temperature,
-        case_sensitive=request.case_sensitive,
-        modes=request.modes,
-        threads=request.threads,
-    )
-    modes = tuple(dict.fromkeys(request.modes))
-    return [
-        Ask(
-            score,
-            modes,
-            temperature,
-            request.neighbors,
-            request.top,
-            request.min_weight,
-            database.columns,
-            request.threads,
-            width,
-        )
-        for score, width in zip_longest(scores, widths)
-    ]
-
-
-def look_up(
-    database: Database,
-    queries: Sequence[Queries],
-    asks: Sequence[Ask],
-    *,
-    progress: Progress | None = None,
-) -> tuple[Lookup, list[str]]:
-    """Look queries up in a database.
-
-    Parameters
-    ----------
-    database, queries
-        The database, and for each of its heads Q queries of its keys' kind.
-    asks
-        What to find in each head; see ``settle``.
+    resolved
+        What is looked up, and how.
+    executor
+        What runs the folds.
     progress
         Told of rows as they are done.
-
-    Returns
-    -------
-    Lookup
-        What was found, head after head.
-    list
-        A line for each query that attends to no key: which key comes closest, and what to try.
     """
     found: list[Found] = []
-    unmatched: list[str] = []
     rows = 0
-    for source, part, ask, head in zip(
-        database.heads, queries, asks, _head_names(database), strict=True
-    ):
-        labelled = replace(part, labels=tuple(f"{head}{label}" for label in part.labels))
-        some, closest, rows = _one_head(source, labelled, ask, progress)
+    for head in resolved.heads:
+        some, rows = _one_head(head, resolved, executor, progress)
         found += some
-        unmatched += [_unmatched(one.query, best, source, ask) for one, best in closest]
-    ask = asks[0]
-    answer = Lookup(
-        database.name,
-        database.columns,
-        ask.score.name,
-        ask.modes,
-        tuple(temperature_of(mode, ask.temperature) for mode in ask.modes),
+    modes = resolved.request.modes
+    temperature = resolved.heads[0].plans[0].weighting.temperature
+    return Lookup(
+        modes,
+        tuple(temperature_of(mode, temperature) for mode in modes),
         tuple(found),
         rows,
-        ask.neighbors,
-        widths=tuple(one.width.widths for one in asks if one.width),
-        rule=ask.width.rule if ask.width else "",
-        errors=tuple(one.width.error for one in asks if one.width and one.width.error is not None),
+        resolved.about,
     )
-    return answer, unmatched
-
-
-def _head_names(database: Database) -> list[str]:
-    """Return what is put before a query to say which head answers it."""
-    return ["".join(f"{i}/" for i in head) for head in heads_of(database.lead)]
 
 
 def _one_head(
-    source: Source, queries: Queries, ask: Ask, progress: Progress | None
-) -> tuple[list[Found], list[tuple[Found, Match | None]], int]:
-    at_once = min(len(queries), QUERIES_AT_ONCE)
-    cap = max(LABEL_CAP, min(LABELS, SHARES // max(1, at_once)))
-    plans = [replace(ask.plan(mode), label_cap=cap) for mode in ask.modes]
+    head: Head, resolved: Resolved, executor: Executor, progress: Progress | None
+) -> tuple[list[Found], int]:
+    request, source = resolved.request, head.source
+    at_once = min(len(head.queries), QUERIES_AT_ONCE)
+    cap = max(LABEL_CAP, min(_LABELS, _LABEL_SUMS // max(1, at_once)))
+    plans = [replace(plan, label_cap=cap) for plan in head.plans]
+    nearest = _nearest(plans[0])
     # What can be read once only is searched for the closest key in the same reading.
-    once = not source.reopenable and EXACT in ask.modes
-    answers = fold(
-        source.blocks(),
-        queries,
-        plans + [ask.nearest] * once,
-        threads=ask.threads,
-        progress=progress,
-    )
-    main = answers[: len(plans)]
-    found = [_found(i, label, main, source.columns, ask) for i, label in enumerate(queries.labels)]
+    once = not source.reopenable and EXACT in request.modes
+    answers = fold(source.blocks(), head.queries, plans + [nearest] * once, executor, progress)
+    main, closest = answers[: len(plans)], dict(enumerate(_best_of(answers[-1]))) if once else {}
+    where = "".join(f"{i}/" for i in head.index)
+    records = {row: record for answer in main for row, record in answer.records.items()}
+    columns, least = source.columns, request.min_weight
+    found = [
+        _found(i, where + label, main, plans, records, columns, least)
+        for i, label in enumerate(head.queries.labels)
+    ]
     missing = [i for i, one in enumerate(found) if not one.answered]
     if missing and source.reopenable:
-        few = _some(queries, missing)
-        nearest = fold(source.blocks(), few, [ask.nearest], threads=ask.threads, progress=progress)
-        closest = [_best(nearest[0], place) for place in range(len(missing))]
-    else:
-        closest = [_best(answers[-1], i) if once else None for i in missing]
-    return found, list(zip([found[i] for i in missing], closest, strict=True)), main[0].rows
+        few = head.queries.pick(missing)
+        again = fold(source.blocks(), few, [nearest], executor, progress)
+        closest = dict(zip(missing, _best_of(again[0]), strict=True))
+    for i in missing:
+        found[i] = replace(found[i], closest=closest.get(i))
+    return found, main[0].rows
 
 
-def _unmatched(query: str, best: Match | None, source: Source, ask: Ask) -> str:
-    what = "equals" if EXACT in ask.modes else "is within the bandwidth of"
-    line = f"no key of {source.name} {what} {query!r}"
-    way = "--mode approximate" if EXACT in ask.modes else "a larger --bandwidth"
-    if best is None or best.score is None:
-        return f"{line}; try {way}"
-    key = ",".join(best.record.key) if source.columns.numeric_key else " ".join(best.record.key)
-    score = "" if math.isinf(best.score) else f" (score {best.score + 0.0:.3f})"
-    return f"{line}; the closest is {key!r}{score}: try {way}"
+def _nearest(plan: Plan) -> Plan:
+    """Return the plan that finds the closest key."""
+    weighting = Weighting(APPROXIMATE, plan.weighting.temperature)
+    return replace(plan, weighting=weighting, top=0, perplexity=False)
 
 
-def weight_arrays(
-    database: Database, queries: Sequence[Queries], asks: Sequence[Ask], keys: int, where: str
-) -> dict[str, Runs]:
-    """Return the matrix of weights (…, Q, K) with its labels, to be written run by run."""
-    heads = [
-        (source, part, ask.plan(ask.modes[0]))
-        for source, part, ask in zip(database.heads, queries, asks, strict=True)
-    ]
-    return labelled_weights(database, heads, keys, where, threads=asks[0].threads)
+def _best_of(answer: Answer) -> list[Match | None]:
+    """Return the best key of each query, if there is one."""
+    found: list[Match | None] = []
+    for rows, scores in zip(answer.best_rows.tolist(), answer.best_scores.tolist(), strict=True):
+        known = bool(rows) and rows[0] >= 0
+        found.append(Match(rows[0], answer.records[rows[0]], scores[0], (1.0,)) if known else None)
+    return found
 
 
-def _some(queries: Queries, wanted: list[int]) -> Queries:
-    keys = queries.keys
-    picked = [keys[i] for i in wanted] if isinstance(keys, list) else keys[wanted]
-    return replace(queries, labels=tuple(queries.labels[i] for i in wanted), keys=picked)
-
-
-def _best(answer: Answer, query: int) -> Match | None:
-    if not answer.best_rows.shape[1] or answer.best_rows[query, 0] < 0:
-        return None
-    row = int(answer.best_rows[query, 0])
-    return Match(row, answer.records[row], float(answer.best_scores[query, 0]), (1.0,))
-
-
-def _found(query: int, label: str, answers: Sequence[Answer], columns: Columns, ask: Ask) -> Found:
+def _found(  # noqa: PLR0913, PLR0917 - a query, and what was asked
+    query: int,
+    label: str,
+    answers: Sequence[Answer],
+    plans: Sequence[Plan],
+    records: dict[int, Record],
+    columns: Columns,
+    min_weight: float,
+) -> Found:
+    """Return what was found for one query, with every mode's weight of each key that any lists."""
     scores: dict[int, float] = {}
-    records: dict[int, Record] = {}
     for answer in answers:
-        for row, score in zip(answer.best_rows[query], answer.best_scores[query], strict=True):
-            if row >= 0:
-                scores[int(row)] = float(score)
-                records[int(row)] = answer.records[int(row)]
-    matches = [
-        Match(row, records[row], score, tuple(_weight(a, query, row, score, ask) for a in answers))
-        for row, score in sorted(scores.items(), key=lambda item: (-item[1], item[0]))
+        rows, best = answer.best_rows[query].tolist(), answer.best_scores[query].tolist()
+        scores |= {row: score for row, score in zip(rows, best, strict=True) if row >= 0}
+    order = sorted(scores, key=lambda row: (-scores[row], row))
+    by_mode = [
+        _weights(answer, plan, query, order, scores)
+        for answer, plan in zip(answers, plans, strict=True)
     ]
-    shown = [m for m in matches if max(m.weights) > 0 and max(m.weights) >= ask.min_weight]
-    shown = shown[: ask.top or None]
+    listed = zip(order, zip(*by_mode, strict=True), strict=True)
+    matches = tuple(
+        Match(row, records[row], scores[row], each)
+        for row, each in listed
+        if max(each) > 0 and max(each) >= min_weight
+    )[: plans[0].top]
     return Found(
         label,
-        tuple(shown),
+        matches,
         tuple(
             pooled(answer, query, columns) if answer.answered[query] else None for answer in answers
         ),
         tuple(float(a.perplexity[query]) for a in answers if a.perplexity is not None),
-        tuple(_left_out(answer, query, shown, mode) for mode, answer in enumerate(answers)),
+        tuple(_left_out(answer, query, matches, mode) for mode, answer in enumerate(answers)),
     )
 
 
-def _weight(answer: Answer, query: int, row: int, score: float, ask: Ask) -> float:
-    """Return the weight of a row under one mode, be it on that mode's list or not."""
-    listed = answer.best_rows[query] == row
-    if listed.any():
-        return float(answer.best_weights[query][listed][0])
-    sparse = ask.neighbors is not None and answer.mode == SOFTMAX
-    if sparse or answer.mode in (EXACT, APPROXIMATE) or not answer.answered[query]:
-        return 0.0
-    logit = 0.0 if answer.mode == AVERAGE else score
-    return math.exp((logit - answer.peak[query]) / answer.divisor) / float(answer.mass[query])
+def _weights(
+    answer: Answer, plan: Plan, query: int, order: list[int], scores: dict[int, float]
+) -> list[float]:
+    """Return one mode's weights of rows, be they on that mode's own list or not."""
+    own = dict(
+        zip(answer.best_rows[query].tolist(), answer.best_weights[query].tolist(), strict=True)
+    )
+    if plan.is_sparse or answer.mode == EXACT or not answer.answered[query]:
+        return [own.get(row, 0.0) for row in order]
+    if all(row in own for row in order):
+        return [own[row] for row in order]
+    of_rows = np.array([[scores[row] for row in order]])
+    at = slice(query, query + 1)
+    others: NDArray[np.float64] = weights(
+        of_rows, answer.shift[at], answer.normalizer[at], plan.weighting
+    )
+    return [own.get(row, other) for row, other in zip(order, others[0].tolist(), strict=True)]
 
 
-def _left_out(answer: Answer, query: int, shown: list[Match], mode: int) -> tuple[int, float]:
+def _left_out(answer: Answer, query: int, shown: Sequence[Match], mode: int) -> tuple[int, float]:
     rows = answer.rows - len(shown)
     if not rows or not answer.answered[query]:
         return rows, 0.0
     left = 1.0 - math.fsum(match.weights[mode] for match in shown)
-    return rows, left if left > ROUNDING else 0.0
+    return rows, left if left > _ROUNDING else 0.0

@@ -9,16 +9,16 @@ import numpy as np
 
 from qkvcli.answer import Runs
 from qkvcli.errors import OutputError
-from qkvcli.run.fold import QUERIES_AT_ONCE, fold
+from qkvcli.run.work import QUERIES_AT_ONCE, fold
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from numpy.typing import NDArray
 
-    from qkvcli.attention import Plan
-    from qkvcli.blocks import Queries, Source
-    from qkvcli.sources.databases import Database
+    from qkvcli.blocks import Source
+    from qkvcli.run.resolve import Resolved
+    from qkvcli.run.work import Executor
 
 CAP = 8 << 30
 """How large a matrix of weights may be on disk: 8 GiB."""
@@ -45,39 +45,7 @@ def check_size(shape: tuple[int, ...], itemsize: int, where: str) -> None:
         raise OutputError(message, where)
 
 
-def weight_rows(
-    heads: Sequence[tuple[Source, Queries, Plan]], keys: int, *, threads: int = 1
-) -> Iterator[NDArray[np.float64]]:
-    """Yield the rows (…, K) of all heads' weights, some queries at a time.
-
-    Parameters
-    ----------
-    heads
-        Of each head its keys, its queries and its plan.
-    keys
-        K.
-    threads
-        As in ``fold``.
-    """
-    step = max(1, min(QUERIES_AT_ONCE, _CELLS // max(1, keys)))
-    for source, queries, plan in heads:
-        wanted = replace(plan, matrix=True, perplexity=False, jacobian=False, top=0, texts=())
-        for start in range(0, len(queries), step):
-            part = queries.part(start, start + step)
-            answer = fold(source.blocks(), part, [wanted], threads=threads)[0]
-            if answer.weights is None:
-                raise AssertionError
-            yield answer.weights
-
-
-def labelled_weights(
-    database: Database,
-    heads: Sequence[tuple[Source, Queries, Plan]],
-    keys: int,
-    where: str,
-    *,
-    threads: int = 1,
-) -> dict[str, Runs]:
+def labelled_weights(resolved: Resolved, where: str, executor: Executor) -> dict[str, Runs]:
     """Return the matrix of weights (…, Q, K), and the labels of queries and keys, if any.
 
     Raises
@@ -85,16 +53,34 @@ def labelled_weights(
     OutputError
         The matrix is over the cap.
     """
-    queries = heads[0][1]
-    vectors = queries.keys
-    dtype = np.dtype(np.float64) if isinstance(vectors, list) else np.dtype(vectors.dtype)
-    shape = (*database.lead, len(queries), keys)
+    store, queries = resolved.store, resolved.heads[0].queries
+    keys = store.count()
+    dtype = np.dtype(np.float64)
+    if not isinstance(queries.keys, list):
+        dtype = np.result_type(store.heads[0].key_dtype, queries.keys)
+    shape = (*resolved.about.batch_shape, len(queries), keys)
     check_size(shape, dtype.itemsize, where)
-    arrays = {"weights": Runs(shape, dtype, weight_rows(heads, keys, threads=threads))}
-    if database.has_names:
+    arrays = {"weights": Runs(shape, dtype, _weight_rows(resolved, keys, executor))}
+    if store.has_names:
         arrays["query_labels"] = _texts(queries.labels)
-        arrays["key_labels"] = _texts(key_labels(heads[0][0]))
+        arrays["key_labels"] = _texts(_key_labels(store.heads[0]))
     return arrays
+
+
+def _weight_rows(
+    resolved: Resolved, keys: int, executor: Executor
+) -> Iterator[NDArray[np.float64]]:
+    """Yield the rows (…, K) of all heads' weights, some queries at a time."""
+    step = max(1, min(QUERIES_AT_ONCE, _CELLS // max(1, keys)))
+    for head in resolved.heads:
+        wanted = replace(
+            head.plans[0], matrix=True, perplexity=False, jacobian=False, top=0, text=()
+        )
+        for start in range(0, len(head.queries), step):
+            part = head.queries.part(start, start + step)
+            (answer,) = fold(head.source.blocks(), part, [wanted], executor)
+            if answer.weights is not None:  # which a plan with a matrix has
+                yield answer.weights
 
 
 def _texts(labels: Sequence[str]) -> Runs:
@@ -102,7 +88,7 @@ def _texts(labels: Sequence[str]) -> Runs:
     return Runs(array.shape, array.dtype, [array])
 
 
-def key_labels(source: Source) -> list[str]:
+def _key_labels(source: Source) -> list[str]:
     """Return what each key is called."""
     return [
         " ".join(record.key)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,9 +17,15 @@ from rapidfuzz.distance import (
 from rapidfuzz.process import cdist, cpdist
 
 from qkvcli.blocks import casefold_all
+from qkvcli.scores import Tile
+from qkvcli.scores.prefilter import BONUS, LETTERS, may_reach
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from numpy.typing import NDArray
+
+    from qkvcli.blocks import Block, Queries
 
 _SCORERS: dict[str, Any] = {
     "jaro-winkler": JaroWinkler.normalized_similarity,
@@ -28,103 +35,171 @@ _SCORERS: dict[str, Any] = {
     "lcs": LCSseq.normalized_similarity,
     "prefix": Prefix.normalized_similarity,
 }
-# Winkler's bonus: this much of what is missing, for each of at most four common first letters.
-_BONUS, _LETTERS = 0.1, 4
+_PAIRS = 1 << 21
+"""How many pairs of texts are scored at a time."""
+_LOOKS, _FEW = 8, 8
+"""For up to how many queries a block is looked at before it is split, and what part of its rows
+is few."""
 
 
-def text_scores(  # noqa: PLR0913 - one argument for each thing that a score depends on
-    name: str,
-    queries: list[str],
-    keys: list[str],
-    case_sensitive: bool,  # noqa: FBT001
-    cutoff: NDArray[np.float64] | float = 0.0,
-    *,
-    workers: int = 1,
-) -> NDArray[np.float64]:
-    """Score every query against every key.
+@dataclass(frozen=True)
+class TextScore:
+    """A score of text.
 
     Parameters
     ----------
     name
-        A text score.
-    queries, keys
-        Q and K strings.
+        One of ``qkvcli.scores.TEXT_SCORES``.
     case_sensitive
-        Whether to score them as they are rather than case-folded.
-    cutoff
-        One for each query (Q,) or for all. Scores surely below it may come out as less than they
-        are, which saves work.
+        Whether text is scored as it is; by default it is case-folded first.
     workers
-        How many threads may share the queries.
-
-    Returns
-    -------
-    ndarray
-        The scores, float64 of shape (Q, K), each in [0, 1].
+        How many threads RapidFuzz may use over the queries; the scores do not depend on it.
 
     Notes
     -----
     ``indel-winkler`` is the normalised Indel similarity r with the prefix bonus of Winkler (1990):
     r + 0.1 · min(p, 4) · (1 − r) for a common prefix of p letters.
     """
-    if not queries or not keys:
-        return np.zeros((len(queries), len(keys)))
-    if not case_sensitive:
-        queries, keys = casefold_all(queries), casefold_all(keys)
-    threads = workers if len(queries) > 1 else 1
-    if name != "indel-winkler":
-        lower = max(0.0, float(np.min(cutoff)) - 1e-5)
-        return _matrix(_SCORERS[name], queries, keys, lower, threads)
-    # The bonus is at most 0.4 of 1 − r, so a score of c needs r of at least (c − 0.4) / 0.6.
-    most = _BONUS * _LETTERS
-    needed = np.maximum(0.0, (np.asarray(cutoff) - most) / (1 - most) - 1e-5)
-    scores = _matrix(Indel.normalized_similarity, queries, keys, float(needed.min()), threads)
-    if needed.any():
-        # The others stay below the cut-off, bonus or not; comparing first is ten times as fast.
-        at = np.flatnonzero(scores >= needed.reshape(-1, 1))
-        if len(at) < scores.size // 8:
-            _add_bonus_at(at, scores, queries, keys)
-            return scores
-    prefix = _matrix(Prefix.similarity, queries, keys, 0, threads)
-    _add_bonus(scores, prefix)
-    return scores
+
+    name: str
+    case_sensitive: bool = False
+    workers: int = 1
+    reference = 1.0
+    bounded = False
+
+    def tiles(
+        self, block: Block, queries: Queries, floor: NDArray[np.floating] | float = -np.inf
+    ) -> Iterator[Tile]:
+        """Yield the scores of a block, as ``Score.tiles`` says."""
+        asked = self._folded(queries.keys)
+        cutoff = np.maximum(0.0, floor)
+        few = self._few(block, asked, floor)
+        if few is not None:
+            rows, keys = few
+            if len(rows):
+                yield Tile(rows, self._scores(asked, self._folded(keys), cutoff), 0.0, 1.0)
+            return
+        keys = self._folded(block.keys)
+        step = max(1, _PAIRS // len(queries))
+        for start in range(0, len(keys), step):
+            part = keys[start : start + step]
+            scores = self._scores(asked, part, cutoff)
+            yield Tile(slice(start, start + len(part)), scores, 0.0, 1.0)
+
+    def matches(self, block: Block, queries: Queries, *, scored: bool) -> Iterator[Tile]:
+        """Yield the rows that equal a query, looked up as a dictionary does, with a score of 1."""
+        del scored
+        wanted: dict[str, list[int]] = {}
+        for place, text in enumerate(queries.keys):
+            wanted.setdefault(text, []).append(place)
+        found = _equal_rows(block, list(wanted))
+        rows = np.unique(np.concatenate([np.empty(0, np.intp), *found.values()]))
+        if not rows.size:
+            return
+        scores = np.full((len(queries), len(rows)), -np.inf)
+        for text, equal in found.items():
+            scores[np.array(wanted[text])[:, None], np.searchsorted(rows, equal)] = 1.0
+        yield Tile(rows, scores)
+
+    def widened(self, queries: Queries) -> Queries:
+        """Return the queries: scores in [0, 1] are in range."""
+        return queries
+
+    def scores(
+        self,
+        queries: list[str],
+        keys: list[str],
+        cutoff: NDArray[np.floating] | float = 0.0,
+    ) -> NDArray[np.float64]:
+        """Return the scores of every query and key, of shape (Q, K), each in [0, 1].
+
+        Parameters
+        ----------
+        queries, keys
+            Q and K strings.
+        cutoff
+            One for each query (Q,) or for all. Scores surely below it may come out as less than
+            they are, which saves work.
+        """
+        return self._scores(self._folded(queries), self._folded(keys), cutoff)
+
+    def _folded(self, texts: list[str]) -> list[str]:
+        return texts if self.case_sensitive else casefold_all(texts)
+
+    def _few(
+        self, block: Block, queries: list[str], floor: NDArray[np.floating] | float
+    ) -> tuple[NDArray[np.intp], list[str]] | None:
+        """Return the rows that may score at least the floor of any query, and their keys, if few.
+
+        To see that takes less time than to split the block into strings.
+        """
+        if len(queries) > _LOOKS or not np.min(floor) > 0:
+            return None
+        keys = block.key_bytes()
+        if keys is None or keys.places is None:
+            return None
+        near = np.zeros(len(block), np.bool_) if keys.non_ascii is None else keys.non_ascii
+        for query, least in zip(queries, np.broadcast_to(floor, len(queries)), strict=True):
+            near = near | may_reach(
+                self.name, query, keys, float(least), case_sensitive=self.case_sensitive
+            )
+        rows = np.flatnonzero(near)
+        return (rows, keys.texts(rows)) if len(rows) <= len(block) // _FEW else None
+
+    def _scores(
+        self, queries: list[str], keys: list[str], cutoff: NDArray[np.floating] | float
+    ) -> NDArray[np.float64]:
+        """Return the scores (Q, K) of text that is folded where it is to be."""
+        if not queries or not keys:
+            return np.zeros((len(queries), len(keys)))
+        if self.name != "indel-winkler":
+            lower = max(0.0, float(np.min(cutoff)) - 1e-5)
+            return self._matrix(_SCORERS[self.name], queries, keys, lower)
+        # The bonus is at most 0.4 of 1 − r, so a score of c needs r of at least (c − 0.4) / 0.6.
+        most = BONUS * LETTERS
+        needed = np.maximum(0.0, (np.asarray(cutoff) - most) / (1 - most) - 1e-5)
+        scores = self._matrix(Indel.normalized_similarity, queries, keys, float(needed.min()))
+        if needed.any():
+            # The others stay below the cut-off, bonus or not; comparing first is ten times as fast.
+            at = np.flatnonzero(scores >= needed.reshape(-1, 1))
+            if len(at) < scores.size // 8:
+                _add_bonus_at(at, scores, queries, keys)
+                return scores
+        _add_bonus(scores, self._matrix(Prefix.similarity, queries, keys, 0))
+        return scores
+
+    def _matrix(
+        self,
+        scorer: Any,  # noqa: ANN401 - one of RapidFuzz's, which share no type
+        queries: list[str],
+        keys: list[str],
+        cutoff: float,
+    ) -> NDArray[np.float64]:
+        found: NDArray[np.float64] = cdist(
+            queries,
+            keys,
+            scorer=scorer,
+            score_cutoff=cutoff,
+            dtype=np.float64,
+            workers=self.workers if len(queries) > 1 else 1,
+        )
+        return found
 
 
-def ceilings(
-    name: str,
-    query: int,
-    alike: NDArray[np.integer],
-    common: NDArray[np.integer],
-    keys: NDArray[np.integer],
-) -> NDArray[np.float64]:
-    """Return what the scores of a query and keys cannot pass, told by counting letters alone.
-
-    Parameters
-    ----------
-    name
-        A text score.
-    query, keys
-        How many letters the query has, and each key.
-    common
-        How many letters of a key are letters of the query, or more.
-    alike
-        Whether the first letter of a key is the query's.
-
-    Returns
-    -------
-    ndarray
-        Of the shape to which these broadcast.
-    """
-    common = np.minimum(common, np.minimum(query, keys))
-    if name in ("indel", "indel-winkler"):
-        most = 2 * common / np.maximum(query + keys, 1)
-    elif name == "jaro-winkler":
-        matched = common / np.maximum(query, 1) + common / np.maximum(keys, 1) + 1
-        most = np.where(common > 0, matched / 3, 0.0)
-    else:
-        most = common / np.maximum(np.maximum(query, keys), 1)
-    bonus = _BONUS * _LETTERS * alike if name.endswith("winkler") else 0.0 * alike
-    return np.where(keys + query > 0, most + bonus * (1 - most), 1.0)  # two empty texts are alike
+def _equal_rows(block: Block, texts: list[str]) -> dict[str, NDArray[np.intp]]:
+    """Return for each text the rows whose key it is, if it is any row's."""
+    seen = block.key_bytes()
+    if seen is not None:
+        texts = [text for text in texts if seen.may_hold(text)] if len(texts) <= _LOOKS else texts
+        if not texts:
+            return {}
+        if len(texts) <= _LOOKS and seen.places is not None:
+            return {text: seen.equal(text) for text in texts}
+    rows: dict[str, list[int]] = {text: [] for text in texts}
+    for row, key in enumerate(block.keys):
+        if key in rows:
+            rows[key].append(row)
+    return {text: np.array(found, np.intp) for text, found in rows.items()}
 
 
 def _add_bonus_at(
@@ -144,20 +219,7 @@ def _add_bonus_at(
 
 def _add_bonus(scores: NDArray[np.float64], prefix: NDArray[np.float64]) -> None:
     """Add Winkler's bonus for common prefixes of these lengths, in place; both are overwritten."""
-    np.minimum(prefix, _LETTERS, out=prefix)
-    prefix *= _BONUS
+    np.minimum(prefix, LETTERS, out=prefix)
+    prefix *= BONUS
     prefix *= 1 - scores
     scores += prefix
-
-
-def _matrix(
-    scorer: Any,  # noqa: ANN401 - one of RapidFuzz's, which share no type
-    queries: list[str],
-    keys: list[str],
-    cutoff: float,
-    workers: int,
-) -> NDArray[np.float64]:
-    found: NDArray[np.float64] = cdist(
-        queries, keys, scorer=scorer, score_cutoff=cutoff, dtype=np.float64, workers=workers
-    )
-    return found

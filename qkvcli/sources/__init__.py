@@ -106,7 +106,7 @@ def form_of(path: str) -> str:
 
 def _open_columnar(path: str, options: TableOptions, form: str) -> Source:
     if path == streams.STDIN:
-        message = f"--data - is a stream, and {form} is read at random; name a file"
+        message = f"`data=-` is a stream, and {form} is read at random; name a file"
         raise UsageError(message)
     try:
         from qkvcli.sources.arrow import ArrowSource
@@ -145,7 +145,7 @@ def format_of(path: str, encoding: str | None = None) -> str:
     if not extension or not os.path.isfile(path):
         return "csv"
     hint = did_you_mean(extension, list(_EXTENSIONS))
-    message = f"{path}: the extension names no table format{hint}; or pass --data-format"
+    message = f"{path}: the extension names no table format{hint}; or pass `data_format`"
     raise UsageError(message)
 
 
@@ -163,7 +163,7 @@ def _format_by_start(text: str) -> str:
     return "jsonl" if rest.strip() else "json"
 
 
-def patiently(call: Callable[[], T], seconds: float | None = None) -> T:
+def wait_interruptibly(call: Callable[[], T], seconds: float | None = None) -> T:
     """Call what may wait for a network, so that a signal still ends the program meanwhile.
 
     Libraries do not return for a signal. So it waits in a thread of its own, which is left

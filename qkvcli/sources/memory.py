@@ -1,49 +1,59 @@
-"""Databases and queries that are in memory already: arrays, lists of text, lists of numbers."""
+"""Keys, values and queries that are in memory already: arrays, lists and columns of data frames."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+import numbers as numbers_abc
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
 
-from qkvcli.blocks import (
-    Categories,
-    Columns,
-    Queries,
-    Record,
-    casefold_all,
-    categories,
-    number_text,
-)
+from qkvcli.blocks import Columns, Labels, Queries, Record, labels_of, number_text
 from qkvcli.errors import InputError, UsageError
-from qkvcli.sources.arrays import first_nonfinite, working_dtype
-from qkvcli.sources.databases import Database, check_shapes
+from qkvcli.sources import numbers
+from qkvcli.sources.arrays import first_nonfinite
 from qkvcli.sources.queries import queries_from_array
+from qkvcli.sources.store import Asked, Store, check_shapes
+from qkvcli.sources.table import TableOptions, find_column
 from qkvcli.sources.vectors import ROWS, Head, VectorSource, in_memory
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterator
 
     from numpy.typing import ArrayLike, NDArray
 
     from qkvcli.blocks import Keys
 
-TEXT, ARRAY = "text", "array"
-_NAME = "memory"
+NAME = "memory"
+"""What errors call a database that has no name."""
 
 
 @dataclass(frozen=True)
 class MemoryBlock:
-    """Some rows of keys and values in memory, where either is text."""
+    """Some rows of keys and values in memory, as columns.
+
+    Parameters
+    ----------
+    start
+        The row of the database that is the first of these.
+    columns
+        What the rows are made of.
+    keys
+        K strings, or vectors (K, D).
+    key_cells
+        The key columns as records show them; none where a row is called by its number.
+    numeric, texts
+        The numeric values (K, Dv), and each text value column.
+    """
 
     start: int
-    keys: Keys
-    numbers: NDArray[np.floating]
-    texts: list[str] | None
     columns: Columns
+    keys: Keys
+    key_cells: tuple[Sequence[Any], ...]
+    numeric: NDArray[np.floating]
+    texts: tuple[list[str], ...]
 
     def __len__(self) -> int:
         """Return the number of rows."""
@@ -53,46 +63,47 @@ class MemoryBlock:
         """Return the block itself."""
         return self
 
-    @property
-    def folded(self) -> list[str]:
-        """The text keys, case-folded."""
-        return casefold_all(self.keys) if isinstance(self.keys, list) else []
-
-    def may_hold(self, keys: Iterable[str]) -> bool:
-        """Return True: looking for a key here is as cheap as it gets."""
-        del keys
-        return True
-
-    def outline(self) -> None:
+    def key_bytes(self) -> None:
         """Return nothing: the keys are strings already."""
 
-    def pick_numbers(self, rows: Sequence[int]) -> NDArray[np.floating]:
-        """Return some rows of ``numbers``."""
-        return self.numbers[list(rows)]
+    def values(self, rows: Sequence[int] | None = None) -> NDArray[np.floating]:
+        """Return the numeric values of some rows or all."""
+        return self.numeric if rows is None else self.numeric[list(rows)]
 
-    def categories(self, rows: Sequence[int] | None = None) -> list[Categories]:
-        """Return the text values, of some rows or all."""
-        if self.texts is None:
-            return []
-        return [categories(self.texts if rows is None else [self.texts[row] for row in rows])]
+    def labels(self, rows: Sequence[int] | None = None) -> list[Labels]:
+        """Return the text value columns, of some rows or all."""
+        return [
+            labels_of(column if rows is None else [column[row] for row in rows])
+            for column in self.texts
+        ]
 
     def records(self, rows: Sequence[int]) -> list[Record]:
         """Return some rows as text."""
-        return [Record((self._key(row),), self._value(row)) for row in rows]
+        return [Record(self._key(row), self._value(row)) for row in rows]
 
-    def _key(self, row: int) -> str:
-        return self.keys[row] if isinstance(self.keys, list) else str(self.start + row)
+    def _key(self, row: int) -> tuple[str, ...]:
+        if not self.key_cells:
+            return (str(self.start + row),)
+        return tuple(_cell_text(column[row]) for column in self.key_cells)
 
     def _value(self, row: int) -> tuple[str, ...]:
-        if self.texts is not None:
-            return (self.texts[row],)
-        return tuple(number_text(number) for number in self.numbers[row])
+        shown = dict(zip(self.columns.numeric, map(number_text, self.numeric[row]), strict=True))
+        shown |= zip(self.columns.text, (column[row] for column in self.texts), strict=True)
+        return tuple(shown[place] for place in range(len(self.columns.value)))
 
     def check(self) -> None:
         """Raise an InputError that names the first number which is NaN or infinite."""
-        for name, part in (("keys", self.keys), ("values", self.numbers)):
+        for name, part in (("keys", self.keys), ("values", self.numeric)):
             if not isinstance(part, list):
                 _refuse_nonfinite(part, name, self.start)
+
+    def where(self, row: int) -> str:
+        """Return the place of a row, as errors name it."""
+        return f"{NAME}: row {self.start + row}"
+
+
+def _cell_text(cell: Any) -> str:  # noqa: ANN401 - a string or a number
+    return cell if isinstance(cell, str) else number_text(cell)
 
 
 def _refuse_nonfinite(part: NDArray[np.floating], name: str, start: int) -> None:
@@ -104,42 +115,59 @@ def _refuse_nonfinite(part: NDArray[np.floating], name: str, start: int) -> None
 
 
 class MemorySource:
-    """Keys and values in memory as a source of blocks."""
+    """Rows in memory as a source of blocks; ``whole`` is all of them as one."""
 
     reopenable = True
-    name = _NAME
+    name = NAME
+    names: Sequence[str] | None = None
 
-    def __init__(self, keys: Keys, numbers: NDArray[np.floating], texts: list[str] | None) -> None:
-        self._keys, self._numbers, self._texts = keys, numbers, texts
-        width = numbers.shape[1]
-        names = ("value",) if texts is not None or width == 1 else _numbered(width)
-        pooled = () if texts is not None else tuple(range(width))
-        is_numeric = not isinstance(keys, list)
-        self.columns = Columns(("key",), names, numeric_key=is_numeric, numbers=pooled)
+    def __init__(self, whole: MemoryBlock, kind: str) -> None:
+        self._whole = whole
+        self.kind, self.columns = kind, whole.columns
+        keys = whole.keys
+        self.depth = 0 if isinstance(keys, list) else keys.shape[1]
+        self.key_dtype: np.dtype[np.floating] = (
+            np.dtype(np.float64) if isinstance(keys, list) else keys.dtype
+        )
+        self.dtype = np.result_type(self.key_dtype, whole.numeric.dtype)
+
+    @property
+    def rows(self) -> int:
+        """The number of rows, K."""
+        return len(self._whole)
 
     def blocks(self) -> Iterator[MemoryBlock]:
         """Yield the blocks of rows."""
-        for start in range(0, len(self._keys), ROWS):
+        whole = self._whole
+        for start in range(0, len(whole), ROWS):
             rows = slice(start, start + ROWS)
-            texts = None if self._texts is None else self._texts[rows]
-            yield MemoryBlock(start, self._keys[rows], self._numbers[rows], texts, self.columns)
+            yield MemoryBlock(
+                start,
+                whole.columns,
+                whole.keys[rows],
+                tuple(column[rows] for column in whole.key_cells),
+                whole.numeric[rows],
+                tuple(column[rows] for column in whole.texts),
+            )
 
 
-def _numbered(width: int) -> tuple[str, ...]:
-    return tuple(f"v{i + 1}" for i in range(width))
-
-
-def is_text(data: object) -> bool:
-    """Whether something is a string, an array of strings or a sequence of them."""
+def texts_of(data: Any) -> list[str] | None:  # noqa: ANN401 - whatever NumPy takes
+    """Return strings where something is a string, or an array or a sequence of nothing else."""
+    if isinstance(data, str):
+        return [data]
     if isinstance(data, np.ndarray):
-        return bool(data.dtype.kind == "U")
-    return isinstance(data, str) or (
-        isinstance(data, Sequence) and len(data) > 0 and all(isinstance(x, str) for x in data)
-    )
+        if data.dtype.kind in "UT" and data.ndim <= 1:  # T is NumPy's StringDType
+            return [str(text) for text in data.reshape(-1)]
+        if data.dtype != object or data.ndim != 1:
+            return None
+    elif not isinstance(data, Sequence):
+        return None
+    found = list(data)
+    return [str(x) for x in found] if found and all(isinstance(x, str) for x in found) else None
 
 
-def database_of(keys: ArrayLike, values: ArrayLike | None = None) -> Database:
-    """Return keys and values in memory as a database.
+def store_of(keys: ArrayLike, values: ArrayLike | None = None) -> Store:
+    """Return keys and values in memory as a store.
 
     Parameters
     ----------
@@ -153,37 +181,44 @@ def database_of(keys: ArrayLike, values: ArrayLike | None = None) -> Database:
     InputError
         Shapes that do not fit together, or a dtype that is not pooled.
     """
-    if not is_text(keys) and not is_text(keys if values is None else values):
+    key_texts = texts_of(keys)
+    value_texts = texts_of(keys if values is None else values)
+    if key_texts is None and value_texts is None:
         return _of_arrays(keys, values)
-    texts = _texts(keys if values is None else values)
-    rows: Keys = _texts(keys) or _matrix(keys, "keys")
-    if texts is not None:
-        numbers: NDArray[np.floating] = np.empty((len(texts), 0))
-    else:
-        numbers = _matrix(values, "values")
-    count = len(numbers)
-    if len(rows) != count or not count:
+    rows: Any = _matrix(keys, "keys") if key_texts is None else key_texts
+    numeric: NDArray[np.floating] = np.empty((len(value_texts or ()), 0))
+    if value_texts is None:
+        numeric = _matrix(values, "values")
+    if len(rows) != len(numeric) or not len(numeric):
+        count = len(numeric)
         message = f"{len(rows)} keys and {count} values do not fit; there must be one for each"
-        raise InputError(message, _NAME)
-    source = MemorySource(rows, numbers, texts)
-    if isinstance(rows, list):
-        return Database(_NAME, (source,), kind=TEXT)
-    return Database(_NAME, (source,), kind=ARRAY, depth=rows.shape[1])
+        raise InputError(message, NAME)
+    width = numeric.shape[1]
+    names = ("value",) if value_texts is not None or width == 1 else _numbered(width)
+    columns = Columns(("key",), names, key_texts is None, tuple(range(width)))
+    texts = () if value_texts is None else (value_texts,)
+    cells = () if key_texts is None else (key_texts,)
+    whole = MemoryBlock(0, columns, rows, cells, numeric, texts)
+    return Store(NAME, (MemorySource(whole, "array" if key_texts is None else "text"),))
 
 
-def _of_arrays(keys: ArrayLike, values: ArrayLike | None) -> Database:
+def _numbered(width: int) -> tuple[str, ...]:
+    return tuple(f"v{i + 1}" for i in range(width))
+
+
+def _of_arrays(keys: ArrayLike, values: ArrayLike | None) -> Store:
     k = in_memory(_at_least_2d(keys, "keys"), "keys")
     v = k if values is None else in_memory(_at_least_2d(values, "values"), "values")
     check_shapes(k, v)
-    count = math.prod(k.shape[:-2])
-    heads = tuple(VectorSource(Head(k, v, number)) for number in range(count))
-    return Database("keys", heads, k.shape[:-2], ARRAY, k.shape[-1])
+    batch_shape = k.shape[:-2]
+    heads = tuple(VectorSource(Head(k, v, number)) for number in range(math.prod(batch_shape)))
+    return Store("keys", heads, batch_shape)
 
 
 def _array(data: Any, name: str) -> NDArray[Any]:  # noqa: ANN401 - whatever NumPy takes
     try:
         return np.asarray(data)
-    except ValueError:
+    except (ValueError, TypeError):
         message = "rows of different lengths make no array; give each the same width"
         raise InputError(message, name) from None
 
@@ -191,12 +226,6 @@ def _array(data: Any, name: str) -> NDArray[Any]:  # noqa: ANN401 - whatever Num
 def _at_least_2d(data: Any, name: str) -> NDArray[Any]:  # noqa: ANN401
     array = _array(data, name)
     return array[:, None] if array.ndim == 1 else array
-
-
-def _texts(data: Any) -> list[str] | None:  # noqa: ANN401
-    if not is_text(data):
-        return None
-    return [data] if isinstance(data, str) else [str(text) for text in data]
 
 
 def _matrix(data: Any, name: str) -> NDArray[np.floating]:  # noqa: ANN401
@@ -208,12 +237,12 @@ def _matrix(data: Any, name: str) -> NDArray[np.floating]:  # noqa: ANN401
     return stored.rows(0, stored.shape[0])
 
 
-def queries_of(database: Database, queries: ArrayLike) -> list[Queries]:
-    """Return queries in memory, for each head of a database.
+def queries_of(store: Store, queries: ArrayLike) -> Asked:
+    """Return queries in memory as a store meets them.
 
     Parameters
     ----------
-    database
+    store
         What is asked.
     queries
         Strings, or vectors (…, Q, D). One string, or one vector (D,), is one query; where D is
@@ -224,32 +253,179 @@ def queries_of(database: Database, queries: ArrayLike) -> list[Queries]:
     UsageError
         Text for vectors, or vectors for text.
     InputError
-        A width or leading axes that do not fit, or a query that is not finite.
+        A width that does not fit, or a query that is not finite.
     """
+    if hasattr(queries, "to_numpy"):  # a column of a data frame
+        queries = queries.to_numpy()
     empty = queries.size == 0 if isinstance(queries, np.ndarray) else queries in ([], ())
     if empty:
-        message = "no queries; give one or more"
-        raise UsageError(message)
-    texts = _texts(queries)
-    if (database.kind == TEXT) != (texts is not None):
+        raise UsageError("no `queries`; give one or more")
+    texts = texts_of(queries)
+    if (store.kind == "text") != (texts is not None):
         ours, theirs = ("text", "numbers") if texts is not None else ("numbers", "text")
-        message = f"the queries are {ours}, and the keys of {database.name} are {theirs}"
+        message = f"the `queries` are {ours}, and the keys of {store.name} are {theirs}"
         raise UsageError(message)
     if texts is not None:
-        return [Queries(tuple(texts), texts)] * len(database.heads)
+        return Asked((), [Queries(tuple(texts), texts)])
     array = _array(queries, "queries")
     if array.ndim < 2:  # noqa: PLR2004
-        array = array.reshape(-1, 1) if database.depth == 1 else array.reshape(1, -1)
-    if array.dtype.kind in "iu" or not isinstance(queries, np.ndarray):
-        array = _in_dtype_of(database, array)
-    return queries_from_array(database, in_memory(array, "queries"))
+        array = array.reshape(-1, 1) if store.depth == 1 else array.reshape(1, -1)
+    # Numbers that came without a float's dtype are of the keys'.
+    if array.dtype.kind in "biu" or not isinstance(queries, np.ndarray):
+        array = array.astype(store.heads[0].key_dtype) if array.dtype.kind in "biuf" else array
+    return queries_from_array(store, in_memory(array, "queries"))
 
 
-def _in_dtype_of(database: Database, array: NDArray[Any]) -> NDArray[Any]:
-    """Return numbers that came without a float's dtype in that of a database's keys."""
-    source = database.heads[0]
+# Columns: data frames, tables of Arrow, dictionaries and lists of records.
+
+
+def columns_of(data: Any) -> dict[str, Any] | None:  # noqa: ANN401, PLR0911 - any of many kinds
+    """Return the columns of something that has named ones, or None.
+
+    A data frame's own methods give them, so that no library is imported that it is not of; other
+    tables give them by the Arrow C stream.
+    """
+    if isinstance(data, Mapping):
+        pairs = {str(name): column for name, column in data.items()}
+        if all(isinstance(x, str) or not hasattr(x, "__len__") for x in pairs.values()):
+            return {"key": list(pairs), "value": list(pairs.values())}  # of keys and values
+        return pairs
+    names = getattr(data, "column_names", None) or getattr(data, "columns", None)
+    if names is not None and not callable(names) and hasattr(data, "__getitem__"):
+        return {str(name): data[name].to_numpy() for name in names}
+    if hasattr(data, "__arrow_c_stream__"):
+        import pyarrow as pa
+
+        return columns_of(pa.table(data))
+    if isinstance(data, Sequence) and data and all(isinstance(row, Mapping) for row in data):
+        names = tuple(data[0])
+        odd = next((i for i, row in enumerate(data) if set(row) != set(names)), None)
+        if odd is not None:
+            message = f"this record has another shape than the first, which has {', '.join(names)}"
+            raise InputError(message, f"{NAME}: row {odd}")
+        return {str(name): [row[name] for row in data] for name in names}
+    if _is_pairs(data):
+        return {"key": [pair[0] for pair in data], "value": [pair[1] for pair in data]}
+    return None
+
+
+def _is_pairs(data: Any) -> bool:  # noqa: ANN401
+    """Return whether something is a list of (key, value) pairs of text keys."""
+    return (
+        isinstance(data, Sequence)
+        and not isinstance(data, str)
+        and bool(data)
+        and all(
+            isinstance(row, tuple | list) and len(row) == 2 and isinstance(row[0], str)  # noqa: PLR2004
+            for row in data
+        )
+    )
+
+
+def store_of_columns(columns: Mapping[str, Any], options: TableOptions) -> Store:
+    """Return columns in memory as a store, read as a table's are.
+
+    Parameters
+    ----------
+    columns
+        Each column's cells, by its name.
+    options
+        Which are keys and values, and what kind they are.
+
+    Raises
+    ------
+    UsageError
+        A column that is not there.
+    InputError
+        No rows, columns of several lengths, or a cell that is missing or of another kind.
+    """
+    names = list(columns)
+    lengths = {len(column) for column in columns.values()}
+    if lengths in (set(), {0}):
+        raise InputError("holds no rows", NAME)
+    if len(lengths) > 1:
+        raise InputError(f"columns of {sorted(lengths)} rows; they must be alike", NAME)
+    key = [names[find_column(c, names, "`key`", NAME)] for c in options.key] or names[:1]
+    value = [names[find_column(c, names, "`value`", NAME)] for c in options.value]
+    value = value or [name for name in names if name not in key] or key
+    keys = [_column(columns[name], name, "key", options.key_type) for name in key]
+    values = [_column(columns[name], name, "value", options.value_type) for name in value]
+    (count,) = lengths
+    is_text = any(isinstance(column, list) for column in keys)
+    if is_text:
+        keys = [c if isinstance(c, list) else list(map(number_text, c)) for c in keys]
+    joined: Any = np.column_stack(keys) if not is_text else keys[0]
+    if is_text and len(keys) > 1:
+        joined = [" ".join(row) for row in zip(*keys, strict=True)]
+    numeric = [i for i, column in enumerate(values) if not isinstance(column, list)]
+    pooled = [values[i] for i in numeric]
+    matrix = np.column_stack(pooled) if pooled else np.empty((count, 0))
+    whole = MemoryBlock(
+        0,
+        Columns(tuple(key), tuple(value), not is_text, tuple(numeric)),
+        joined,
+        tuple(list(column) for column in keys),
+        matrix,
+        tuple(column for column in values if isinstance(column, list)),
+    )
+    return Store(NAME, (MemorySource(whole, "text" if is_text else "table"),))
+
+
+def _column(
+    cells: Any,  # noqa: ANN401 - of any library
+    name: str,
+    role: str,
+    wanted: str | None,
+) -> list[str] | NDArray[np.floating]:
+    """Return a column as numbers, or as text with nothing for what is missing."""
+    array = np.asarray(cells)
+    if array.ndim != 1:
+        message = f"the column {name!r} is of shape {array.shape}; give one cell a row"
+        raise InputError(message, NAME)
+    if array.dtype == object:
+        array = _of_objects(array, name)
+    if array.dtype.kind in "UT":
+        if wanted != "number":
+            return [str(text) for text in array]
+        return _parsed([str(text) for text in array], name, role)
     if array.dtype.kind not in "biuf":
-        return array
-    if isinstance(source, VectorSource):
-        return array.astype(working_dtype(source.head.keys.dtype))
-    return array.astype(np.float64)
+        message = f"the column {name!r} is of dtype {array.dtype}; use numbers or text"
+        raise InputError(message, NAME)
+    codes = role == "key" and wanted is None and array.dtype.kind in "iu"
+    if wanted == "text" or (codes and np.abs(array.astype(np.float64)).max() >= numbers.LARGEST):
+        return [number_text(cell) for cell in array.tolist()]
+    stored = in_memory(array[:, None], name).rows(0, len(array))[:, 0]
+    missing = np.flatnonzero(~np.isfinite(stored))
+    if len(missing):
+        _refuse_missing(int(missing[0]), name, stored[missing[0]])
+    return stored
+
+
+def _of_objects(array: NDArray[Any], name: str) -> NDArray[Any]:
+    """Return an array of Python's objects as one of numbers or of text."""
+    cells = array.tolist()
+    gone = [cell is None or cell != cell or str(cell) == "<NA>" for cell in cells]  # noqa: PLR0124
+    present = [cell for cell, is_gone in zip(cells, gone, strict=True) if not is_gone]
+    if all(isinstance(cell, str) for cell in present):
+        texts = ["" if is_gone else cell for cell, is_gone in zip(cells, gone, strict=True)]
+        return np.array(texts, np.str_)
+    for row, (cell, is_gone) in enumerate(zip(cells, gone, strict=True)):
+        if is_gone:
+            _refuse_missing(row, name, cell)
+        if not isinstance(cell, numbers_abc.Real):
+            message = f"{cell!r} in the column {name!r} is neither a number nor text"
+            raise InputError(message, f"{NAME}: row {row}")
+    return np.array(cells, np.float64)
+
+
+def _refuse_missing(row: int, name: str, cell: object) -> NoReturn:
+    message = f"{cell} in the column {name!r}, which has numbers; fill it, or leave the row out"
+    raise InputError(message, f"{NAME}: row {row}")
+
+
+def _parsed(cells: list[str], name: str, role: str) -> NDArray[np.float64]:
+    odd = numbers.first_mismatch(cells, numbers.NUMBER)
+    if odd is not None:
+        message = f"{cells[odd]!r} in the column {name!r} is not a finite number; "
+        raise InputError(message + f"mend it, or pass `{role}_type='text'`", f"{NAME}: row {odd}")
+    return np.array(cells, np.float64)

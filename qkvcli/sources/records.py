@@ -9,7 +9,15 @@ from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
 from qkvcli.errors import InputError
 from qkvcli.sources import streams
-from qkvcli.sources.table import FIELD_CAP, Layout, ListCells, TableBlock, TableOptions, layout
+from qkvcli.sources.table import (
+    FIELD_CAP,
+    Layout,
+    ListCells,
+    TableBlock,
+    TableOptions,
+    TableSource,
+    layout,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterable, Iterator
@@ -290,7 +298,7 @@ def runs_of_lines(path: str, encoding: str | None, name: str) -> Iterator[tuple[
         yield held, line
 
 
-class RecordSource:
+class RecordSource(TableSource):
     """A JSON document (read whole, up to a cap) or a JSON Lines file (streamed)."""
 
     def __init__(self, path: str, options: TableOptions, *, lines: bool) -> None:

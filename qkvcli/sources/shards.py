@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
 from qkvcli.errors import InputError
+from qkvcli.sources.table import TableSource
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -139,7 +140,7 @@ def check_alike(first: StoredArray, other: StoredArray) -> None:
         raise InputError(f"{message}; save them alike", other.name)
 
 
-class ShardedTable:
+class ShardedTable(TableSource):
     """A table in several files that have the same columns."""
 
     reopenable = True
@@ -148,7 +149,6 @@ class ShardedTable:
         self.name, self._files, self._open = pattern, matches(pattern), opener
         first = opener(self._files[0])
         self.columns: Columns = first.columns
-        self.evidence = getattr(first, "evidence", "")
 
     def blocks(self) -> Iterator[Block]:
         """Yield the blocks of all files; row numbers run on."""
@@ -173,7 +173,7 @@ class ShardedTable:
         if columns != self.columns:
             role = "key" if columns.numeric_key != self.columns.numeric_key else "value"
             message = f"a {role} column is of numbers here and of text in {first}, or the reverse"
-            raise InputError(f"{message}; pass --{role}-type text", name)
+            raise InputError(f"{message}; pass `{role}_type='text'`", name)
 
 
 def _listed(names: tuple[str, ...]) -> str:

@@ -328,7 +328,7 @@ def _codec(encoding: str | None, marked: str) -> codecs.CodecInfo:
             raise LookupError
     except LookupError:
         known = ("utf-8", "utf-16", "utf-32", "latin-1", "cp1252", "ascii", "shift_jis", "gb18030")
-        message = f"--encoding {encoding!r} is not known{did_you_mean(encoding, known)}"
+        message = f"`encoding` {encoding!r} is not known{did_you_mean(encoding, known)}"
         raise UsageError(message) from None
     return codec
 
@@ -344,7 +344,7 @@ def _transcoded(
         except UnicodeError as error:  # UTF-16 without its mark is not even a decoding error
             if isinstance(error, UnicodeDecodeError):
                 line += error.object[: error.start].count(b"\n")
-            message = f"is not {codec.name} here; pass another --encoding"
+            message = f"is not {codec.name} here; pass another `encoding`"
             raise InputError(message, f"{name}:{line}") from None
         line += text.count("\n")
         if text:
@@ -390,7 +390,7 @@ def decode(data: bytes, name: str, line: int = 1) -> str:
         return data.decode()
     except UnicodeDecodeError as error:
         line += data.count(b"\n", 0, error.start)
-        message = f"byte 0x{data[error.start]:02x} is not UTF-8; pass --encoding, e.g. latin-1"
+        message = f"byte 0x{data[error.start]:02x} is not UTF-8; pass `encoding`, e.g. latin-1"
         raise InputError(message, f"{name}:{line}") from None
 
 

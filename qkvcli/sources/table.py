@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, NoReturn, Protocol
 
-from qkvcli.blocks import Categories, Columns, Outline, Record, casefold_all, categories
+from qkvcli.blocks import Columns, Record, labels_of
 from qkvcli.errors import InputError, UsageError, did_you_mean
 from qkvcli.sources import NUMBER, TEXT, numbers
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
 
     import numpy as np
     from numpy.typing import NDArray
 
-    from qkvcli.blocks import Keys
+    from qkvcli.blocks import Keys, Labels
+    from qkvcli.scores.prefilter import KeyBytes
 
 FIELD_CAP = 16 << 20
 """How long one record, and so one field, may be: 16 MiB."""
@@ -55,6 +56,10 @@ class TableOptions:
     format: str | None = None
     name: str | None = None
 
+    def named(self, name: str) -> TableOptions:
+        """Return the options for a table that errors call so."""
+        return replace(self, name=name)
+
 
 class Cells(Protocol):
     """The cells of one block of a table, all of them text."""
@@ -68,14 +73,8 @@ class Cells(Protocol):
     def column(self, position: int) -> list[str]:
         """Return one column."""
 
-    def folded(self, position: int) -> list[str]:
-        """Return one column, case-folded."""
-
-    def may_hold(self, cells: Iterable[str]) -> bool:
-        """Return False where it is cheap to see that none of these texts is a cell."""
-
-    def outline(self, position: int) -> Outline | None:
-        """Return what can be seen of a column without making strings, where that is cheap."""
+    def key_bytes(self, position: int) -> KeyBytes | None:
+        """Return a column as it lies among bytes, where no string need be made for that."""
 
     def first_mismatch(self, position: int, grammar: str) -> int | None:
         """Return the first row whose cell of a column is no finite number by a grammar."""
@@ -109,15 +108,7 @@ class ListCells:
         """Return one column."""
         return self.flat if self.width == 1 else self.flat[position :: self.width]
 
-    def folded(self, position: int) -> list[str]:
-        """Return one column, case-folded."""
-        return casefold_all(self.column(position))
-
-    def may_hold(self, cells: Iterable[str]) -> bool:  # noqa: ARG002
-        """Return True: looking for a cell here is as cheap as it gets."""
-        return True
-
-    def outline(self, position: int) -> None:
+    def key_bytes(self, position: int) -> None:
         """Return nothing: the cells are strings already."""
 
     def first_mismatch(self, position: int, grammar: str) -> int | None:
@@ -151,6 +142,36 @@ class Layout:
         return f"{self.name}:{line}"
 
 
+class TableSource:
+    """What all tables have in common, as sources."""
+
+    columns: Columns
+    rows: int | None = None
+    names: Sequence[str] | None = None
+
+    @property
+    def kind(self) -> str:
+        """What keys are: text, or numeric columns."""
+        return "table" if self.columns.numeric_key else "text"
+
+    @property
+    def depth(self) -> int:
+        """D, the width of a key; 0 for text."""
+        return len(self.columns.key) if self.columns.numeric_key else 0
+
+    @property
+    def key_dtype(self) -> np.dtype[np.floating]:
+        """What keys are scored in."""
+        import numpy as np  # a text lookup never needs numbers
+
+        return np.dtype(np.float64)
+
+    @property
+    def dtype(self) -> np.dtype[np.floating]:
+        """The wider of what keys and what values are."""
+        return self.key_dtype
+
+
 @dataclass
 class TableBlock:
     """A run of a table's rows; keys, numbers and records are read from its cells when asked for."""
@@ -181,35 +202,36 @@ class TableBlock:
         parts = [self.cells.column(position) for position in layout.key]
         return parts[0] if len(parts) == 1 else [" ".join(row) for row in zip(*parts, strict=True)]
 
-    @property
-    def folded(self) -> list[str]:
-        """The text keys, case-folded."""
-        key = self.layout.key
-        return self.cells.folded(key[0]) if len(key) == 1 else casefold_all(list(self.keys))
+    def key_bytes(self) -> KeyBytes | None:
+        """Return text keys as they lie among bytes, where no string need be made for that."""
+        return self.cells.key_bytes(self.layout.key[0]) if len(self.layout.key) == 1 else None
 
-    def may_hold(self, keys: Iterable[str]) -> bool:
-        """Return False where it is cheap to see that none of these texts is a key."""
-        return len(self.layout.key) > 1 or self.cells.may_hold(keys)
+    def values(self, rows: Sequence[int] | None = None) -> NDArray[np.float64]:
+        """Return the numeric value columns of some rows, reading no others, or of all, (K, Dv)."""
+        if rows is None:
+            return self._values
+        if not rows:
+            import numpy as np
 
-    def outline(self) -> Outline | None:
-        """Return what can be seen of text keys without making strings, where that is cheap."""
-        return self.cells.outline(self.layout.key[0]) if len(self.layout.key) == 1 else None
+            return np.empty((0, len(self._numeric_positions)))
+        flat = [cell for row in rows for cell in self.cells.row(row)]
+        lines = [self.cells.line(row) for row in rows]
+        return TableBlock(0, self.layout, ListCells(flat, len(flat) // len(rows), lines)).values()
 
     @cached_property
-    def numbers(self) -> NDArray[np.float64]:
-        """The numeric value columns, of shape (K, Dv)."""
+    def _values(self) -> NDArray[np.float64]:
         if self.layout.columns.numeric_key:
             return self._vectors_and_numbers[1]
-        return self._matrix(self._number_positions, numbers.NUMBER, "value")
+        return self._matrix(self._numeric_positions, numbers.NUMBER, "value")
 
     @property
-    def _number_positions(self) -> tuple[int, ...]:
-        return tuple(self.layout.value[i] for i in self.layout.columns.numbers)
+    def _numeric_positions(self) -> tuple[int, ...]:
+        return tuple(self.layout.value[i] for i in self.layout.columns.numeric)
 
     @cached_property
     def _vectors_and_numbers(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Vector keys and numeric values, in one reading where the reader in C can do both."""
-        layout, values = self.layout, self._number_positions
+        layout, values = self.layout, self._numeric_positions
         plain = layout.key_grammar == numbers.PLAIN
         both = self.cells.matrix(layout.key + values, plain=plain)
         if both is not None:
@@ -222,26 +244,20 @@ class TableBlock:
         """What the rows are made of."""
         return self.layout.columns
 
-    def pick_numbers(self, rows: Sequence[int]) -> NDArray[np.float64]:
-        """Return some rows of ``numbers``, reading no others."""
-        if not rows:
-            import numpy as np
-
-            return np.empty((0, len(self._number_positions)))
-        flat = [cell for row in rows for cell in self.cells.row(row)]
-        lines = [self.cells.line(row) for row in rows]
-        return TableBlock(0, self.layout, ListCells(flat, len(flat) // len(rows), lines)).numbers
-
-    def categories(self, rows: Sequence[int] | None = None) -> list[Categories]:
+    def labels(self, rows: Sequence[int] | None = None) -> list[Labels]:
         """Return the text value columns, of some rows or all."""
         found = []
-        for position in (self.layout.value[i] for i in self.layout.columns.texts):
+        for position in (self.layout.value[i] for i in self.layout.columns.text):
             column = self.cells.column(position)
-            found.append(categories(column if rows is None else [column[row] for row in rows]))
+            found.append(labels_of(column if rows is None else [column[row] for row in rows]))
         return found
 
     def check(self) -> None:
         """Do nothing: a table's numbers are finite, or are refused when they are read."""
+
+    def where(self, row: int) -> str:
+        """Return the place of a row, as errors name it."""
+        return self.layout.where(self.cells.line(row))
 
     def records(self, rows: Sequence[int]) -> list[Record]:
         """Return some rows as text, just as the file has it."""
@@ -281,7 +297,7 @@ def refuse_number(cell: str, where: str, role: str) -> NoReturn:
     """Raise the error for a cell that should have been a number."""
     shown = repr(cell if len(cell) <= 40 else cell[:37] + "...")  # noqa: PLR2004
     finite = "a finite number" if role == "value" else "a plain decimal number"
-    way_out = f"mend it, or pass --{role}-type text"
+    way_out = f"mend it, or pass `{role}_type='text'`"
     message = f"{shown} is not {finite}, as its {role} column has; {way_out}"
     raise InputError(message, where)
 
@@ -305,9 +321,9 @@ def layout(names: Sequence[str], first: Cells, options: TableOptions, name: str)
     InputError
         A cell that is no number in a column of numbers.
     """
-    key = tuple(find_column(column, names, "--key", name) for column in options.key) or (0,)
-    value = tuple(find_column(column, names, "--value", name) for column in options.value)
-    for option, found in (("--key", key), ("--value", value)):
+    key = tuple(find_column(column, names, "`key`", name) for column in options.key) or (0,)
+    value = tuple(find_column(column, names, "`value`", name) for column in options.value)
+    for option, found in (("`key`", key), ("`value`", value)):
         twice = next((names[i] for i in found if found.count(i) > 1), None)
         if twice is not None:
             message = f"{option} names the column {twice!r} of {name} twice"

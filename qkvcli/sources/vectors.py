@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from qkvcli.blocks import Categories, Columns, Record, number_text
+from qkvcli.blocks import Columns, Labels, Record, number_text
 from qkvcli.errors import InputError
-from qkvcli.sources.arrays import StoredArray, first_nonfinite
+from qkvcli.sources.arrays import StoredArray, first_nonfinite, working_dtype
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterator, Sequence
 
     from numpy.typing import NDArray
 
@@ -23,8 +23,8 @@ ROWS = 57_344
 """How many rows make a block: of 64 float32 keys and values, 28 MiB. Never a matter of the machine,
 so that answers never are."""
 
-_STRETCHES = 16
-"""How many stretches of the blocks there are for each process: all end at about the same time."""
+_PARTITIONS = 16
+"""How many partitions of the blocks there are for each process: all end at about the same time."""
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ class Head:
         """The columns that records show."""
         width = self.values.shape[-1]
         names = tuple(f"v{i + 1}" for i in range(width)) if width > 1 else ("value",)
-        return Columns(("key",), names, numeric_key=True, numbers=tuple(range(width)))
+        return Columns(("key",), names, numeric_key=True, numeric=tuple(range(width)))
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,7 @@ class VectorBlock:
     stop: int
     head: Head
     keys: NDArray[np.floating] = None  # type: ignore[assignment]
-    numbers: NDArray[np.floating] = None  # type: ignore[assignment]
+    stored_values: NDArray[np.floating] = None  # type: ignore[assignment]
 
     def __getstate__(self) -> dict[str, object]:
         """Leave the rows behind, and of what is in memory all but what belongs to them."""
@@ -86,7 +86,7 @@ class VectorBlock:
             names = names[self.start - head.named_from : self.stop - head.named_from]
         small = replace(head, keys=keys, values=values, names=names, named_from=self.start)
         travels = {"start": self.start, "stop": self.stop, "head": small}
-        return {**travels, "keys": None, "numbers": None}
+        return {**travels, "keys": None, "stored_values": None}
 
     def __len__(self) -> int:
         """Return the number of rows."""
@@ -109,27 +109,17 @@ class VectorBlock:
         start, stop = self._rows
         keys = head.keys.rows(start, stop, buffer="keys")
         same = head.values is head.keys
-        numbers = keys if same else head.values.rows(start, stop, buffer="values")
-        return replace(self, keys=keys, numbers=numbers)
+        values = keys if same else head.values.rows(start, stop, buffer="values")
+        return replace(self, keys=keys, stored_values=values)
 
-    @property
-    def folded(self) -> list[str]:
-        """Nothing: vectors are no text."""
-        return []
-
-    def may_hold(self, keys: Iterable[str]) -> bool:
-        """Return True: vectors are always looked at."""
-        del keys
-        return True
-
-    def outline(self) -> None:
+    def key_bytes(self) -> None:
         """Return nothing: vectors have no letters."""
 
-    def pick_numbers(self, rows: Sequence[int]) -> NDArray[np.floating]:
-        """Return some rows of ``numbers``."""
-        return self.numbers[list(rows)]
+    def values(self, rows: Sequence[int] | None = None) -> NDArray[np.floating]:
+        """Return the values of some rows or all, of shape (K, Dv)."""
+        return self.stored_values if rows is None else self.stored_values[list(rows)]
 
-    def categories(self, rows: Sequence[int] | None = None) -> list[Categories]:
+    def labels(self, rows: Sequence[int] | None = None) -> list[Labels]:
         """Return nothing: arrays have no text values."""
         del rows
         return []
@@ -140,20 +130,24 @@ class VectorBlock:
         return [
             Record(
                 (names[named + row] if names else str(self.start + row),),
-                tuple(number_text(number) for number in self.numbers[row]),
+                tuple(number_text(number) for number in self.stored_values[row]),
             )
             for row in rows
         ]
 
     def check(self) -> None:
         """Raise an InputError that names the first number which is NaN or infinite."""
-        for array, part in ((self.head.keys, self.keys), (self.head.values, self.numbers)):
+        for array, part in ((self.head.keys, self.keys), (self.head.values, self.stored_values)):
             with np.errstate(over="ignore", invalid="ignore"):
                 total = np.ones(len(part), part.dtype) @ part  # finite only if every number is
             first = self.start - self.head.first
             index = None if np.isfinite(total).all() else first_nonfinite(part, first)
             if index is not None:
                 raise InputError(nonfinite_message(array, index, self.head.number), array.name)
+
+    def where(self, row: int) -> str:
+        """Return the place of a row, as errors name it."""
+        return f"{self.head.keys.name}: row {self.start + row}"
 
 
 def nonfinite_message(array: StoredArray, index: tuple[int, ...], head: int = 0) -> str:
@@ -165,7 +159,7 @@ def nonfinite_message(array: StoredArray, index: tuple[int, ...], head: int = 0)
 
 @dataclass(frozen=True)
 class VectorBlocks:
-    """References to neighbouring blocks, in order or as stretches; none has rows of two files.
+    """References to neighbouring blocks, in order or as partitions; none has rows of two files.
 
     Parameters
     ----------
@@ -195,9 +189,9 @@ class VectorBlocks:
         )
         return islice(every, self.begin, self.end)
 
-    def stretches(self, processes: int) -> list[VectorBlocks]:
-        """Return stretches of the blocks, some for each process."""
-        step = max(1, (self.end - self.begin) // (_STRETCHES * processes))
+    def partitions(self, processes: int) -> list[VectorBlocks]:
+        """Return partitions of the blocks, some for each process."""
+        step = max(1, (self.end - self.begin) // (_PARTITIONS * processes))
         starts = range(self.begin, self.end, step)
         return [replace(self, begin=start, end=min(start + step, self.end)) for start in starts]
 
@@ -214,6 +208,7 @@ class VectorSource:
     """
 
     reopenable = True
+    kind = "array"
 
     def __init__(self, head: Head, *more: Head) -> None:
         self.name = head.keys.name
@@ -225,6 +220,26 @@ class VectorSource:
     def rows(self) -> int:
         """The number of keys in all files, K."""
         return sum(shard.rows for shard in self._shards)
+
+    @property
+    def depth(self) -> int:
+        """D, the width of a key."""
+        return self.head.keys.shape[-1]
+
+    @property
+    def key_dtype(self) -> np.dtype[np.floating]:
+        """What keys are scored in."""
+        return working_dtype(self.head.keys.dtype)
+
+    @property
+    def dtype(self) -> np.dtype[np.floating]:
+        """The wider of what keys and what values are."""
+        return np.result_type(self.key_dtype, working_dtype(self.head.values.dtype))
+
+    @property
+    def names(self) -> tuple[str, ...] | None:
+        """What keys are called, where they have names."""
+        return self.head.names
 
     def key(self, row: int) -> NDArray[np.floating]:
         """Return one key as a vector, (D,)."""

@@ -59,8 +59,8 @@ BOTH: dict[str, tuple[tuple[str, ...], str]] = {
     "--temperature 1e-999": (("x", "-T", "1e-999"), "--temperature: '1e-999' is not above 0"),
     "--neighbors 0": (("x", "--neighbors", "0"), "--neighbors: '0' is not a whole number from 1"),
     "--neighbors 1.5": (("x", "-k", "1.5"), "--neighbors: '1.5' is not a whole number from 1"),
-    "--threads 0": (("x", "--threads", "0"), "--threads: '0' is not a whole number from 1"),
-    "--threads word": (("x", "--threads", "all"), "--threads: 'all' is not a whole number from 1"),
+    "--workers 0": (("x", "--workers", "0"), "--workers: '0' is not a whole number from 1"),
+    "--workers word": (("x", "--workers", "all"), "--workers: 'all' is not a whole number from 1"),
     "--bandwidth mistyped": (
         ("x", "--bandwidth", "scot"),
         "--bandwidth 'scot' is neither a rule nor numbers; did you mean 'scott'?",
@@ -88,7 +88,7 @@ NUMBERS = ("1_0", "nan", "inf", "1e999", "", "\u0661")
 NUMBER_OPTIONS = {
     "--temperature": "is not a finite number",
     "--neighbors": "is not a whole number from 1",
-    "--threads": "is not a whole number from 1",
+    "--workers": "is not a whole number from 1",
     "--bandwidth": "is neither a rule nor numbers",
 }
 LOOKUP_OPTIONS = {"--top": "is not a whole number from 0", "--min-weight": "is not a finite number"}

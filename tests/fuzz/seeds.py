@@ -234,7 +234,7 @@ WORDS = {
         b"\0--data\0k.npy\0",
         b"\0--key\x002\0",
         b"\0--queries\0t.csv\0",
-        b"\0--threads\x002\0",
+        b"\0--workers\x002\0",
         b"\0--no-header\0",
         b"\0--help\0",
         b"\xff",

@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import fields, is_dataclass
+from dataclasses import fields, is_dataclass, replace
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 import qkvcli
-from qkvcli.attention import State, finish, merge, summarise
-from qkvcli.sources.memory import MemoryBlock, database_of
+from qkvcli.attention.fold import State, finish, merge, summarise
+from qkvcli.sources.memory import MemoryBlock, store_of
 from qkvcli.sources.vectors import VectorBlock
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from qkvcli.attention import Plan
+    from qkvcli.attention.fold import Plan
     from qkvcli.blocks import Block, Queries
 
 
@@ -27,7 +27,7 @@ def attend(*arguments: Any, **options: Any) -> Any:
 
 def blocks(keys: Any, values: Any, cuts: Sequence[int] = ()) -> list[Block]:
     """Return keys and values as blocks that end at the cuts."""
-    (whole,) = database_of(keys, values).heads[0].blocks()
+    (whole,) = store_of(keys, values).heads[0].blocks()
     edges = sorted({0, len(whole), *(cut % (len(whole) + 1) for cut in cuts)})
     return [_part(whole, start, stop) for start, stop in pairwise(edges)]
 
@@ -36,9 +36,14 @@ def _part(whole: Block, start: int, stop: int) -> Block:
     if isinstance(whole, VectorBlock):
         return VectorBlock(start, stop, whole.head)
     assert isinstance(whole, MemoryBlock)
-    texts = None if whole.texts is None else whole.texts[start:stop]
-    return MemoryBlock(
-        start, whole.keys[start:stop], whole.numbers[start:stop], texts, whole.columns
+    rows = slice(start, stop)
+    return replace(
+        whole,
+        start=start,
+        keys=whole.keys[rows],
+        key_cells=tuple(column[rows] for column in whole.key_cells),
+        numeric=whole.numeric[rows],
+        texts=tuple(column[rows] for column in whole.texts),
     )
 
 

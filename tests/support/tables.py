@@ -8,6 +8,7 @@ from unittest import mock
 
 import pytest
 
+from qkvcli.cli import in_options
 from qkvcli.errors import QkvError
 from qkvcli.sources import open_table, streams
 from qkvcli.sources.table import TableOptions
@@ -44,15 +45,15 @@ def keys(path: str, **options: Any) -> list[Any]:
 
 def numbers(path: str, **options: Any) -> list[list[float]]:
     """Return a table's numeric values."""
-    return [row for block in blocks(path, **options)[1] for row in block.numbers.tolist()]
+    return [row for block in blocks(path, **options)[1] for row in block.values().tolist()]
 
 
 def touch(path: str, **options: Any) -> None:
     """Read everything that a table holds."""
     for reference in open_table(path, TableOptions(**options)).blocks():
         block = reference.load()
-        assert len(block.keys) == len(block.numbers) == len(block)
-        block.categories()
+        assert len(block.keys) == len(block.values()) == len(block)
+        block.labels()
         block.records(range(len(block)))
 
 
@@ -60,7 +61,7 @@ def refusal(path: str, **options: Any) -> str:
     """Return the line with which a table is refused, wherever in its reading that happens."""
     with pytest.raises(QkvError) as caught:
         touch(path, **options)
-    line = str(caught.value)
+    line = in_options(str(caught.value))  # as the command line has it
     del caught  # and with it a cycle that would keep the table's file open
     assert "\n" not in line
     return line

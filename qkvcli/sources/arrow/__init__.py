@@ -27,7 +27,7 @@ from qkvcli.sources.arrow.sizes import check_sizes
 from qkvcli.sources.table import TableOptions, find_column
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     import pyarrow as pa
 
@@ -51,6 +51,7 @@ class ArrowSource:
     """
 
     reopenable = True
+    names: Sequence[str] | None = None
 
     def __init__(self, path: str, options: TableOptions) -> None:
         self.name = path
@@ -60,8 +61,8 @@ class ArrowSource:
         first = self._files[0]
         self._schema = self._schema_of(first)
         names = self._names_of(first, self._schema)
-        key = [names[find_column(c, names, "--key", path)] for c in options.key] or names[:1]
-        value = [names[find_column(c, names, "--value", path)] for c in options.value]
+        key = [names[find_column(c, names, "`key`", path)] for c in options.key] or names[:1]
+        value = [names[find_column(c, names, "`value`", path)] for c in options.value]
         value = value or [name for name in names if name not in key] or key
         self._folders = self._kinds_of_folders()
         piece = next(self._pieces(), None)
@@ -70,7 +71,7 @@ class ArrowSource:
         keys = tuple(self._field(name, "key", piece[0]) for name in key)
         values = tuple(self._field(name, "value", piece[0]) for name in value)
         if len(keys) > 1 and any(field.kind == VECTOR for field in keys):
-            message = f"a column of vectors is a key of its own; pass one --key of {', '.join(key)}"
+            message = f"a column of vectors is a key of its own; pass one `key` of {', '.join(key)}"
             raise UsageError(f"{path}: {message}")
         dtype: np.dtype[np.floating] = np.dtype(np.float64)
         if keys[0].kind == VECTOR:
@@ -85,13 +86,29 @@ class ArrowSource:
 
     @property
     def depth(self) -> int:
-        """D, the width of a vector key; 0 where keys are in columns."""
-        return self.fields.key[0].width if self.fields.is_vector else 0
+        """D, the width of a key; 0 for text."""
+        if self.fields.is_vector:
+            return self.fields.key[0].width
+        return len(self.fields.key) if self.columns.numeric_key else 0
+
+    @property
+    def kind(self) -> str:
+        """What keys are: text, numeric columns, or a column of vectors."""
+        if self.fields.is_vector:
+            return "array"
+        return "table" if self.columns.numeric_key else "text"
+
+    @property
+    def key_dtype(self) -> np.dtype[np.floating]:
+        """What keys are scored in."""
+        return self.fields.dtype
 
     @property
     def dtype(self) -> np.dtype[np.floating]:
-        """What queries of vector keys are, as the keys."""
-        return self.fields.dtype
+        """The wider of what keys and what values are."""
+        values = [field for field in self.fields.value if field.kind != TEXT]
+        types_ = [working(field, self._schema.field(field.name).type) for field in values]
+        return np.result_type(self.fields.dtype, *types_)
 
     def blocks(self) -> Iterator[ArrowBlock]:
         """Yield the blocks; what had to be read of an Arrow file to count its rows comes along."""
@@ -181,7 +198,7 @@ class ArrowSource:
         if kind != VECTOR:
             return Field(name, role, wanted or kind, is_plain=role == "key" and wanted is None)
         if wanted is not None:
-            message = f"--{role}-type {wanted}: the column {name!r} of {self.name} is of vectors"
+            message = f"`{role}_type={wanted!r}`: the column {name!r} of {self.name} is of vectors"
             raise UsageError(message)
         return Field(name, role, kind, self._width(name, piece))
 
@@ -190,7 +207,7 @@ class ArrowSource:
         kind = kind_of(found)
         if kind is None:
             message = f"the column {name!r} is of type {found}, which is neither numbers nor text"
-            way_out = "cast it, or choose others with --key and --value"
+            way_out = "cast it, or choose others with `key` and `value`"
             raise InputError(f"{message}; {way_out}", file.name)
         return kind
 

@@ -11,19 +11,20 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pyarrow import types
 
-from qkvcli.blocks import Outline, Record, casefold_all, categories, number_text
+from qkvcli.blocks import Record, labels_of, number_text
 from qkvcli.errors import InputError
+from qkvcli.scores.prefilter import KeyBytes
 from qkvcli.sources import TEXT, numbers
 from qkvcli.sources.arrow.fields import VECTOR, first_code, is_text, may_be_codes, working
 from qkvcli.sources.arrow.files import told
 from qkvcli.sources.table import refuse_number
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
 
     from numpy.typing import NDArray
 
-    from qkvcli.blocks import Categories, Columns, Keys
+    from qkvcli.blocks import Columns, Keys, Labels
     from qkvcli.sources.arrow.fields import Field, Fields
     from qkvcli.sources.arrow.pieces import Piece
 
@@ -64,22 +65,8 @@ class ArrowBlock:
         parts = [self._texts(field) for field in self.fields.key]
         return parts[0] if len(parts) == 1 else [" ".join(row) for row in zip(*parts, strict=True)]
 
-    @property
-    def folded(self) -> list[str]:
-        """The text keys, case-folded."""
-        keys = self.keys
-        return casefold_all(keys) if isinstance(keys, list) else []
-
-    def may_hold(self, keys: Iterable[str]) -> bool:
-        """Return False where none of these texts is a key, found without making strings."""
-        column = self._column(self.fields.key[0].name)
-        if len(self.fields.key) > 1 or not types.is_string(column.type):
-            return True
-        wanted = pa.array(list(keys), pa.string())
-        return "" in wanted.to_pylist() or bool(pc.any(pc.is_in(column, wanted)).as_py())
-
-    def outline(self) -> Outline | None:
-        """Return how long text keys are and where their letters lie."""
+    def key_bytes(self) -> KeyBytes | None:
+        """Return text keys as they lie among bytes, where a column holds them so."""
         column = self._column(self.fields.key[0].name)
         if len(self.fields.key) > 1 or not types.is_string(column.type):
             return None
@@ -89,23 +76,20 @@ class ArrowBlock:
             return None
         ends = np.frombuffer(offsets, np.int32)[texts.offset : texts.offset + len(texts) + 1]
         places = ends.astype(np.intp)
-        return Outline.of(letters.to_pybytes(), places[:-1], places[1:])
+        return KeyBytes(letters.to_pybytes(), lambda: (places[:-1], places[1:]))
+
+    def values(self, rows: Sequence[int] | None = None) -> NDArray[np.floating]:
+        """Return the numeric value columns of some rows or all, of shape (K, Dv)."""
+        return self._values if rows is None else self._values[list(rows)]
 
     @cached_property
-    def numbers(self) -> NDArray[np.floating]:
-        """The numeric value columns, of shape (K, Dv)."""
+    def _values(self) -> NDArray[np.floating]:
         return self._matrix([field for field in self.fields.value if field.kind != TEXT])
 
-    def pick_numbers(self, rows: Sequence[int]) -> NDArray[np.floating]:
-        """Return some rows of ``numbers``."""
-        return self.numbers[list(rows)]
-
-    def categories(self, rows: Sequence[int] | None = None) -> list[Categories]:
+    def labels(self, rows: Sequence[int] | None = None) -> list[Labels]:
         """Return the text value columns, of some rows or all."""
         return [
-            categories(self._texts(field, rows))
-            for field in self.fields.value
-            if field.kind == TEXT
+            labels_of(self._texts(field, rows)) for field in self.fields.value if field.kind == TEXT
         ]
 
     def records(self, rows: Sequence[int]) -> list[Record]:
@@ -124,6 +108,10 @@ class ArrowBlock:
 
     def check(self) -> None:
         """Do nothing: numbers are finite, or are refused when they are read."""
+
+    def where(self, row: int) -> str:
+        """Return the place of a row, as errors name it."""
+        return self.piece.where(row)
 
     def _column(self, name: str) -> pa.ChunkedArray:
         """Return a column, plainly: without dictionaries and views."""

@@ -14,7 +14,7 @@ from urllib.parse import unquote
 from pyarrow import ArrowException, fs
 
 from qkvcli.errors import InputError, QkvError, UsageError
-from qkvcli.sources import patiently
+from qkvcli.sources import wait_interruptibly
 from qkvcli.sources.shards import is_pattern, is_url, local
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ class File:
     def open(self) -> NativeFile:
         """Open it for reading at random."""
         if self.url:
-            return patiently(lambda: filesystem(self.url).open_input_file(self.path))
+            return wait_interruptibly(lambda: filesystem(self.url).open_input_file(self.path))
         return filesystem("").open_input_file(self.path)
 
 
@@ -168,7 +168,7 @@ def files_of(path: str, form: str | None = None) -> list[File]:
         return inside, base, sorted(infos, key=lambda info: info.path)
 
     with told(path):
-        inside, base, infos = patiently(listed) if url else listed()
+        inside, base, infos = wait_interruptibly(listed) if url else listed()
     found = []
     for info in infos:
         below = info.path[len(base) :].lstrip("/")

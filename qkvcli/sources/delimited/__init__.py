@@ -15,7 +15,14 @@ from qkvcli.errors import InputError, UsageError
 from qkvcli.sources import streams
 from qkvcli.sources.delimited.cells import DelimitedCells, Dialect, csv_reason, refuse_stray_quote
 from qkvcli.sources.delimited.runs import Run, runs_of
-from qkvcli.sources.table import FIELD_CAP, Layout, TableBlock, TableOptions, layout
+from qkvcli.sources.table import (
+    FIELD_CAP,
+    Layout,
+    TableBlock,
+    TableOptions,
+    TableSource,
+    layout,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterable, Iterator, Sequence
@@ -24,14 +31,14 @@ if TYPE_CHECKING:
 
 _FIRST = 1 << 16
 """How large the first block is: what it finds may spare work on all others."""
-_STRETCHES = 8
-"""How many stretches of a file there are for each process: all end at about the same time."""
+_PARTITIONS = 8
+"""How many partitions of a file there are for each process: all end at about the same time."""
 _FEWEST, _MOST, _IN_ALL = 6, 171, 8192
-"""How many chunks make a stretch, between 2 and 64 MiB; how many stretches there are
+"""How many chunks make a partition, between 2 and 64 MiB; how many partitions there are
 at most, of whatever size."""
 
 
-class DelimitedSource:
+class DelimitedSource(TableSource):
     """A CSV or TSV file, read in blocks of some hundred thousand bytes."""
 
     def __init__(self, path: str, options: TableOptions, delimiter: str) -> None:
@@ -143,7 +150,7 @@ def cells_of(parts: Iterable[Run], dialect: Dialect, path: str | None) -> Iterat
 
 @dataclass(frozen=True)
 class Blocks:
-    """The blocks of a delimited file, in order or as stretches."""
+    """The blocks of a delimited file, in order or as partitions."""
 
     source: DelimitedSource
     holds_lock = True
@@ -152,16 +159,16 @@ class Blocks:
         """Yield the blocks."""
         return blocks_of(self.source.read(), self.source.layout)
 
-    def stretches(self, processes: int) -> list[FirstStretch | LaterStretch]:
-        """Return stretches of the file, some for each process, or none if it is read in order.
+    def partitions(self, processes: int) -> list[FirstPartition | LaterPartition]:
+        """Return partitions of the file, some for each process, or none if it is read in order.
 
-        Records are taken to end with lines. Whether that is so where one stretch meets the next
+        Records are taken to end with lines. Whether that is so where one partition meets the next
         is seen from where the first of them ends.
         """
         source = self.source
         first = source.first_blocks()
         chunks = os.path.getsize(source.path) // streams.CHUNK if first[0].place else 0
-        step = min(max(_FEWEST, chunks // (_STRETCHES * processes)), _MOST)
+        step = min(max(_FEWEST, chunks // (_PARTITIONS * processes)), _MOST)
         step = max(step, chunks // _IN_ALL)
         cuts = range(step, chunks - _FEWEST, step)
         places = [streams.after_last_line_end(source.path, cut * streams.CHUNK) for cut in cuts]
@@ -170,14 +177,14 @@ class Blocks:
             return []
         more = len(first) - 1
         later = [
-            LaterStretch(source, cut + more, begin, cut, step if cut < cuts[-1] else None)
+            LaterPartition(source, cut + more, begin, cut, step if cut < cuts[-1] else None)
             for cut, begin in zip(cuts, begins, strict=True)
         ]
-        return [FirstStretch(source, begins[0]), *later]
+        return [FirstPartition(source, begins[0]), *later]
 
 
 @dataclass
-class FirstStretch:
+class FirstPartition:
     """The blocks before an offset of a file, as its source reads them."""
 
     source: DelimitedSource
@@ -197,11 +204,11 @@ class FirstStretch:
                     self.end = cells.place.offset
                     return
                 yield cells
-        self.end = -1  # where no other stretch begins
+        self.end = -1  # where no other partition begins
 
 
 @dataclass
-class LaterStretch:
+class LaterPartition:
     """The blocks of some chunks of a file, the first record being held from before them."""
 
     source: DelimitedSource
@@ -244,7 +251,7 @@ def checked_delimiter(delimiter: str) -> str:
     """
     spelled = {"tab": "\t", "\\t": "\t"}.get(delimiter, delimiter)
     if len(spelled) != 1 or not spelled.isascii() or spelled in '"\r\n\0':
-        message = f"--delimiter {delimiter!r} is not one ASCII character (or tab)"
+        message = f"`delimiter` {delimiter!r} is not one ASCII character (or tab)"
         raise UsageError(message)
     return spelled
 
@@ -253,7 +260,7 @@ def _checked_header(record: Sequence[str], name: str, line: int) -> tuple[str, .
     seen: set[str] = set()
     for column in record:
         if column in seen:
-            message = f"two columns are named {column!r}; rename one, or pass --no-header"
+            message = f"two columns are named {column!r}; rename one, or pass `header=False`"
             raise InputError(message, f"{name}:{line}")
         seen.add(column)
     return tuple(record)

@@ -6,21 +6,22 @@ import csv
 import io
 import re
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from itertools import chain
 from typing import TYPE_CHECKING, NoReturn
 
-from qkvcli.blocks import Outline
 from qkvcli.errors import InputError
 from qkvcli.sources import numbers, streams
 from qkvcli.sources.delimited.runs import count_byte
 from qkvcli.sources.table import FIELD_CAP, ListCells
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
 
     import numpy as np
     from numpy.typing import NDArray
+
+    from qkvcli.scores.prefilter import KeyBytes
 
 _LINE_END = ord("\n")
 _SLICE = 1 << 17
@@ -113,28 +114,31 @@ class DelimitedCells:
 
         return np.frombuffer(self.data, np.uint8)
 
-    def may_hold(self, cells: Iterable[str]) -> bool:
-        """Return False where none of these texts can be a cell, found by a search of the bytes.
+    def key_bytes(self, position: int) -> KeyBytes | None:
+        """Return a column as it lies among the bytes, where a record is a line of cells.
 
-        Such a block is counted and not taken apart; one that is not plain always is.
+        Only the delimiters are counted for that. What is looked for among the bytes and not found
+        spares taking the block apart; one that is not plain always is.
         """
         delimiter, width = self.dialect.delimiter.encode(), self.dialect.width
         counted = self._is_lines and count_byte(self.data, delimiter) == len(self) * (width - 1)
         if not counted or not _is_utf8(self.data):
-            return True
+            return None
         if self.dialect.guessed and width == 1 and (b";" in self.data or b"\t" in self.data):
-            return True
-        return any(_holds(self.data, cell.encode()) for cell in cells)
+            return None
+        from qkvcli.scores.prefilter import KeyBytes
 
-    def outline(self, position: int) -> Outline | None:
-        """Return how long the cells of a column are and where their letters lie."""
-        ends, width = self._ends, self.dialect.width
-        if ends is None or not _is_utf8(self.data) or (self.dialect.guessed and width == 1):
+        return KeyBytes(self.data, partial(self._places, position))
+
+    def _places(self, position: int) -> tuple[NDArray[np.intp], NDArray[np.intp]] | None:
+        """Return where the cells of a column start and end, if every record has as many."""
+        ends = self._ends
+        if ends is None:
             return None
         starts = ends[:, position - 1] + 1
         if position == 0:
             starts[1:], starts[0] = ends[:-1, -1] + 1, 0
-        return Outline.of(self.data, starts, ends[:, position])
+        return starts, ends[:, position]
 
     def first_mismatch(self, position: int, grammar: str) -> int | None:
         """Return the first row whose cell of a column is no finite number by a grammar."""
@@ -191,15 +195,6 @@ class DelimitedCells:
     def column(self, position: int) -> list[str]:
         """Return one column."""
         return self._cells.column(position)
-
-    def folded(self, position: int) -> list[str]:
-        """Return one column case-folded; a plain block is folded before it is split."""
-        delimiter, width = self.dialect.delimiter, self.dialect.width
-        if self._plain and not delimiter.isalpha() and not (self.dialect.guessed and width == 1):
-            flat = self._text.casefold().replace("\n", delimiter).split(delimiter)
-            if len(flat) == len(self) * width + 1:
-                return flat[position:-1:width]
-        return self._cells.folded(position)
 
     def row(self, position: int) -> list[str]:
         """Return one row."""
@@ -268,22 +263,6 @@ def _has_blank_line(data: bytes) -> bool:
 
     ends = np.frombuffer(data, np.uint8) == _LINE_END
     return bool(ends[:1].any() or (ends[1:] & ends[:-1]).any())
-
-
-def _holds(data: bytes, text: bytes) -> bool:
-    """Whether a text is among some bytes; three times as fast as ``in``."""
-    if len(text) < 2:  # noqa: PLR2004 - which has no two ends
-        return text in data
-    import numpy as np
-
-    array = np.frombuffer(data, np.uint8)
-    size = len(text) - 1
-    ends = array[: max(0, len(array) - size)] == text[0]
-    ends &= array[size:] == text[-1]
-    places = np.flatnonzero(ends)
-    for at, byte in enumerate(text[1:-1], 1):
-        places = places[array[places + at] == byte]
-    return len(places) > 0
 
 
 def _is_utf8(data: bytes) -> bool:
@@ -371,7 +350,7 @@ def csv_reason(error: csv.Error) -> str:
 def _refuse_ragged(found: int, dialect: Dialect, line: int) -> NoReturn:
     fields = "field" if found == 1 else "fields"
     sign = {",": "comma", "\t": "tab", ";": "semicolon"}.get(dialect.delimiter, "delimiter")
-    hint = f"quote the {sign} or pass --delimiter" if found > dialect.width else "pass --delimiter"
+    hint = f"quote the {sign} or pass `delimiter`" if found > dialect.width else "pass `delimiter`"
     message = f"{found} {fields} where the header has {dialect.width}; {hint}"
     raise InputError(message, f"{dialect.name}:{line}")
 
@@ -384,6 +363,6 @@ def _refuse_other_delimiter(cells: ListCells, dialect: Dialect) -> None:
                 keep = f"or {spelled[dialect.delimiter]} to keep it"
                 message = (
                     f"one column, and a {spelled[sign]} in it; "
-                    f"pass --delimiter {spelled[sign]} ({keep})"
+                    f"pass `delimiter={spelled[sign]}` ({keep})"
                 )
                 raise InputError(message, f"{dialect.name}:{cells.line(row)}")

@@ -1,4 +1,4 @@
-"""Stretches of a file, folded by forks: the same answer as in order, or none at all."""
+"""Partitions of a file, folded by forks: the same answer as in order, or none at all."""
 
 from __future__ import annotations
 
@@ -16,23 +16,25 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from qkvcli.attention import Plan
+from qkvcli.attention.fold import Plan
+from qkvcli.attention.weights import MODES, Weighting
 from qkvcli.blocks import Queries
 from qkvcli.errors import QkvError
-from qkvcli.run import forks
-from qkvcli.run.executors import Serial, Suited, Tree, Work, running_on, shared_out
-from qkvcli.run.fold import fold
+from qkvcli.run import processes
+from qkvcli.run.choose import Workers
+from qkvcli.run.local import Local
 from qkvcli.run.processes import Processes
-from qkvcli.scores import Score
+from qkvcli.run.work import Tree, Work, fold
+from qkvcli.scores.text import TextScore
+from qkvcli.scores.vector import VectorScore
 from qkvcli.sources import open_table, streams
-from qkvcli.weights import MODES, Weighting
 from tests.support import folds, tables
 from tests.support.command import UNMEASURED, environment, run_qkv
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from qkvcli.run.executors import Executor
+    from qkvcli.run.work import Executor
 
 CHUNK = 512
 
@@ -47,7 +49,7 @@ def names(count: int, seed: int = 0) -> list[str]:
 
 def plans(*modes: str) -> list[Plan]:
     """Return a plan for each mode, that keeps all there is to keep."""
-    score = Score("indel-winkler")
+    score = TextScore("indel-winkler")
     return [
         Plan(
             score,
@@ -55,23 +57,27 @@ def plans(*modes: str) -> list[Plan]:
             top=5,
             records=True,
             perplexity=True,
-            numbers=1,
-            texts=(0,),
+            width=1,
+            text=(0,),
         )
         for mode in modes
     ]
 
 
 def answers(executor: Executor, path: str, queries: Queries, *asked: Plan, **options: Any) -> Any:
-    with tables.chunk(CHUNK), running_on(executor):
-        return fold(open_table(path, **options).blocks(), queries, list(asked))
+    with tables.chunk(CHUNK):
+        return fold(open_table(path, **options).blocks(), queries, list(asked), executor)
 
 
 def divided(path: str, queries: Queries, *asked: Plan, count: int = 2) -> bool:
-    """Whether a file is folded in stretches, and not in order after all."""
+    """Whether a file is folded in partitions, and not in order after all."""
     with tables.chunk(CHUNK):
-        blocks = open_table(path).blocks()
-        return shared_out(Work((queries,), asked), blocks, count, None) is not None
+        blocks: Any = open_table(path).blocks()
+        partitions = blocks.partitions(count)
+        work = Work((queries,), asked)
+        return (
+            len(partitions) > 1 and processes._fold_all(work, partitions, count, None) is not None
+        )
 
 
 @pytest.fixture
@@ -82,26 +88,26 @@ def table(put: Callable[[str, str], str]) -> str:
 
 @pytest.mark.parametrize("count", [2, 3, 7])
 @pytest.mark.parametrize("asked", [("nose",), ("nose", "tin", "nosuch"), ("\x00",)])
-def test_stretches_come_to_the_same(table: str, asked: tuple[str, ...], count: int) -> None:
+def test_partitions_come_to_the_same(table: str, asked: tuple[str, ...], count: int) -> None:
     queries = Queries(asked, list(asked))
     for mode in MODES:
         (plan,) = plans(mode)
-        here = answers(Serial(), table, queries, plan)
+        here = answers(Local(), table, queries, plan)
         assert divided(table, queries, plan, count=count)
-        folds.assert_same(here, answers(Suited(count), table, queries, plan))
         folds.assert_same(here, answers(Processes(count), table, queries, plan))
+        folds.assert_same(here, answers(Workers(count), table, queries, plan))
 
 
-def test_numbers_are_read_in_stretches_too(put: Callable[[str, str], str]) -> None:
+def test_numbers_are_read_in_partitions_too(put: Callable[[str, str], str]) -> None:
     random = np.random.default_rng(1)
     rows = "".join(f"{a:.4f},{b:.4f},{c:.4f}\n" for a, b, c in random.normal(size=(2_000, 3)))
     path = put("n.csv", "x,y,z\n" + rows)
     queries = Queries(("a", "b"), random.normal(size=(2, 1)))
     for mode in MODES:
-        plan = Plan(Score("gaussian"), Weighting(mode), top=3, records=True, numbers=2)
-        here = answers(Serial(), path, queries, plan)
+        plan = Plan(VectorScore("gaussian"), Weighting(mode), top=3, records=True, width=2)
+        here = answers(Local(), path, queries, plan)
         assert divided(path, queries, plan)
-        folds.assert_same(here, answers(Suited(3), path, queries, plan))
+        folds.assert_same(here, answers(Processes(3), path, queries, plan))
 
 
 CELLS = st.sampled_from(["tin", "nose", "", "li", '"a,b"', '"a ""b"""', '"two\nlines"', "é"])
@@ -121,16 +127,16 @@ def test_whatever_a_table_holds(
     quoted: int,
     mode: str,
 ) -> None:
-    """Quotes and blank lines may put off where a stretch begins: then all is read in order."""
+    """Quotes and blank lines may put off where a partition begins: then all is read in order."""
     lines = [f"{cells[i % len(cells)]},{i}{ends[i % len(ends)]}" for i in range(3_000)]
     if quoted < len(cells):
         lines[1_200] = '"' + "a line in a cell\n" * 90 * quoted + '",1\n'
-    path = tmp_path_factory.mktemp("stretches") / "t.csv"
+    path = tmp_path_factory.mktemp("partitions") / "t.csv"
     path.write_bytes(("name,x\n" + "".join(lines)).encode())
     queries = Queries(("nose", "lip"), ["nose", "lip"])
-    plan = Plan(Score("indel"), Weighting(mode, 0.2), top=4, records=True, numbers=1)
-    here = answers(Serial(), str(path), queries, plan)
-    folds.assert_same(here, answers(Suited(2), str(path), queries, plan))
+    plan = Plan(TextScore("indel"), Weighting(mode, 0.2), top=4, records=True, width=1)
+    here = answers(Local(), str(path), queries, plan)
+    folds.assert_same(here, answers(Processes(2), str(path), queries, plan))
 
 
 def test_a_cell_over_the_seam_is_read_in_order(put: Callable[[str, str], str]) -> None:
@@ -140,8 +146,8 @@ def test_a_cell_over_the_seam_is_read_in_order(put: Callable[[str, str], str]) -
     queries = Queries(("li",), ["li"])
     (plan,) = plans("exact")
     assert not divided(path, queries, plan)
-    here = answers(Serial(), path, queries, plan)
-    folds.assert_same(here, answers(Suited(2), path, queries, plan))
+    here = answers(Local(), path, queries, plan)
+    folds.assert_same(here, answers(Processes(2), path, queries, plan))
 
 
 @pytest.mark.parametrize("row", [3, 1_300, 2_499])
@@ -150,12 +156,12 @@ def test_what_is_refused_is_named_with_its_line(put: Callable[[str, str], str], 
     lines[row] = "a,b\n"
     path = put("t.csv", "name,kind,x\n" + "".join(lines))
     (plan,) = plans("softmax")
-    for executor in (Serial(), Suited(2), Suited(5)):
+    for executor in (Local(), Processes(2), Processes(5)):
         with pytest.raises(QkvError, match=rf"t\.csv:{row + 2}: 2 fields where the header has 3"):
             answers(executor, path, Queries(("a",), ["a"]), plan)
 
 
-def test_what_is_not_read_in_stretches(put: Callable[..., str], table: str) -> None:
+def test_what_is_not_read_in_partitions(put: Callable[..., str], table: str) -> None:
     (plan,) = plans("exact")
     queries = Queries(("li",), ["li"])
     assert not divided(put("s.csv", "name,kind,x\n" + "".join(names(300))), queries, plan)
@@ -173,10 +179,9 @@ def test_a_file_that_shrinks_meanwhile_is_read_in_order(table: str) -> None:
     queries = Queries(("li",), ["li"])
     with tables.chunk(CHUNK):
         blocks = cast("Any", open_table(table).blocks())
-        stretches = blocks.stretches(2)
+        partitions = blocks.partitions(2)
         os.truncate(table, os.path.getsize(table) // 2)
-        with mock.patch.object(type(blocks), "stretches", return_value=stretches):
-            assert shared_out(Work((queries,), (plan,)), blocks, 2, None) is None
+        assert processes._fold_all(Work((queries,), (plan,)), partitions, 2, None) is None
 
 
 @pytest.fixture
@@ -206,63 +211,59 @@ def assert_ended(pids: list[int], count: int) -> None:
 def test_a_fork_that_is_killed_is_told(
     table: str, forked: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    parent, done = os.getpid(), forks._done
+    parent, finish = os.getpid(), processes._Folding.finish
 
     def killed(*arguments: Any) -> Any:
         if os.getpid() != parent:
             os.kill(os.getpid(), signal.SIGKILL)
         time.sleep(0.2)  # so that a fork takes some
-        return done(*arguments)
+        return finish(*arguments)
 
-    monkeypatch.setattr(forks, "_done", killed)
+    monkeypatch.setattr(processes._Folding, "finish", killed)
     with pytest.raises(QkvError, match="a process was killed; for want of memory"):
-        answers(Suited(2), table, Queries(("a",), ["a"]), *plans("exact"))
+        answers(Processes(2), table, Queries(("a",), ["a"]), *plans("exact"))
     assert_ended(forked, 1)
 
 
 def test_where_no_process_may_be_started_this_one_does_the_work(table: str) -> None:
     queries = Queries(("nose",), ["nose"])
     (plan,) = plans("approximate")
-    here = answers(Serial(), table, queries, plan)
+    here = answers(Local(), table, queries, plan)
     refused = mock.Mock(side_effect=BlockingIOError("Resource temporarily unavailable"))
     with mock.patch("os.fork", refused):
-        folds.assert_same(here, answers(Suited(3), table, queries, plan))
+        folds.assert_same(here, answers(Processes(3), table, queries, plan))
     assert refused.call_count == 1
 
 
 def test_nothing_is_left_running_after_a_failure(
     table: str, forked: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    parent, done, late = os.getpid(), forks._done, Path(f"{table}.late")
+    parent, finish, late = os.getpid(), processes._Folding.finish, Path(f"{table}.late")
 
     def failing(*arguments: Any) -> Any:
         if os.getpid() == parent:
             raise KeyboardInterrupt
         time.sleep(5)
         late.touch()  # if it was waited for
-        return done(*arguments)
+        return finish(*arguments)
 
-    monkeypatch.setattr(forks, "_done", failing)
+    monkeypatch.setattr(processes._Folding, "finish", failing)
     with pytest.raises(KeyboardInterrupt):
-        answers(Suited(3), table, Queries(("a",), ["a"]), *plans("exact"))
+        answers(Processes(3), table, Queries(("a",), ["a"]), *plans("exact"))
     assert_ended(forked, 2)
     assert not late.exists()
 
 
 def test_progress_is_told_every_row(table: str) -> None:
     told: list[int] = []
-    with tables.chunk(CHUNK), running_on(Suited(3)):
-        fold(
-            open_table(table).blocks(),
-            Queries(("a",), ["a"]),
-            plans("softmax"),
-            progress=told.append,
-        )
+    with tables.chunk(CHUNK):
+        blocks = open_table(table).blocks()
+        fold(blocks, Queries(("a",), ["a"]), plans("softmax"), Processes(3), told.append)
     assert sum(told) == 2_500
 
 
 @given(count=st.integers(1, 90), cuts=st.lists(st.integers(0, 90), max_size=4))
-def test_subtrees_of_stretches_make_the_same_tree(count: int, cuts: list[int]) -> None:
+def test_subtrees_of_partitions_make_the_same_tree(count: int, cuts: list[int]) -> None:
     def joined(a: str, b: str) -> str:
         return f"({a}{b})"
 
@@ -301,9 +302,9 @@ def test_the_command_answers_alike_whatever_reads(put: Callable[[str, str], str]
     ):
         ways: tuple[list[str], ...] = (
             [],
-            ["--threads", "1"],
-            ["--threads", "3"],
-            ["--processes", "2"],
+            ["--workers", "1"],
+            ["--workers", "2"],
+            ["--workers", "3"],
         )
         told = [run_qkv(*command, "-d", path, "-f", "json", *way) for way in ways]
         assert {(run.status, run.error) for run in told} == {(0, "")}
@@ -312,7 +313,7 @@ def test_the_command_answers_alike_whatever_reads(put: Callable[[str, str], str]
 
 def test_an_interrupted_command_leaves_no_process(put: Callable[[str, str], str]) -> None:
     path = put("big.csv", "name,kind,x\n" + "".join(names(60_000)) * 30)
-    asked = ["lookup", "nose", "-m", "softmax", "--processes", "3", "-d", path]
+    asked = ["lookup", "nose", "-m", "softmax", "--workers", "3", "-d", path]
     command = [sys.executable, "-m", "qkvcli", *asked]
     with subprocess.Popen(
         command, stderr=subprocess.PIPE, env=environment(UNMEASURED), start_new_session=True

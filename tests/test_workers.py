@@ -6,6 +6,7 @@ import multiprocessing
 import os
 import pickle
 import signal
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from unittest import mock
@@ -15,31 +16,33 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from qkvcli.attention import Plan, State
+from qkvcli.attention.fold import Plan, State
+from qkvcli.attention.weights import MODES, Weighting
 from qkvcli.blocks import Queries
 from qkvcli.errors import QkvError
-from qkvcli.run import processes, signals
-from qkvcli.run.executors import Serial, Threads, Tree, running_on
-from qkvcli.run.fold import fold
+from qkvcli.run import processes
+from qkvcli.run.choose import Workers, choose
+from qkvcli.run.local import Local
 from qkvcli.run.processes import Processes
-from qkvcli.scores import Score
+from qkvcli.run.work import Tree, Work, fold
+from qkvcli.scores.text import TextScore
+from qkvcli.scores.vector import VectorScore
 from qkvcli.sources import open_table
-from qkvcli.sources.memory import database_of
-from qkvcli.weights import MODES, Weighting
+from qkvcli.sources.memory import store_of
 from tests.support import folds, tables
 from tests.support.command import run_qkv
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from qkvcli.run.executors import Executor
+    from qkvcli.run.work import Executor
 
-WAYS: list[Executor] = [Serial(), Threads(2), Threads(5), Processes(2)]
+WAYS: list[Executor] = [Local(), Local(2), Local(5), Processes(2), Workers(3)]
+AVERAGE = Plan(None, Weighting("average", 1.0))
 
 
-def answers(executor: Executor | None, *arguments: Any) -> Any:
-    with running_on(executor):
-        return fold(*arguments)
+def answers(executor: Executor, *arguments: Any, **more: Any) -> Any:
+    return fold(*arguments, executor, **more)
 
 
 def table(rows: int) -> str:
@@ -53,14 +56,14 @@ def test_a_table_is_folded_alike(executor: Executor, put: Callable[[str, str], s
     path = put("t.csv", table(2_000))
     queries = Queries(("a", "b"), ["n5", "m77"])
     plans = [
-        Plan(Score("indel-winkler"), Weighting(mode, 0.1), top=3, records=True, texts=(0,))
+        Plan(TextScore("indel-winkler"), Weighting(mode, 0.1), top=3, records=True, text=(0,))
         for mode in MODES
     ]
     with tables.chunk(1_000):
-        blocks = list(open_table(path).blocks())
-        assert len(blocks) > 20
-        here = answers(Serial(), blocks, queries, plans)
-        there = answers(executor, blocks, queries, plans)
+        source = open_table(path)
+        assert len(list(source.blocks())) > 20
+        here = answers(Local(), source.blocks(), queries, plans)
+        there = answers(executor, source.blocks(), queries, plans)
     folds.assert_same(here, there)
 
 
@@ -78,9 +81,9 @@ def test_any_number_of_threads_gives_the_same_bytes(
     random = np.random.default_rng(seed)
     blocks = folds.blocks(random.normal(size=(rows, 3)), random.normal(size=(rows, 2)), cuts)
     queries = Queries(("q", "r"), random.normal(size=(2, 3)))
-    plan = Plan(Score("dot"), Weighting(mode, 1.0), perplexity=True, top=2)
+    plan = Plan(VectorScore("dot"), Weighting(mode, 1.0), perplexity=True, top=2)
     folds.assert_same(
-        answers(Serial(), blocks, queries, [plan]), answers(Threads(count), blocks, queries, [plan])
+        answers(Local(), blocks, queries, [plan]), answers(Local(count), blocks, queries, [plan])
     )
 
 
@@ -114,21 +117,19 @@ def test_the_first_failure_in_order_is_the_one_told(
     rows = [f"{i},{i}\n" for i in range(4_000)]
     rows[1_500], rows[3_000] = "1500,first\n", "3000,second\n"
     path = put("t.csv", "x,y\n" + "".join(rows))
-    plan = Plan(None, Weighting("average", 1.0))
     with tables.chunk(500):
-        blocks = list(open_table(path).blocks())
+        source = open_table(path)
         with pytest.raises(QkvError, match=r"t\.csv:1502: 'first'"):
-            answers(executor, blocks, Queries(("",), np.zeros((1, 1))), [plan])
+            answers(executor, source.blocks(), Queries(("",), np.zeros((1, 1))), [AVERAGE])
 
 
 def test_progress_is_told_every_row(put: Callable[[str, str], str]) -> None:
     path = put("t.csv", table(500))
     for executor in WAYS:
         told: list[int] = []
-        plan = Plan(None, Weighting("average", 1.0))
-        with tables.chunk(700), running_on(executor):
+        with tables.chunk(700):
             blocks = open_table(path).blocks()
-            fold(blocks, Queries(("",), [""]), [plan], progress=told.append)
+            answers(executor, blocks, Queries(("",), [""]), [AVERAGE], progress=told.append)
         assert sum(told) == 500, executor
 
 
@@ -172,50 +173,89 @@ def test_a_file_that_changed_meanwhile_is_an_error(
 
 def test_a_block_in_memory_travels_with_its_own_rows() -> None:
     keys = np.random.default_rng(1).normal(size=(3, 200_000, 2))
-    blocks = list(database_of(keys).heads[2].blocks())
+    blocks = list(store_of(keys).heads[2].blocks())
     there = pickle.loads(pickle.dumps(blocks[1])).load()
     assert len(pickle.dumps(blocks[1])) < 2 * np.asarray(blocks[1].load().keys).nbytes
     assert (np.asarray(there.keys) == keys[2, blocks[1].start : blocks[2].start]).all()
     assert there.records([3]) == blocks[1].load().records([3])
 
 
-def test_a_killed_process_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_killed_process_is_one_line(
+    put: Callable[[str, str], str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     def die(*_: Any) -> None:
         os.kill(os.getpid(), signal.SIGKILL)
 
-    monkeypatch.setattr("qkvcli.run.executors.summarise", die)
-    blocks = folds.blocks(np.ones((4, 1)), np.ones((4, 1)), [2])
-    plan = Plan(None, Weighting("average", 1.0))
-    with pytest.raises(QkvError, match="a process was killed"):
-        answers(Processes(2), blocks, Queries(("",), np.zeros((1, 1))), [plan])
+    parent, finish = os.getpid(), processes._Folding.finish
+
+    def dying(*arguments: Any) -> Any:
+        if os.getpid() != parent:
+            die()
+        time.sleep(0.2)  # so that a fork takes some
+        return finish(*arguments)
+
+    monkeypatch.setattr(processes._Folding, "finish", dying)
+    with tables.chunk(500), pytest.raises(QkvError, match="a process was killed"):
+        blocks = open_table(put("t.csv", table(2_000))).blocks()
+        answers(Processes(2), blocks, Queries(("",), [""]), [AVERAGE])
 
 
 def test_the_command_gives_the_same_bytes(put: Callable[[str, str], str]) -> None:
     path = put("t.csv", table(30_000))
     told = [
         run_qkv("lookup", "n5", "-m", "softmax", "-d", path, "-f", "json", *way)
-        for way in (["--threads", "1"], ["--threads", "2"], ["--processes", "2"])
+        for way in (["--workers", "1"], ["--workers", "2"], [])
     ]
     assert [run.status for run in told] == [0, 0, 0], told
     assert len({run.out for run in told}) == 1
     assert not told[2].error
 
 
-def test_no_more_processes_than_blocks(put: Callable[[str, str], str]) -> None:
-    plan = Plan(None, Weighting("average", 1.0))
-    path = put("t.csv", table(100))
+def test_no_more_processes_than_partitions(put: Callable[[str, str], str]) -> None:
+    path = put("t.csv", table(700))
     with tables.chunk(500), mock.patch("os.fork", wraps=os.fork) as fork:
-        blocks = list(open_table(path).blocks())
-        for some in (blocks[:1], blocks[:3]):
-            answers(Processes(200), some, Queries(("",), [""]), [plan])
-    assert fork.call_count == 3
+        blocks: Any = open_table(path).blocks()
+        count = len(blocks.partitions(200))
+        assert 1 < count < 20
+        answers(Processes(200), blocks, Queries(("",), [""]), [AVERAGE])
+    assert fork.call_count == count - 1
 
 
 def test_many_processes_end_without_a_word(put: Callable[[str, str], str]) -> None:
-    path = put("t.csv", table(150_000))
+    path = put("t.csv", table(400_000))
     for _ in range(5):
-        run = run_qkv("pool", "n5", "--processes", "40", "-d", path)
+        run = run_qkv("pool", "n5", "--workers", "40", "-d", path)
         assert (run.status, run.error) == (0, "")
+
+
+def test_what_suits_a_fold(put: Callable[[str, str], str]) -> None:
+    """Processes where threads would wait for the interpreter's lock, threads elsewhere."""
+    path = put("t.csv", table(50))
+    text, vectors = Queries(("a",), ["a"]), Queries(("a",), np.zeros((1, 1)))
+    many = Queries(("a", "b"), ["a", "b"])
+    exact = Plan(TextScore("lcs"), Weighting("exact"))
+    soft = Plan(TextScore("lcs"), Weighting("softmax"))
+    file, memory = open_table(path).blocks(), store_of(["a"]).heads[0].blocks()
+    arrays = store_of([[1.0]]).heads[0].blocks()
+    kernel = Plan(VectorScore("gaussian"), Weighting("softmax"))
+    for queries, plan, blocks, wanted in (
+        (text, exact, file, Processes(4)),
+        (many, exact, file, Processes(4)),
+        (text, soft, file, Processes(4)),
+        (many, soft, file, Local(4)),  # RapidFuzz scores several outside the lock
+        (vectors, kernel, file, Processes(4)),  # a table's numbers are read under it
+        (text, soft, memory, Local(1)),
+        (many, soft, memory, Local(4)),
+        (vectors, kernel, arrays, Local(4)),
+    ):
+        assert choose(Work((queries,), (plan,)), blocks, 4) == wanted
+    assert choose(Work((text,), (exact,)), file, 1) == Local(1)
+
+
+@pytest.mark.parametrize("count", [0, -1])
+def test_there_is_a_worker(count: int) -> None:
+    with pytest.raises(QkvError, match=f"^`workers` {count} is not a whole number from 1"):
+        folds.attend([1.0], [1.0], workers=count)
 
 
 def test_a_process_that_is_ended_as_it_starts_says_nothing() -> None:
@@ -223,10 +263,10 @@ def test_a_process_that_is_ended_as_it_starts_says_nothing() -> None:
 
     def start() -> None:
         signal.signal(signal.SIGTERM, lambda *_: told.append("the handler of the parent"))
-        with signals.signals_held():
+        with processes._signals_held():
             os.kill(os.getpid(), signal.SIGTERM)
             assert not told
-            processes._take(None)  # type: ignore[arg-type]
+            processes._signals_to_parent()
 
     child = multiprocessing.get_context("fork").Process(target=start)
     child.start()
@@ -235,6 +275,6 @@ def test_a_process_that_is_ended_as_it_starts_says_nothing() -> None:
 
 
 def test_one_thing_runs_the_work() -> None:
-    run = run_qkv("lookup", "Li", "--threads", "2", "--processes", "2")
+    run = run_qkv("lookup", "Li", "--workers", "2", "--scheduler", "tcp://127.0.0.1:1")
     assert (run.status, run.error.count("\n")) == (2, 1)
-    assert "--threads and --processes both say" in run.error
+    assert "--workers and --scheduler both say" in run.error

@@ -1,9 +1,9 @@
-"""Databases: tables and arrays opened alike, and the names of keys."""
+"""The store of keys and values: tables and arrays opened alike."""
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import accumulate
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -13,7 +13,9 @@ from qkvcli.sources import open_table, streams
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from qkvcli.blocks import Block, Columns, Source
+    import numpy as np
+
+    from qkvcli.blocks import Block, Columns, Queries, Source
     from qkvcli.sources.arrays import StoredArray
     from qkvcli.sources.table import TableOptions
 
@@ -22,9 +24,24 @@ QUERIES = ("queries", "q")
 """What an ``.npz`` may call its queries."""
 
 
+class Asked(NamedTuple):
+    """Queries as a database meets them.
+
+    Parameters
+    ----------
+    batch_shape
+        Their leading axes; () where all heads are asked the same.
+    queries
+        Those of each head along the leading axes.
+    """
+
+    batch_shape: tuple[int, ...]
+    queries: list[Queries]
+
+
 @dataclass(frozen=True)
-class Database:
-    """A database as commands meet it: one head for a table, H or B × H of them for arrays.
+class Store:
+    """What a database is: one head for a table, as many as its leading axes have for arrays.
 
     Parameters
     ----------
@@ -32,26 +49,16 @@ class Database:
         What errors call it.
     heads
         A source for each head, in the order of the leading axes.
-    lead
-        The leading axes: () , (H,) or (B, H).
-    kind
-        ``"text"`` (text keys), ``"table"`` (numeric columns) or ``"array"``.
-    depth
-        D, the width of a key; 0 for text.
-    queries
+    batch_shape
+        The leading axes: (), (H,), (B, H), ….
+    own_queries
         Queries that came with the database, of shape (…, Q, D).
-    files
-        The files that it is read from.
     """
 
     name: str
     heads: tuple[Source, ...]
-    lead: tuple[int, ...] = ()
-    kind: str = "text"
-    depth: int = 0
-    queries: StoredArray | None = None
-    files: tuple[str, ...] = ()
-    evidence: str = field(default="", repr=False)
+    batch_shape: tuple[int, ...] = ()
+    own_queries: StoredArray | None = None
 
     @property
     def columns(self) -> Columns:
@@ -59,51 +66,72 @@ class Database:
         return self.heads[0].columns
 
     @property
-    def keys(self) -> int:
-        """K; of a table this takes a reading."""
-        rows = getattr(self.heads[0], "rows", None)
-        if rows is not None:
-            return int(rows)
-        return sum(len(block) for block in self.heads[0].blocks())
+    def kind(self) -> str:
+        """What keys are: ``"text"``, numeric columns of a ``"table"``, or an ``"array"``."""
+        return self.heads[0].kind
 
     @property
-    def known_rows(self) -> int | None:
-        """How many rows all heads have together, if that takes no reading."""
-        rows = getattr(self.heads[0], "rows", None)
-        return None if rows is None else int(rows) * len(self.heads)
+    def depth(self) -> int:
+        """D, the width of a key; 0 for text."""
+        return self.heads[0].depth
+
+    def count(self) -> int:
+        """Return K; of a table this takes a reading."""
+        rows = self.heads[0].rows
+        return sum(len(block) for block in self.heads[0].blocks()) if rows is None else rows
 
     @property
     def has_names(self) -> bool:
         """Whether keys have names of their own, and not only numbers of rows."""
-        head = getattr(self.heads[0], "head", None)
-        return head is None or head.names is not None
+        return self.kind != "array" or self.heads[0].names is not None
+
+    def first_text(self) -> tuple[str, str]:
+        """Return what makes the keys text, for a sentence, and the place of it."""
+        from qkvcli.sources import numbers
+        from qkvcli.sources.table import TableBlock
+
+        block = next(iter(self.heads[0].blocks())).load()
+        if isinstance(block, TableBlock):
+            for column in block.layout.key:
+                cells = block.cells.column(column)
+                row = numbers.first_mismatch(cells, numbers.PLAIN)
+                if row is not None:
+                    shown = cells[row] if len(cells[row]) <= 40 else cells[row][:37] + "..."  # noqa: PLR2004
+                    return f"the key {shown!r} is", block.where(row)
+        return "the keys are", self.name
 
 
-class Held:
+class BufferedSource:
     """A source read into memory, for what must be read twice and comes through a pipe."""
 
     reopenable = True
 
     def __init__(self, source: Source) -> None:
-        self.name = source.name
-        self.columns = source.columns
+        self.name, self.columns, self.names = source.name, source.columns, source.names
+        self.depth, self.kind = source.depth, source.kind
+        self.key_dtype: np.dtype[np.floating] = source.key_dtype
+        self.dtype: np.dtype[np.floating] = source.dtype
         self._blocks = list(source.blocks())
+
+    @property
+    def rows(self) -> int:
+        """K."""
+        return sum(map(len, self._blocks))
 
     def blocks(self) -> Iterator[Block]:
         """Yield the blocks."""
         yield from self._blocks
 
 
-def open_database(  # noqa: PLR0913 - what a database is made of
+def open_store(  # noqa: PLR0913 - what a database is made of
     data: str,
     options: TableOptions,
     *,
     keys: str | None = None,
     values: str | None = None,
     labels: str | None = None,
-    twice: bool = False,
-    rule: bool = False,
-) -> Database:
+    twice: bool | None = False,
+) -> Store:
     """Open a table, an ``.npz`` of keys and values, or an array of each.
 
     Parameters
@@ -117,9 +145,8 @@ def open_database(  # noqa: PLR0913 - what a database is made of
     labels
         A file with the name of each key.
     twice
-        Whether the database will be read more than once; a pipe is then held in memory.
-    rule
-        Whether a kernel's width may be worked out, for which numeric keys are read beforehand.
+        Whether the database will be read more than once; a pipe is then held in memory. None: only
+        where keys are numbers, from which a kernel's width is worked out beforehand.
 
     Raises
     ------
@@ -130,18 +157,13 @@ def open_database(  # noqa: PLR0913 - what a database is made of
     if keys is not None or (not told and holds_arrays(data)):
         return _open_arrays(data, keys, values, labels, options.encoding)
     if labels is not None or values is not None:
-        message = "--labels and --values go with arrays; a table names its own rows (--value COL)"
+        message = "`labels` and `values` go with arrays; a table names its own rows (`value`)"
         raise UsageError(message)
     source = open_table(data, options)
-    evidence = getattr(source, "evidence", "")
-    if not source.reopenable and (twice or (rule and source.columns.numeric_key)):
-        source = Held(source)
-    columns = source.columns
-    vectors = getattr(source, "depth", 0)  # of a column that holds them
-    kind = "array" if vectors else "table" if columns.numeric_key else "text"
-    depth = vectors or (len(columns.key) if columns.numeric_key else 0)
-    files = () if data == streams.STDIN else (data,)
-    return Database(source.name, (source,), (), kind, depth, None, files, evidence)
+    twice = source.columns.numeric_key if twice is None else twice
+    if twice and not source.reopenable:
+        source = BufferedSource(source)
+    return Store(source.name, (source,))
 
 
 def holds_arrays(path: str) -> bool:
@@ -153,22 +175,20 @@ def holds_arrays(path: str) -> bool:
 
 def _open_arrays(
     data: str, keys: str | None, values: str | None, labels: str | None, encoding: str | None
-) -> Database:
+) -> Store:
     from qkvcli.sources.labels import labels_of
     from qkvcli.sources.shards import check_alike, pairs
     from qkvcli.sources.vectors import Head, VectorSource
 
     shards: list[_Arrays] = []
-    files: list[str] = []
     for one, other in pairs(data if keys is None else keys, values):
         shards.append(_one_file(one, other) if keys is None else _two_files(one, other))
         check_shapes(shards[-1].keys, shards[-1].values)
         check_alike(shards[0].keys, shards[-1].keys)
         check_alike(shards[0].values, shards[-1].values)
-        files += [file for file in (one, other) if file]
     ends = list(accumulate(shard.keys.shape[-2] for shard in shards))
     names = labels_of(labels, ends[-1], "keys", encoding) if labels is not None else None
-    lead = shards[0].keys.shape[:-2]
+    batch_shape = shards[0].keys.shape[:-2]
     heads = tuple(
         VectorSource(
             *(
@@ -176,11 +196,11 @@ def _open_arrays(
                 for (keys, values, _), first in zip(shards, [0, *ends], strict=False)
             )
         )
-        for number in range(math.prod(lead))
+        for number in range(math.prod(batch_shape))
     )
     k, _, queries = shards[0]
     name = k.name if len(shards) == 1 else keys or data
-    return Database(name, heads, lead, "array", k.shape[-1], queries, tuple(files))
+    return Store(name, heads, batch_shape, queries)
 
 
 class _Arrays(NamedTuple):
@@ -200,7 +220,7 @@ def _one_file(data: str, values: str | None) -> _Arrays:
     from qkvcli.sources.arrays import open_array, open_arrays, pick
 
     arrays = open_arrays(data)
-    k = pick(arrays, _KEYS, "--keys", data)
+    k = pick(arrays, _KEYS, "`keys`", data)
     v = open_array(values) if values else next((arrays[n] for n in _VALUES if n in arrays), k)
     return _Arrays(k, v, next((arrays[name] for name in QUERIES if name in arrays), None))
 
@@ -209,8 +229,8 @@ def check_shapes(keys: StoredArray, values: StoredArray) -> None:
     """Refuse keys and values that are no vectors, or do not fit together."""
     for array, role in ((keys, "keys"), (values, "values")):
         check_numeric(array)
-        if not 2 <= array.ndim <= 4:  # noqa: PLR2004
-            message = f"{role} of shape {array.shape}; they are (K, D), (H, K, D) or (B, H, K, D)"
+        if array.ndim < 2:  # noqa: PLR2004
+            message = f"{role} of shape {array.shape}; they are (K, D), (H, K, D), (B, H, K, D), …"
             raise InputError(message, array.name)
         if 0 in array.shape:
             message = f"{role} of shape {array.shape}: there is nothing to attend to"

@@ -30,10 +30,6 @@ def temperature_of(mode: str, temperature: float) -> float:
     return limits.get(mode, temperature)
 
 
-COLDEST = 1e-300
-"""The lowest temperature that divides a score without overflowing a double's exponent range."""
-
-
 @dataclass(frozen=True)
 class Weighting:
     """How scores become weights.
@@ -53,21 +49,21 @@ class Weighting:
     neighbors: int | None = None
 
     @property
-    def survivors(self) -> int | None:
-        """How many best keys are attended to, or None for all."""
+    def top_k(self) -> int | None:
+        """How many best keys are attended to, or None for all; of ``exact`` and ``average`` all."""
         if self.mode == APPROXIMATE:
             return self.neighbors or 1
-        return self.neighbors
+        return self.neighbors if self.mode == SOFTMAX else None
 
     @property
-    def is_level(self) -> bool:
+    def uniform(self) -> bool:
         """Whether every key that is attended to has the same weight."""
         return self.mode != SOFTMAX
 
     @property
-    def divisor(self) -> float:
-        """What logits are divided by to give log-weights: T, or 1 where they are 0 and −∞."""
-        return max(self.temperature, COLDEST) if self.mode == SOFTMAX else 1.0
+    def effective_temperature(self) -> float:
+        """The T by which log-weights are divided: 1 where all of them are 0 or −∞."""
+        return 1.0 if self.uniform else self.temperature
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,23 +78,31 @@ class Mask:
         Per query, how many leading keys may be attended to, of shape (Q,).
     allowed
         True where attention is allowed, of shape (Q, K).
+    added
+        Numbers that are added to the scores, of shape (Q, K); −∞ hides.
+    own
+        Per query, the row that it may not attend to, of shape (Q,), as in leave-one-out.
     """
 
     causal: bool = False
     lengths: NDArray[np.int64] | None = None
     allowed: NDArray[np.bool_] | None = None
+    added: NDArray[np.floating] | None = None
+    own: NDArray[np.int64] | None = None
 
     def hide(
-        self,
-        scores: NDArray[np.floating],
-        keys: NDArray[np.int64],
-        queries: NDArray[np.int64],
+        self, scores: NDArray[np.floating], queries: NDArray[np.int64], keys: NDArray[np.int64]
     ) -> None:
-        """Set the scores (K, Q) of these keys and queries, by their rows, to −∞ where masked."""
-        rows = keys[:, None]
+        """Set the scores (Q, K) of these queries and keys, by their rows, to −∞ where masked."""
+        rows = queries[:, None]
+        part = slice(queries[0], queries[-1] + 1)
+        if self.added is not None:
+            scores += self.added[part, keys]
         if self.causal:
-            scores[rows > queries] = -math.inf
+            scores[keys > rows] = -math.inf
         if self.lengths is not None:
-            scores[rows >= self.lengths[queries]] = -math.inf
+            scores[keys >= self.lengths[queries][:, None]] = -math.inf
         if self.allowed is not None:
-            scores[~self.allowed[queries[0] : queries[-1] + 1, keys].T] = -math.inf
+            scores[~self.allowed[part, keys]] = -math.inf
+        if self.own is not None:
+            scores[keys == self.own[queries][:, None]] = -math.inf

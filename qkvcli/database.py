@@ -1,0 +1,495 @@
+"""Databases of keys and values: the one door to the program, from Python and from the commands."""
+
+from __future__ import annotations
+
+import os
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypedDict
+
+from qkvcli.attention.weights import EXACT, SOFTMAX
+from qkvcli.errors import UsageError
+from qkvcli.run.choose import executor
+from qkvcli.run.request import request
+from qkvcli.run.resolve import resolve
+from qkvcli.sources import sample
+from qkvcli.sources.store import Asked, Store, open_store
+from qkvcli.sources.table import TableOptions
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from typing import Self, Unpack
+
+    from numpy.typing import ArrayLike
+
+    from qkvcli.answer import Answer, Lookup, Runs
+    from qkvcli.blocks import Columns
+    from qkvcli.run.resolve import Resolved
+    from qkvcli.run.work import Executor, Progress
+
+
+class Scoring(TypedDict, total=False):
+    """How queries and keys are scored, and who does the work: what all questions take.
+
+    Parameters
+    ----------
+    score
+        a(q, k), one of ``qkvcli.scores.TEXT_SCORES`` or ``VECTOR_SCORES``; by default
+        ``"indel-winkler"`` for text, ``"scaled-dot"`` for arrays and ``"gaussian"`` for columns of
+        a table or a data frame.
+    temperature
+        T of the softmax; by default 0.1 for text and 1 for vectors.
+    neighbors
+        Attend to this many best keys alone.
+    bandwidth
+        The width of a kernel, one per key column, or ``"scott"`` (the default), ``"silverman"`` or
+        ``"cv"``.
+    case_sensitive
+        Whether text is scored as it is, not case-folded.
+    workers
+        How many threads or processes work at a time, None for one for each processor; by default
+        1. The answer does not depend on it.
+    scheduler
+        The address of a Dask scheduler that does the work instead, ``"tcp://host:8786"``.
+    """
+
+    score: str | None
+    temperature: float | None
+    neighbors: int | None
+    bandwidth: str | float | Sequence[float] | None
+    case_sensitive: bool
+    workers: int | None
+    scheduler: str | None
+
+
+class Database:
+    """Pairs of keys and values, to be asked.
+
+    Parameters
+    ----------
+    keys
+        K strings, or vectors (…, K, D); every head along the leading axes is attended to on its
+        own. K numbers are vectors of width 1.
+    values
+        Numbers (…, K, Dv), or K strings, which are pooled as one-hot vectors. K numbers are
+        values of width 1. The keys themselves by default.
+
+    Raises
+    ------
+    QkvError
+        Shapes that do not fit together, or a dtype that is not pooled.
+
+    Examples
+    --------
+    >>> names = Database(["Lipton", "Smola"], ["Zachary", "Alex"])
+    >>> names.lookup("Lipten", mode="approximate").found[0].matches[0].record
+    Record(key=('Lipton',), value=('Zachary',))
+    """
+
+    def __init__(self, keys: ArrayLike, values: ArrayLike | None = None) -> None:
+        from qkvcli.sources.memory import store_of
+
+        self.store: Store = store_of(keys, values)
+        self._file: Any = None
+
+    @classmethod
+    def open(  # noqa: PLR0913 - each is an option of the command
+        cls,
+        data: Any = None,  # noqa: ANN401 - any of many kinds
+        *,
+        key: str | Sequence[str] = (),
+        value: str | Sequence[str] = (),
+        delimiter: str | None = None,
+        header: bool = True,
+        encoding: str | None = None,
+        key_type: str | None = None,
+        value_type: str | None = None,
+        data_format: str | None = None,
+        keys: str | os.PathLike[str] | None = None,
+        values: str | os.PathLike[str] | None = None,
+        labels: str | os.PathLike[str] | None = None,
+        read_twice: bool | None = True,
+    ) -> Self:
+        """Return a database of a file, a URL, an open file, a data frame or a list.
+
+        Parameters
+        ----------
+        data
+            A path or a URL of CSV, TSV, JSON, JSON Lines, Parquet, Arrow, ``.npy`` or ``.npz``
+            (or a pattern of such files), or an open file; a pandas or Polars data frame, a table
+            of Arrow, or anything with the Arrow C stream; a dictionary of columns, or of keys and
+            their values; a list of records, of pairs or of keys. By default the bundled names.
+        key, value
+            Key and value columns, by name or number from 1; by default the first, and the others.
+        delimiter, header, encoding
+            How CSV and TSV are written: one character, whether the first record names the columns,
+            and the text's encoding.
+        key_type, value_type
+            ``"text"`` or ``"number"``; by default what the cells say.
+        data_format
+            ``"csv"``, ``"tsv"``, ``"json"``, ``"jsonl"``, ``"parquet"`` or ``"arrow"``; by default
+            what the name says.
+        keys, values
+            Array files (…, K, D) and (…, K, Dv), in place of ``data``.
+        labels
+            A file with the name of each key of arrays.
+        read_twice
+            Whether a pipe is held in memory, so that it may be asked again; None: only where keys
+            are numbers, from which a kernel's width is worked out beforehand.
+
+        Raises
+        ------
+        QkvError
+            What cannot be read, with the place and the way out.
+        """
+        options = TableOptions(
+            key=(key,) if isinstance(key, str) else tuple(map(str, key)),
+            value=(value,) if isinstance(value, str) else tuple(map(str, value)),
+            delimiter=delimiter,
+            header=header,
+            encoding=encoding,
+            key_type=key_type,
+            value_type=value_type,
+            format=data_format,
+        )
+        database, file = cls.__new__(cls), None
+        if hasattr(data, "read"):
+            file, data, options = _copied(data, options)
+        vars(database)["_file"] = file  # which is gone with the database
+        if data is None and keys is None:
+            name = "names.csv"
+            data, options = sample(name), options.named(f"the bundled {name}")
+        if data is None or isinstance(data, str | os.PathLike):
+            k, v, names = (None if p is None else os.fspath(p) for p in (keys, values, labels))
+            path = "" if data is None else os.fspath(data)
+            database.store = open_store(
+                path, options, keys=k, values=v, labels=names, twice=read_twice
+            )
+            return database
+        from qkvcli.sources.memory import columns_of, store_of, store_of_columns
+
+        columns = columns_of(data)
+        database.store = store_of(data) if columns is None else store_of_columns(columns, options)
+        return database
+
+    @property
+    def columns(self) -> Columns:
+        """What the rows are made of."""
+        return self.store.columns
+
+    @property
+    def kind(self) -> str:
+        """What keys are: ``"text"``, numeric columns of a ``"table"``, or an ``"array"``."""
+        return self.store.kind
+
+    @property
+    def batch_shape(self) -> tuple[int, ...]:
+        """The leading axes of the heads."""
+        return self.store.batch_shape
+
+    def __repr__(self) -> str:
+        rows = self.store.heads[0].rows
+        count = "" if rows is None else f", {rows} rows"
+        key, value = ", ".join(self.columns.key), ", ".join(self.columns.value[:4])
+        return f"Database({self.store.name}: {self.kind} keys {key}; values {value}{count})"
+
+    def lookup(
+        self,
+        queries: ArrayLike | Asked,
+        *,
+        mode: str | Sequence[str] = EXACT,
+        top: int = 10,
+        min_weight: float = 0.0,
+        **scoring: Unpack[Scoring],
+    ) -> Lookup:
+        """Return the keys that queries attend to, as ``qkv lookup`` does.
+
+        Parameters
+        ----------
+        queries
+            As of ``attend``.
+        mode
+            One mode, or several to be compared.
+        top
+            How many keys to list; 0 for all.
+        min_weight
+            Leave keys out that have less weight in every mode.
+        **scoring
+            As ``Scoring`` says.
+
+        Returns
+        -------
+        Lookup
+            A query that attends to no key is ``unmatched``, with the closest key.
+
+        Raises
+        ------
+        QkvError
+            What cannot be asked, with the way out.
+
+        Examples
+        --------
+        >>> found = Database.open().lookup("Li", mode="softmax").found[0]
+        >>> found.matches[0].record, round(found.matches[0].weights[0], 2)
+        (Record(key=('Li',), value=('Mu',)), 0.98)
+        """
+        with self.ask(
+            queries, mode=mode, top=top or None, min_weight=min_weight, **scoring
+        ) as question:
+            return question.lookup()
+
+    def attend(  # noqa: PLR0913 - each is an option of the command
+        self,
+        queries: ArrayLike | Asked | None = None,
+        *,
+        mode: str = SOFTMAX,
+        causal: bool = False,
+        valid_lens: ArrayLike | None = None,
+        mask: ArrayLike | None = None,
+        top: int = 0,
+        weights: bool = False,
+        perplexity: bool = True,
+        jacobian: bool = False,
+        **scoring: Unpack[Scoring],
+    ) -> Answer:
+        """Return what the values come to under each query's weights: Σᵢ α(q, kᵢ) vᵢ.
+
+        Parameters
+        ----------
+        queries
+            Strings, or vectors (…, Q, D). One string or vector is one query; where D is 1, Q
+            numbers are Q queries. Heads (…, Hq, Q, D) may be a multiple of the keys' heads
+            (grouped-query attention), or keys without leading axes are shared by all. None where
+            the database brings its own, or ``mode`` is ``"average"``.
+        mode
+            ``"exact"``, ``"approximate"``, ``"softmax"`` or ``"average"``.
+        causal
+            Whether query i attends to the keys 0 … i only.
+        valid_lens
+            How many leading keys may be attended to: one number, (B,) or (B, Q) for the first
+            leading axis, or without one (Q,).
+        mask
+            True where a query may attend, or numbers that are added to the scores; of a shape that
+            broadcasts to (…, Q, K).
+        top
+            How many of the best keys to list for each query; row −1 pads a list.
+        weights, perplexity, jacobian
+            Whether to return the whole matrix of weights, the effective number of keys, and
+            ∂ answer / ∂ query.
+        **scoring
+            As ``Scoring`` says.
+
+        Returns
+        -------
+        Answer
+            Its arrays are of shape (…, Q, …), with the leading axes of the queries or of the keys.
+            Pooled numbers are in ``output``, pooled text is in ``labels``. Where a query attends
+            to nothing ``answered`` is False and its output is NaN.
+
+        Raises
+        ------
+        QkvError
+            What cannot be asked, with the place and the way out.
+
+        Examples
+        --------
+        >>> pairs = Database([[1.0, 0.0], [0.0, 1.0]], [10.0, 20.0])
+        >>> pairs.attend([[1.0, 0.0]], score="dot").output.round(3)
+        array([[12.689]])
+        """
+        with self.ask(
+            queries,
+            mode=mode,
+            causal=causal,
+            valid_lens=valid_lens,
+            mask=mask,
+            top=top,
+            weights=weights,
+            perplexity=perplexity,
+            jacobian=jacobian,
+            **scoring,
+        ) as question:
+            return question.pool()
+
+    def pool(self, queries: ArrayLike | Asked | None = None, **options: Any) -> Answer:  # noqa: ANN401
+        """Return what ``attend`` does, as ``qkv pool`` asks it.
+
+        Examples
+        --------
+        >>> Database.open().pool("Lee").labels[0].weights.round(2)
+        array([[0.01, 0.11, 0.53, 0.06, 0.01, 0.29]])
+        """
+        return self.attend(queries, **options)
+
+    @contextmanager
+    def ask(
+        self,
+        queries: ArrayLike | Asked | None,
+        *,
+        workers: int | None = 1,
+        scheduler: str | None = None,
+        **options: Any,  # noqa: ANN401 - those of ``request``
+    ) -> Iterator[Question]:
+        """Have a question, resolved for this database, with what will work at it.
+
+        Parameters
+        ----------
+        queries
+            As of ``attend``.
+        workers, scheduler
+            As ``Scoring`` says.
+        **options
+            What ``lookup`` and ``attend`` take.
+        """
+        asked = request(**options)
+        with executor(workers, scheduler) as runner:
+            resolved = resolve(self.store, self._asked(queries), asked, runner)
+            yield Question(resolved, runner)
+
+    def _asked(self, queries: ArrayLike | Asked | None) -> Asked | None:
+        """Return queries as the store meets them; its own where none are given."""
+        if isinstance(queries, Asked):
+            return queries
+        if queries is not None:
+            from qkvcli.sources.memory import queries_of
+
+            return queries_of(self.store, queries)
+        if self.store.own_queries is None:
+            return None
+        from qkvcli.sources.queries import queries_from_array
+
+        return queries_from_array(self.store, self.store.own_queries)
+
+    def typed(self, words: Sequence[str]) -> Asked:
+        """Return queries as they were typed: text, or numbers such as 1.5,0.3."""
+        from qkvcli.sources.queries import queries_from_words
+
+        return queries_from_words(self.store, words)
+
+    def read(self, path: str, encoding: str | None = None) -> Asked:
+        """Return the queries of a file, or of ``-``, standard input."""
+        from qkvcli.sources.queries import queries_from_file
+
+        return queries_from_file(self.store, path, encoding)
+
+    def own_keys(self) -> Asked:
+        """Return the keys as queries, as in self-attention."""
+        from qkvcli.sources.queries import own_keys
+
+        return own_keys(self.store)
+
+
+@dataclass(frozen=True)
+class Question:
+    """A question resolved for a database: how its answer is kept is all that is left to say."""
+
+    resolved: Resolved
+    executor: Executor
+
+    @property
+    def rows(self) -> int | None:
+        """How many rows all heads have together, if that takes no reading."""
+        rows = [head.source.rows for head in self.resolved.heads]
+        return None if None in rows else sum(rows)  # type: ignore[arg-type]
+
+    def lookup(self, progress: Progress | None = None) -> Lookup:
+        """Return the keys that the queries attend to."""
+        from qkvcli.run.lookup import look_up
+
+        return look_up(self.resolved, self.executor, progress)
+
+    def pool(self, progress: Progress | None = None) -> Answer:
+        """Return what the values come to under the weights."""
+        from qkvcli.run.matrix import check_size
+        from qkvcli.run.pool import pool
+
+        if self.resolved.request.weights:
+            about = self.resolved.about
+            shape = (*about.batch_shape, len(about.queries), self.resolved.store.count())
+            check_size(shape, 8, "weights")
+        return pool(self.resolved, self.executor, progress)
+
+    def weights(self, where: str) -> dict[str, Runs]:
+        """Return the matrix of weights (…, Q, K) with its labels, to be written run by run.
+
+        ``where`` is what errors call the place that it is written to.
+        """
+        from qkvcli.run.matrix import labelled_weights
+
+        return labelled_weights(self.resolved, where, self.executor)
+
+
+def _copied(stream: Any, options: TableOptions) -> tuple[Any, str, TableOptions]:  # noqa: ANN401
+    """Return an open file's content as a temporary file, its path, and how it is to be read."""
+    import tempfile
+
+    name = getattr(stream, "name", "")
+    name = name if isinstance(name, str) else ""
+    ending = "".join(os.path.splitext(name)[1:]) or (f".{options.format}" if options.format else "")
+    content = stream.read()
+    if not isinstance(content, str | bytes):
+        raise UsageError("`data` is an open file that gives neither text nor bytes")
+    data = content.encode() if isinstance(content, str) else content
+    file = tempfile.NamedTemporaryFile(suffix=ending)  # noqa: SIM115 - it lives as long as the database
+    file.write(data)
+    file.flush()
+    return file, file.name, options.named(name or "an open file")
+
+
+def attend(
+    queries: ArrayLike | None,
+    keys: ArrayLike,
+    values: ArrayLike | None = None,
+    **options: Any,  # noqa: ANN401 - those of Database.attend
+) -> Answer:
+    """Return what keys and values in memory answer queries, as ``Database(keys, values).attend``.
+
+    Numbers are scored by ``"scaled-dot"`` by default; ``pool`` of a table by ``"gaussian"``.
+
+    Examples
+    --------
+    >>> attend([[1.0, 0.0]], [[1.0, 0.0], [0.0, 1.0]], [10.0, 20.0], score="dot").output.round(3)
+    array([[12.689]])
+    >>> attend("Li", ["Lipton", "Smola"], ["Zachary", "Alex"], mode="approximate").labels[0]
+    LabelWeights(labels=('Zachary',), weights=array([[1.]]))
+    """
+    return Database(keys, values).attend(queries, **options)
+
+
+def pool(
+    queries: ArrayLike | None = None,
+    data: Any = None,  # noqa: ANN401 - what Database.open takes
+    *,
+    key: str | Sequence[str] = (),
+    value: str | Sequence[str] = (),
+    **options: Any,  # noqa: ANN401 - those of Database.attend
+) -> Answer:
+    """Return what a table or an ``.npz`` answers queries, as ``Database.open(data).pool``.
+
+    Columns of numbers are scored by ``"gaussian"`` by default; arrays, as by ``attend``, by
+    ``"scaled-dot"``.
+
+    Examples
+    --------
+    >>> pool("Lee").labels[0].labels
+    ('Aston', 'Zachary', 'Mu', 'Alex', 'Rachel', 'Brent')
+    """
+    return Database.open(data, key=key, value=value).pool(queries, **options)
+
+
+def lookup(
+    queries: ArrayLike,
+    data: Any = None,  # noqa: ANN401 - what Database.open takes
+    *,
+    key: str | Sequence[str] = (),
+    value: str | Sequence[str] = (),
+    **options: Any,  # noqa: ANN401 - those of Database.lookup
+) -> Lookup:
+    """Return the keys of a table that queries attend to, as ``Database.open(data).lookup``.
+
+    Examples
+    --------
+    >>> lookup("Li").found[0].matches[0].record
+    Record(key=('Li',), value=('Mu',))
+    """
+    return Database.open(data, key=key, value=value).lookup(queries, **options)

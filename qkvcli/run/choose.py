@@ -1,0 +1,84 @@
+"""What runs a fold: one policy, in one place."""
+
+from __future__ import annotations
+
+import os
+import threading
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from qkvcli.blocks import Divisible
+from qkvcli.errors import UsageError
+from qkvcli.run.local import Local
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from qkvcli.blocks import Block
+    from qkvcli.run.work import Executor, Progress, States, Work
+
+
+def choose(work: Work, blocks: Iterable[Block], workers: int) -> Executor:
+    """Return what suits a fold, of so many workers.
+
+    Text is cut and compared under the interpreter's lock, for which threads would only wait: it is
+    work for processes, where the source can be had in partitions and no other thread runs that a
+    fork would lose. Everything else is work for threads.
+    """
+    scores_outside = work.is_text and not work.holds_lock
+    if isinstance(blocks, Divisible) and blocks.holds_lock and not scores_outside and workers > 1:
+        from qkvcli.run.processes import Processes, can_fork  # 20 ms, of which few need any
+
+        alone = all(thread.daemon for thread in threading.enumerate()[1:])
+        if can_fork() and alone:
+            return Processes(workers)
+    return Local(1 if work.holds_lock else workers)
+
+
+@dataclass(frozen=True)
+class Workers:
+    """So many workers of this machine: threads or processes, as suits each fold."""
+
+    count: int
+
+    def run(
+        self, work: Work, blocks: Iterable[Block], progress: Progress | None = None
+    ) -> list[States]:
+        """Return the states of all rows, for each part of the queries."""
+        return choose(work, blocks, self.count).run(work, blocks, progress)
+
+
+def processors() -> int:
+    """Return how many processors this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+@contextmanager
+def executor(workers: int | None = 1, scheduler: str | None = None) -> Iterator[Executor]:
+    """Have so many workers of this machine, or those of a Dask scheduler.
+
+    Parameters
+    ----------
+    workers
+        None for one for each processor.
+    scheduler
+        Where a scheduler answers, ``tcp://host:8786``.
+
+    Raises
+    ------
+    UsageError
+        Less than one worker, or workers beside a scheduler.
+    """
+    if workers is not None and workers < 1:
+        message = f"`workers` {workers!r} is not a whole number from 1"
+        raise UsageError(message)
+    if scheduler is None:
+        yield Workers(workers or processors())
+        return
+    from qkvcli.run.cluster import connected
+
+    with connected(scheduler) as cluster:
+        yield cluster

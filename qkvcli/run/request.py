@@ -1,0 +1,192 @@
+"""What is asked of a database: one value, whose every part is checked once, in Python's words."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from qkvcli.attention.weights import MODES, SOFTMAX
+from qkvcli.errors import UsageError, did_you_mean
+from qkvcli.scores import BANDWIDTH_RULES, TEXT_SCORES, VECTOR_SCORES
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+
+EVERY = 1 << 40
+"""A list long enough for every row."""
+
+
+@dataclass(frozen=True, eq=False)
+class Request:
+    """What is asked of a database; ``request`` makes it.
+
+    Parameters
+    ----------
+    modes, neighbors, temperature
+        How scores become weights; the temperature None for what suits the keys.
+    score, bandwidth
+        a(q, k), and the width of a kernel; None for what suits the keys.
+    case_sensitive
+        Whether text is scored as it is.
+    causal, valid_lens, mask
+        What may be attended to; a mask of floats is added to the scores.
+    top, min_weight
+        How many keys to list, and of what weight at least.
+    perplexity, jacobian, weights
+        Whether to work out the effective number of keys, ∂ answer / ∂ q and the whole matrix.
+    """
+
+    modes: tuple[str, ...] = (SOFTMAX,)
+    neighbors: int | None = None
+    temperature: float | None = None
+    score: str | None = None
+    bandwidth: str | tuple[float, ...] | None = None
+    case_sensitive: bool = False
+    causal: bool = False
+    valid_lens: NDArray[np.int64] | None = None
+    mask: NDArray[Any] | None = None
+    top: int = 0
+    min_weight: float = 0.0
+    perplexity: bool = True
+    jacobian: bool = False
+    weights: bool = False
+
+
+def request(  # noqa: PLR0913 - one argument for each thing that may be asked
+    *,
+    mode: str | Sequence[str] = SOFTMAX,
+    neighbors: int | None = None,
+    temperature: float | None = None,
+    score: str | None = None,
+    bandwidth: str | float | Sequence[float] | None = None,
+    case_sensitive: bool = False,
+    causal: bool = False,
+    valid_lens: Any = None,  # noqa: ANN401 - whatever NumPy takes
+    mask: Any = None,  # noqa: ANN401
+    top: int | None = 0,
+    min_weight: float = 0.0,
+    perplexity: bool = True,
+    jacobian: bool = False,
+    weights: bool = False,
+) -> Request:
+    """Return what is asked, if it can be asked of any database; ``top`` None lists all keys.
+
+    Raises
+    ------
+    UsageError
+        An argument that cannot be used, by its name.
+    """
+    modes = (mode,) if isinstance(mode, str) else tuple(dict.fromkeys(mode))
+    for one in modes or ("",):
+        _check_choice("mode", one, MODES)
+    if score is not None:
+        _check_choice("score", score, (*TEXT_SCORES, *VECTOR_SCORES))
+    if temperature is not None and not (_is_number(temperature) and 0 < temperature < math.inf):
+        message = f"`temperature` {temperature!r} is not a finite number above 0"
+        raise UsageError(message)
+    if neighbors is not None and not (_is_whole(neighbors) and neighbors > 0):
+        message = f"`neighbors` {neighbors!r} is not a whole number from 1"
+        raise UsageError(message)
+    top = EVERY if top is None else top
+    if not (_is_whole(top) and top >= 0):
+        message = f"`top` {top!r} is not a whole number from 0"
+        raise UsageError(message)
+    if not (_is_number(min_weight) and 0 <= min_weight <= 1):
+        message = f"`min_weight` {min_weight!r} is not a number from 0 to 1"
+        raise UsageError(message)
+    return Request(
+        modes,
+        None if neighbors is None else int(neighbors),
+        None if temperature is None else float(temperature),
+        score,
+        _bandwidth(bandwidth),
+        case_sensitive,
+        causal,
+        _valid_lens(valid_lens),
+        mask_of(mask),
+        int(top),
+        float(min_weight),
+        perplexity,
+        jacobian,
+        weights,
+    )
+
+
+def _check_choice(name: str, word: object, choices: tuple[str, ...]) -> None:
+    if word not in choices:
+        message = f"`{name}`: there is no {word!r}{did_you_mean(str(word), choices)}"
+        raise UsageError(message)
+
+
+def _is_number(value: object) -> bool:
+    """Return whether something is a real number, of Python's or of NumPy's."""
+    return hasattr(value, "__float__") and hasattr(value, "__lt__") and not isinstance(value, str)
+
+
+def _is_whole(value: object) -> bool:
+    return hasattr(value, "__index__") and not isinstance(value, bool)
+
+
+def _bandwidth(given: Any) -> str | tuple[float, ...] | None:  # noqa: ANN401
+    if isinstance(given, str) and given not in BANDWIDTH_RULES:
+        message = f"`bandwidth`: there is no rule {given!r}{did_you_mean(given, BANDWIDTH_RULES)}"
+        raise UsageError(message)
+    if given is None or isinstance(given, str):
+        return given
+    parts = (given,) if _is_number(given) and not hasattr(given, "__len__") else given
+    try:
+        widths = tuple(float(h) for h in parts)
+    except (TypeError, ValueError):
+        message = f"`bandwidth` {given!r} is neither a rule nor numbers"
+        raise UsageError(message) from None
+    if not widths or not all(0 < h < math.inf for h in widths):
+        shown = ",".join(map(str, widths))
+        message = f"`bandwidth` {shown}: a width must be above 0"
+        raise UsageError(message)
+    return widths
+
+
+def _valid_lens(given: Any) -> NDArray[np.int64] | None:  # noqa: ANN401
+    if given is None:
+        return None
+    import numpy as np
+
+    lengths = np.asarray(given)
+    if lengths.dtype.kind not in "iu":
+        message = f"`valid_lens` of dtype {lengths.dtype}; they are whole numbers"
+        raise UsageError(message)
+    return lengths.astype(np.int64)
+
+
+def mask_of(given: Any) -> NDArray[Any] | None:  # noqa: ANN401 - whatever NumPy takes
+    """Return a mask of truth values, or of floats that are added to scores.
+
+    Raises
+    ------
+    UsageError
+        Another dtype; NaN or +∞; or floats 0 and 1, which are truth values by mistake.
+    """
+    if given is None:
+        return None
+    import numpy as np
+
+    mask = np.asarray(given)
+    if mask.dtype == np.bool_:
+        return mask
+    if mask.dtype.kind != "f":
+        message = f"`mask` of dtype {mask.dtype}; it is True where a query may attend, or floats "
+        raise UsageError(message + "that are added to the scores")
+    odd = np.argwhere(np.isnan(mask) | (mask == np.inf))
+    if len(odd):
+        place = ", ".join(map(str, odd[0].tolist()))
+        message = f"`mask` has NaN or +∞ at index [{place}]; it is added to the scores"
+        raise UsageError(message)
+    if mask.any() and np.isin(mask, (0, 1)).all():
+        message = f"`mask` holds 0 and 1 as {mask.dtype}, which would be added to the scores; "
+        raise UsageError(message + "save it as bool, or as 0 and −∞")
+    return mask

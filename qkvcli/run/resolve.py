@@ -1,0 +1,326 @@
+"""From what is asked to what is scored: the defaults that depend on a database, head by head."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from qkvcli.answer import About, Bandwidth, heads_of
+from qkvcli.attention.fold import Plan
+from qkvcli.attention.weights import AVERAGE, EXACT, SOFTMAX, Mask, Weighting, temperature_of
+from qkvcli.blocks import Queries
+from qkvcli.errors import InputError, UsageError
+from qkvcli.scores import KERNELS, TEXT_SCORES
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from qkvcli.blocks import Source
+    from qkvcli.run.request import Request
+    from qkvcli.run.work import Executor
+    from qkvcli.scores import Score
+    from qkvcli.sources.store import Asked, Store
+
+TEXT_TEMPERATURE, VECTOR_TEMPERATURE = 0.1, 1.0
+_DEFAULT_SCORES = {"text": "indel-winkler", "table": "gaussian", "array": "scaled-dot"}
+
+
+@dataclass(frozen=True, eq=False)
+class Head:
+    """What is asked of one head.
+
+    Parameters
+    ----------
+    index
+        Its index along the leading axes.
+    source, queries
+        Its keys and values, and its queries.
+    plans
+        What to keep, for each mode.
+    """
+
+    index: tuple[int, ...]
+    source: Source
+    queries: Queries
+    plans: tuple[Plan, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Resolved:
+    """A request resolved for a database."""
+
+    store: Store
+    request: Request
+    heads: tuple[Head, ...]
+    about: About
+
+
+def resolve(store: Store, asked: Asked | None, request: Request, executor: Executor) -> Resolved:
+    """Return what a request means for a database, with the widths of kernels worked out.
+
+    Parameters
+    ----------
+    store, asked
+        The database, and what it is asked; None where an average needs no query.
+    request
+        How it is asked.
+    executor
+        What runs the folds of cross-validation.
+
+    Raises
+    ------
+    UsageError, InputError
+        No queries where some are needed, a Jacobian of what has none, a mask or a score that does
+        not fit the database, or more neighbours than keys.
+    """
+    asked = asked or _no_query(store, request)
+    batch_shape, numbers = _heads_of_both(asked.batch_shape, store.batch_shape)
+    temperature = request.temperature or (
+        TEXT_TEMPERATURE if store.kind == "text" else VECTOR_TEMPERATURE
+    )
+    if request.jacobian and (store.kind == "text" or request.modes != (SOFTMAX,)):
+        message = (
+            "`jacobian` is of softmax weights over vectors; text keys and other modes have none"
+        )
+        raise UsageError(message)
+    name = _score_name(store, request.score)
+    # An average alone needs no score: that of a pool has none, that of a lookup is shown.
+    unscored = request.modes == (AVERAGE,) and not (request.top or request.score)
+    widths: dict[int, Bandwidth] = {}
+    scores: dict[int, Score | None] = {}
+    for number in sorted(set(numbers)):
+        if unscored:
+            scores[number] = None
+            continue
+        source = store.heads[number]
+        width = _width(store, source, name, temperature, request, executor)
+        if width is not None:
+            widths[number] = width
+        scores[number] = _score(name, width, request, executor)
+    count = len(asked.queries[0])
+    masks = masks_of(request, (*batch_shape, count), store)
+    heads = []
+    for place, (index, number) in enumerate(zip(heads_of(batch_shape), numbers, strict=True)):
+        source = store.heads[number]
+        queries = asked.queries[place if len(asked.queries) > 1 else 0]
+        base = _plan(source, queries, request)
+        plans = tuple(
+            _with(
+                base, scores[number], Weighting(mode, temperature, request.neighbors), masks[place]
+            )
+            for mode in request.modes
+        )
+        heads.append(Head(index, source, queries, plans))
+    about = About(
+        store.name,
+        store.columns,
+        batch_shape,
+        asked.queries[0].labels,
+        "" if unscored else name,
+        temperature_of(request.modes[0], temperature),
+        request.neighbors,
+        tuple(widths[number] for number in numbers if number in widths),
+    )
+    return Resolved(store, request, tuple(heads), about)
+
+
+def _plan(source: Source, queries: Queries, request: Request) -> Plan:
+    """Return what is kept whatever the mode."""
+    import numpy as np
+
+    columns = source.columns
+    dtype: Any = np.float64
+    if not isinstance(queries.keys, list):
+        dtype = np.result_type(source.dtype, queries.keys.dtype)
+    return Plan(
+        None,
+        Weighting(SOFTMAX),
+        top=request.top,
+        records=bool(columns.text or request.top),
+        perplexity=request.perplexity,
+        jacobian=request.jacobian,
+        matrix=request.weights,
+        width=len(columns.numeric),
+        text=columns.text,
+        dtype=dtype,
+    )
+
+
+def _with(plan: Plan, score: Score | None, weighting: Weighting, mask: Mask | None) -> Plan:
+    from dataclasses import replace
+
+    return replace(plan, score=score, weighting=weighting, mask=mask)
+
+
+def _heads_of_both(
+    asked: tuple[int, ...], stored: tuple[int, ...]
+) -> tuple[tuple[int, ...], list[int]]:
+    """Return the leading axes of the answer, and for each of its heads the number of the keys'.
+
+    Queries or keys without leading axes are shared by all heads. Of the last axis keys may have
+    fewer heads than queries, each for as many neighbours (grouped-query attention).
+    """
+    total = math.prod(stored)
+    if not asked:
+        return stored, list(range(total))
+    if not stored:
+        return asked, [0] * math.prod(asked)
+    fits = len(asked) == len(stored) and asked[:-1] == stored[:-1] and not asked[-1] % stored[-1]
+    if not fits:
+        message = f"queries with leading axes {asked} for keys with leading axes {stored}; "
+        message += "they must be the same, or none, or a multiple of heads in the last"
+        raise InputError(message)
+    group = asked[-1] // stored[-1]
+    return asked, [head // group for head in range(math.prod(asked))]
+
+
+def _no_query(store: Store, request: Request) -> Asked:
+    import numpy as np
+
+    from qkvcli.sources.store import Asked
+
+    if request.modes != (AVERAGE,):
+        raise UsageError("no `queries`; give one or more")
+    nothing: Any = [""]
+    if store.kind != "text":
+        nothing = np.zeros((1, store.depth), store.heads[0].key_dtype)
+    return Asked((), [Queries(("",), nothing)])
+
+
+def _score_name(store: Store, name: str | None) -> str:
+    """Return the score's name, or the default one for the database's keys.
+
+    Raises
+    ------
+    UsageError
+        A score of text for numbers, or of numbers for text, with the line that made them text.
+    """
+    if name is None:
+        return _DEFAULT_SCORES[store.kind]
+    if (name in TEXT_SCORES) == (store.kind == "text"):
+        return name
+    if store.kind == "text":
+        found, where = store.first_text()
+        message = f"{found} text, and `score={name!r}` compares numbers; "
+        message += "pass `key_type='number'`, other `key` columns, or a text score"
+        raise UsageError(message, where)
+    message = f"the keys of {store.name} are numbers, and `score={name!r}` compares text; "
+    raise UsageError(message + "pass `key_type='text'`, or a vector score")
+
+
+def _score(name: str, width: Bandwidth | None, request: Request, executor: Executor) -> Score:
+    if name in TEXT_SCORES:
+        from qkvcli.scores.text import TextScore
+
+        workers = getattr(executor, "count", 1)
+        return TextScore(name, case_sensitive=request.case_sensitive, workers=workers)
+    from qkvcli.scores.vector import VectorScore
+
+    return VectorScore(name, width.widths if width else (1.0,))
+
+
+def _width(  # noqa: PLR0913, PLR0917 - what a width depends on
+    store: Store,
+    source: Source,
+    name: str,
+    temperature: float,
+    request: Request,
+    executor: Executor,
+) -> Bandwidth | None:
+    """Return the width of a head's kernel; of other scores None."""
+    given = request.bandwidth
+    if name not in KERNELS:
+        if given is not None:
+            message = f"`bandwidth` is the width of a kernel, and `score={name!r}` has none"
+            raise UsageError(message)
+        return None
+    from qkvcli.run import bandwidth as rules  # NumPy, for kernels only
+
+    if given == "cv":
+        from qkvcli.run.cross_validation import cross_validated
+
+        return cross_validated(source, name, temperature, executor)
+    if given is not None and not isinstance(given, str):
+        return rules.given(given, store.depth)
+    try:
+        return rules.by_rule(given or "scott", source)
+    except InputError:
+        # No weight of these depends on a width.
+        if given is not None or not set(request.modes) <= {EXACT, AVERAGE}:
+            raise
+        return rules.given((1.0,), store.depth)
+
+
+def masks_of(request: Request, shape: tuple[int, ...], store: Store) -> list[Mask | None]:
+    """Return the mask of each head, of queries of shape (…, Q).
+
+    ``valid_lens`` is one number for all; one for each entry of the first leading axis, a batch; of
+    shape (B, Q); or, without a batch, one for each query. ``mask`` broadcasts to (…, Q, K).
+
+    Raises
+    ------
+    InputError
+        A shape that does not fit, with both shapes; or more leading keys than there are.
+    """
+    *batch_shape, count = shape
+    heads = math.prod(batch_shape)
+    if not request.causal and request.valid_lens is None and request.mask is None:
+        return [None] * heads
+    keys = store.count()
+    lengths = _lengths(request.valid_lens, tuple(batch_shape), count, keys)
+    allowed, added = _mask_parts(request.mask, (*shape, keys), heads)
+    return [
+        Mask(request.causal, lengths[head], allowed[head], added[head]) for head in range(heads)
+    ]
+
+
+def _lengths(
+    lengths: NDArray[Any] | None, batch_shape: tuple[int, ...], count: int, keys: int
+) -> list[NDArray[Any]] | list[None]:
+    heads = math.prod(batch_shape)
+    if lengths is None:
+        return [None] * heads
+    import numpy as np
+
+    odd = lengths[(lengths > keys) | (lengths < 0)]
+    if odd.size:
+        message = f"`valid_lens` has {odd.flat[0]}, and there are {keys} keys; give 0 to {keys}"
+        raise InputError(message)
+    shape, batch = lengths.shape, batch_shape[:1]
+    inner = (1,) * (len(batch_shape) - 1)
+    if shape in ((), (1,)):
+        wide = lengths.reshape(())
+    elif batch and shape == batch:
+        wide = lengths.reshape(-1, *inner, 1)
+    elif batch and shape == (*batch, count):
+        wide = lengths.reshape(-1, *inner, count)
+    elif shape == (count,):
+        wide = lengths
+    else:
+        message = (
+            f"`valid_lens` of shape {shape} for {count} queries and leading axes {batch_shape}"
+        )
+        raise InputError(message + "; give one for all, for each batch entry or for each query")
+    return list(np.broadcast_to(wide, (*batch_shape, count)).reshape(heads, count))
+
+
+def _mask_parts(
+    mask: NDArray[Any] | None, shape: tuple[int, ...], heads: int
+) -> tuple[Sequence[NDArray[Any] | None], Sequence[NDArray[Any] | None]]:
+    """Return for each head where may be attended, and what is added to scores."""
+    nothing = [None] * heads
+    if mask is None:
+        return nothing, nothing
+    import numpy as np
+
+    try:
+        wide = np.broadcast_to(mask, shape)
+    except ValueError:
+        message = f"`mask` of shape {mask.shape}, and the weights are of shape {shape}; "
+        raise InputError(message + "give that, or what broadcasts to it") from None
+    # Not reshaped, which would copy what is broadcast.
+    parts = [wide[index] for index in heads_of(shape[:-2])]
+    return (parts, nothing) if mask.dtype == np.bool_ else (nothing, parts)

@@ -1,0 +1,204 @@
+"""What is asked of every block, and the one order in which what they come to is merged."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import reduce
+from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
+
+import numpy as np
+
+from qkvcli.answer import join
+from qkvcli.attention.fold import State, finish, merge, summarise
+from qkvcli.attention.weights import EXACT
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+
+    from qkvcli.answer import Answer
+    from qkvcli.attention.fold import Plan
+    from qkvcli.attention.top import Floor
+    from qkvcli.blocks import Block, Queries
+
+QUERIES_AT_ONCE = 256
+"""How many queries are folded together; more of them are folded in turn."""
+
+States = tuple[State, ...]
+"""The state of each plan of a fold."""
+T = TypeVar("T")
+
+
+class Progress(Protocol):
+    """Something that wants to know how many rows have been folded."""
+
+    def __call__(self, rows: int, /) -> None:
+        """Take note of some more rows."""
+
+
+@dataclass(frozen=True, eq=False)
+class Work:
+    """What is asked of every block; it travels to wherever blocks are summarised.
+
+    Parameters
+    ----------
+    parts
+        The queries, so many at a time.
+    plans
+        What is asked; several plans share one reading of the blocks.
+    """
+
+    parts: tuple[Queries, ...]
+    plans: tuple[Plan, ...]
+
+    def __call__(self, block: Block, part: int, floor: Floor) -> States:
+        """Return the states of one block for one part of the queries."""
+        return tuple(summarise(block, self.parts[part], plan, floor) for plan in self.plans)
+
+    @property
+    def is_sparse(self) -> bool:
+        """Whether only the best keys are attended to, so that some rows rule others out."""
+        return all(plan.is_sparse for plan in self.plans)
+
+    @property
+    def is_text(self) -> bool:
+        """Whether the keys are text."""
+        return isinstance(self.parts[0].keys, list)
+
+    @property
+    def holds_lock(self) -> bool:
+        """Whether most of the work holds the interpreter's lock, so that threads would only wait.
+
+        That is so of splitting text and of scoring it for one query; RapidFuzz scores for several
+        outside the lock.
+        """
+        exact = all(plan.weighting.mode == EXACT for plan in self.plans)
+        return self.is_text and (exact or len(self.parts[0]) == 1)
+
+    def share(self, rows: int, part: int) -> int:
+        """Return how many of a block's rows are done with one part of the queries."""
+        count = len(self.parts)
+        return rows * (part + 1) // count - rows * part // count
+
+    def nothing(self) -> States:
+        """Return the states of no rows."""
+        return (State(),) * len(self.plans)
+
+
+class Executor(Protocol):
+    """What runs a fold; whichever does, the states are the same, bit for bit."""
+
+    def run(
+        self, work: Work, blocks: Iterable[Block], progress: Progress | None = None
+    ) -> list[States]:
+        """Return the states of all rows, for each part of the queries.
+
+        Parameters
+        ----------
+        work
+            What is asked of every block.
+        blocks
+            The database, in order.
+        progress
+            Told the rows of every block once it is folded.
+        """
+
+
+class Tree(Generic[T]):
+    """States merged as they come, in the shape of one binary tree whatever runs them.
+
+    Sums in floating point depend on the order in which they are taken. Here it depends on the
+    number of blocks alone: pairs of neighbours, then pairs of pairs, the remainder last. So a
+    power of two of neighbouring blocks, starting at a multiple of it, may be merged elsewhere, by
+    a tree of its own, and be added as one.
+
+    Parameters
+    ----------
+    merged
+        What makes one of two neighbours: states, or promises of states.
+    start
+        How many blocks come before the first that is added.
+    """
+
+    def __init__(self, merged: Callable[[T, T], T], start: int = 0) -> None:
+        self._merged = merged
+        self._next = start
+        self._stack: list[tuple[int, T]] = []
+
+    def add(self, states: T, height: int = 0) -> None:
+        """Add what the next 2^height blocks come to."""
+        self._next += 1 << height
+        # Where the blocks so far are a multiple of the next power of two, this is a second half.
+        while self._stack and self._stack[-1][0] == height and not self._next >> height & 1:
+            _, before = self._stack.pop()
+            states = self._merged(before, states)
+            height += 1
+        self._stack.append((height, states))
+
+    @property
+    def subtrees(self) -> list[tuple[int, T]]:
+        """What has been merged so far, each with its height, to be added to another tree."""
+        return list(self._stack)
+
+    def total(self, last: T | None = None) -> T | None:
+        """Return what all blocks come to; ``last`` is the total of any that were not added."""
+        total = last
+        for _, states in reversed(self._stack):
+            total = states if total is None else self._merged(states, total)
+        return total
+
+    @property
+    def held(self) -> Iterator[T]:
+        """What has been merged so far."""
+        return (states for _, states in self._stack)
+
+
+def merged(a: States, b: States) -> States:
+    """Return the states of neighbouring rows as one, plan by plan."""
+    return tuple(merge(x, y) for x, y in zip(a, b, strict=True))
+
+
+def floor_of(work: Work, tree: Tree[States]) -> Floor:
+    """Return, by query, a score below which a coming row changes nothing."""
+    least: Floor = -np.inf
+    for states in tree.held if work.is_sparse else ():
+        least = np.maximum(least, reduce(np.minimum, (state.floor for state in states)))
+    return least
+
+
+def totals(work: Work, trees: Iterable[Tree[States]]) -> list[States]:
+    """Return what the tree of each part of the queries comes to."""
+    return [tree.total() or work.nothing() for tree in trees]
+
+
+def fold(
+    blocks: Iterable[Block],
+    queries: Queries,
+    plans: Sequence[Plan],
+    executor: Executor,
+    progress: Progress | None = None,
+) -> list[Answer]:
+    """Return the answer to each plan over all blocks.
+
+    Parameters
+    ----------
+    blocks
+        The database, in order.
+    queries
+        Q queries of the keys' kind.
+    plans
+        What is asked; several plans share one reading of the blocks.
+    executor
+        What runs the fold; the answers do not depend on it.
+    progress
+        Told the rows of every block once it is folded.
+    """
+    parts = tuple(
+        queries.part(start, start + QUERIES_AT_ONCE)
+        for start in range(0, len(queries), QUERIES_AT_ONCE)
+    )
+    work = Work(parts, tuple(plans))
+    found = executor.run(work, blocks, progress)
+    return [
+        join([finish(states[i], plan, part) for states, part in zip(found, parts, strict=True)])
+        for i, plan in enumerate(plans)
+    ]

@@ -15,17 +15,17 @@ from typing import TYPE_CHECKING, NoReturn
 import numpy as np
 
 from qkvcli.errors import InputError, UsageError, did_you_mean
-from qkvcli.sources import arrays, numbers, streams
+from qkvcli.sources import arrays, streams
 from qkvcli.sources.arrays import StoredArray
-from qkvcli.sources.delimited import checked_delimiter
-from qkvcli.sources.delimited.cells import DelimitedCells, Dialect
-from qkvcli.sources.records import Scanner
-from qkvcli.sources.table import FIELD_CAP
 
+# What reads text is imported where it is read: most weights are arrays.
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from numpy.typing import NDArray
+
+    from qkvcli.sources.delimited.cells import DelimitedCells
+    from qkvcli.sources.records import Scanner
 
 MAX_AXES = 5
 """Layers, batch, heads, queries and keys."""
@@ -227,6 +227,9 @@ def _from_text(data: bytes, extension: str, options: ReadOptions, file: str) -> 
     A first column that is no number names the queries, and so does any first column under an empty
     corner. ``_is_header`` says which first records name the keys, ``_counts`` which number them.
     """
+    from qkvcli.sources.delimited import checked_delimiter
+    from qkvcli.sources.delimited.cells import DelimitedCells, Dialect
+
     data, line, declared = _declared_delimiter(data)
     if not data.strip():
         raise InputError(_EMPTY, file)
@@ -250,6 +253,8 @@ def _declared_delimiter(data: bytes) -> tuple[bytes, int, str | None]:
 
 def _width(data: bytes, delimiter: str, file: str) -> int:
     """Return how many cells the first line has."""
+    from qkvcli.sources.table import FIELD_CAP
+
     opening = data.lstrip(b"\r\n").split(b"\n", 1)[0].decode("utf-8", "replace").strip("\r")
     csv.field_size_limit(FIELD_CAP)
     try:
@@ -309,12 +314,16 @@ def _counts(values: list[float]) -> bool:
 
 
 def _is_text(cell: str) -> bool:
+    from qkvcli.sources import numbers
+
     return numbers.first_mismatch([cell], numbers.NUMBER) is not None and not numbers.mistaken(cell)
 
 
 def _numbers(
     rows: list[list[str]], cells: DelimitedCells, first: int, file: str
 ) -> NDArray[np.float64]:
+    from qkvcli.sources import numbers
+
     for offset, row in enumerate(rows):
         bad = None if numbers.all_match(row, numbers.NUMBER) else 0
         bad = bad if bad is None else numbers.first_mismatch(row, numbers.NUMBER)
@@ -337,6 +346,8 @@ def _refuse_cell(cell: str, where: str) -> NoReturn:
 
 def _from_json(text: str, file: str) -> Matrices:
     """Read nested lists of numbers, two to five deep."""
+    from qkvcli.sources.records import Scanner
+
     scanner = Scanner(text, file)
     if scanner.peek() != "[":
         scanner.value()

@@ -10,10 +10,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-from qkvcli.heatmap import panels, tiles
-from qkvcli.heatmap import stack as stacks
-from qkvcli.heatmap.axes import Labels, dropped, merge_subwords, whole_axis
-from qkvcli.sources.matrices import in_memory
+from qkvcli.heatmap import pixels
+from qkvcli.heatmap.select import dropped, merge_subwords, whole
+from tests.heatmap.support import pixels_of, selection
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -42,7 +41,9 @@ def test_reduce_over_heads_or_over_all(
     )
     assert np.allclose(one, reduced(axis=1)[2], rtol=1e-5)
     both = draw(attention_file, "--reduce", how, "--over", "all")
-    assert np.allclose(both.matrix(f"6 layers, {how} of 12 heads"), reduced(axis=(0, 1)), rtol=1e-5)
+    assert np.allclose(
+        both.matrix(f"{how} of 6 layers × 12 heads"), reduced(axis=(0, 1)), rtol=1e-5
+    )
 
 
 def reference_rollout(attention: Array) -> Array:
@@ -81,21 +82,17 @@ def test_subwords_are_averaged_and_summed(draw: Draw, save: Save, tmp_path: Path
 
 def test_merged_rows_sum_to_one(attention: Array) -> None:
     labels = tuple(f"##{i}" if i % 3 else f"w{i}" for i in range(16))
-    axis = merge_subwords(whole_axis("query", 16, Labels("t", labels)))
-    keys = merge_subwords(whole_axis("key", 16, Labels("t", labels)))
-    stored = in_memory(attention, "a.npy")
-    weights = stacks.stack("a.npy", stored, None)
-    members = (((0, 0),), ((5, 11),))
-    choice = panels.Choice(members, axis, keys, "mean", "max", (1, 1))
-    for values in panels.read_panels(choice, weights, None):
+    axes = [merge_subwords(whole(name, 16, labels, "t")) for name in ("query", "key")]
+    chosen = selection(attention, (((0, 0),), ((5, 11),)), *axes)
+    for values in pixels_of(chosen):
         assert values.shape == (6, 6)
         assert np.abs(values.sum(axis=1) - 1).max() < 1e-6
 
 
 def test_words_begin_at_a_mark_or_after_a_special_token() -> None:
-    axis = merge_subwords(whole_axis("key", 8, Labels("t", tuple(GPT))))
+    axis = merge_subwords(whole("key", 8, tuple(GPT), "t"))
     assert axis.labels == ("<s>", "The", "cats", "sat.", "</s>", "So")
-    assert axis.counts.tolist() == [1, 1, 2, 2, 1, 1]
+    assert [b - a for a, b in (axis.bounds(i, i + 1) for i in range(6))] == [1, 1, 2, 2, 1, 1]
 
 
 @pytest.mark.parametrize(
@@ -103,7 +100,7 @@ def test_words_begin_at_a_mark_or_after_a_special_token() -> None:
     [(("▁", "ani", "mal", "▁cat"), ("animal", "cat")), (("▁", "▁cat"), ("▁", "cat"))],
 )
 def test_a_mark_of_its_own_starts_a_word(pieces: tuple[str, ...], words: tuple[str, ...]) -> None:
-    assert merge_subwords(whole_axis("key", len(pieces), Labels("t", pieces))).labels == words
+    assert merge_subwords(whole("key", len(pieces), pieces, "t")).labels == words
 
 
 def test_labels_of_both_axes_come_from_one_pipe(qkv: Command, save: Save, tmp_path: Path) -> None:
@@ -132,7 +129,7 @@ def test_drop(
 
 
 def test_drop_after_merging_keeps_the_pieces_of_words_together() -> None:
-    axis = dropped(merge_subwords(whole_axis("key", 8, Labels("t", tuple(GPT)))), ("<s>", "sat."))
+    axis = dropped(merge_subwords(whole("key", 8, tuple(GPT), "t")), ("<s>", "sat."))
     assert axis.labels == ("The", "cats", "</s>", "So")
     assert list(axis.positions) == [1, 2, 3, 6, 7]
     assert axis.starts is not None
@@ -141,12 +138,9 @@ def test_drop_after_merging_keeps_the_pieces_of_words_together() -> None:
 
 def test_blocks_change_nothing(monkeypatch: pytest.MonkeyPatch, attention: Array) -> None:
     def read(block_bytes: int, factors: tuple[int, int], shrink: str) -> Array:
-        monkeypatch.setattr(tiles, "BLOCK_BYTES", block_bytes)
-        weights = stacks.stack("a.npy", in_memory(attention, "a.npy"), None)
-        queries, keys = (whole_axis(name, 16, None) for name in ("query", "key"))
-        members = (((0, 0), (1, 1)),)
-        choice = panels.Choice(members, queries, keys, "mean", shrink, factors)
-        return panels.read_panels(choice, weights, None)[0]
+        monkeypatch.setattr(pixels, "BLOCK_BYTES", block_bytes)
+        chosen = selection(attention, (((0, 0), (1, 1)),))
+        return pixels_of(chosen, shrink, factors)[0]
 
     for shrink in ("max", "mean"):
         for factors in ((1, 1), (3, 5), (7, 2)):
@@ -158,7 +152,7 @@ def test_blocks_change_nothing(monkeypatch: pytest.MonkeyPatch, attention: Array
 
 
 def test_titles_of_narrow_panels_are_shorter(draw: Draw, attention_file: Path) -> None:
-    many = draw(attention_file, "--size", "6x4")
+    many = draw(attention_file, "--size", "5x4")
     assert {"3.0", "5.11"} <= set(many.texts)
     assert {cell.panel for cell in many.cells} >= {"layer 3, head 0", "layer 5, head 11"}
     assert "L5" in draw(attention_file, "--reduce", "mean", "--size", "4x2").texts
@@ -180,10 +174,8 @@ def test_largest_difference_of_either_sign_survives_shrinking(save: Save, draw: 
     other[0], other[1], other[2] = 0.5, 3.5, 0.7
     svg = draw(save(one, "a.npy"), "--diff", save(other, "b.npy"), "--queries", "0-2")
     assert np.allclose(svg.matrix().ravel(), [0.5, -2, 0.3])
-    queries, keys = whole_axis("query", 4096, None), whole_axis("key", 1, None)
-    choice = panels.Choice((((0, 0),),), queries, keys, "mean", "max", (4, 1))
-    a, b = (stacks.stack("x", in_memory(v, "x"), None) for v in (one, other))
-    assert panels.read_panels(choice, a, b)[0][0, 0] == -2
+    chosen = selection(one, (((0, 0),),), other=other)
+    assert pixels_of(chosen, "max", (4, 1))[0][0, 0] == -2
 
 
 WARNED = [

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 def test_disk_full_and_closed_pipe(save: Save, tmp_path: Path) -> None:
     save(np.full((6, 12, 4, 4), 0.25), "four.npy")
-    command = f"{sys.executable} -m qkvcli heatmap four.npy -o - --format svg"
+    command = f"{sys.executable} -m qkvcli heatmap four.npy --layers 0-5 -o - --format svg"
     full = subprocess.run(  # noqa: S602 - redirections are the shell's
         f"{command} > /dev/full", shell=True, cwd=tmp_path, capture_output=True, check=False
     )

@@ -135,6 +135,8 @@ def _in_pixels(layout: Layout, dpi: int, shrink: str) -> Layout:
 
 def _say(request: Request, selection: Selection, picture: Picture | None) -> None:
     """Say what is odd about the weights and labels that were read."""
+    if selection.note:
+        warn(selection.note)
     lines = [line for watch in selection.watches for line in watch.warnings()]
     if picture is not None:
         cells = sum(panel.missing for panel in picture.panels)

@@ -379,7 +379,7 @@ class _Page:
             for i in range(len(picture.panels))
         )
         texts, lines = self._axes(boxes)
-        texts += [*self._titles(boxes), *self._labels(block), *self._title()]
+        texts += [*self._titles(boxes), *self._labels(block)]
         bar = self._bar(block) if style.bar else None
         if bar is not None:
             texts += self._bar_texts(bar, lines)
@@ -426,7 +426,7 @@ class _Page:
         return texts, lines
 
     def _titles(self, boxes: Sequence[Box]) -> Iterator[Text]:
-        """Yield the titles of panels, in the longest form that fits above all of them."""
+        """Yield the titles of panels, in the longest form that fits all, and the title of all."""
         grid, width = self.grid, self.panel + _TITLE_OVER
         forms = grid.titles_in(lambda title: self.across(visible(title)) <= width)
         for box, title, form in zip(boxes, grid.titles[0], forms, strict=True):
@@ -434,6 +434,10 @@ class _Page:
                 shown, x = fitted(form, self.size, width, self.least), box.x + box.width / 2
                 full = "" if shown == title else visible(title)
                 yield Text(shown, x, box.y - 4, self.size, full=full)
+        size = self.size * _TITLE
+        for number, line in enumerate(self.title):
+            base = _PAD + (number * _LINE + 0.9) * size
+            yield Text(line, self.width / 2, base, size, full=self.picture.title)
 
     def _labels(self, block: Box) -> Iterator[Text]:
         """Yield what stands along the axes."""
@@ -448,12 +452,6 @@ class _Page:
             shown = fitted(style.ylabel, size, room, self.least)
             x, y = _PAD + 0.9 * size, self._beside(block, self.across(shown))
             yield Text(shown, x, y, size, turned=True)
-
-    def _title(self) -> Iterator[Text]:
-        size = self.size * _TITLE
-        for number, line in enumerate(self.title):
-            base = _PAD + (number * _LINE + 0.9) * size
-            yield Text(line, self.width / 2, base, size, full=self.picture.title)
 
     def _beside(self, block: Box, length: float) -> float:
         """Return the middle of what stands beside the panels: below the title, on the page."""

@@ -5,15 +5,13 @@ from __future__ import annotations
 import re
 from collections import Counter
 from dataclasses import dataclass
-from functools import cache
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from qkvcli.errors import UsageError, did_you_mean
 from qkvcli.heatmap.request import words
-from qkvcli.heatmap.weights import check, check_same_shape, open_weights, rollout
-from qkvcli.sources.labels import read_labels
+from qkvcli.heatmap.weights import axes_note, check, check_same_shape, open_weights, rollout
 from qkvcli.sources.matrices import ReadOptions, open_matrices
 
 if TYPE_CHECKING:
@@ -118,6 +116,8 @@ class Selection:
         ``"mean"``, ``"max"`` or ``"min"``, over the members of a panel.
     names
         What each panel is called; nothing where there is only one matrix to tell.
+    note
+        What axes of the file were taken for, where that may be wrong; or nothing.
     """
 
     weights: Weights
@@ -128,6 +128,7 @@ class Selection:
     keys: Axis
     reduce: str
     names: tuple[str, ...]
+    note: str = ""
 
     @property
     def signed(self) -> bool:
@@ -162,10 +163,10 @@ def select(request: Request) -> Selection:
     """
     choice, reading = request.choice, request.read or ReadOptions()
     found = open_matrices(request.weights, reading)
-    opened = [open_weights(found, choice.batch, layered=choice.layers is not None)]
+    opened = [open_weights(found, choice.batch)]
     if request.diff is not None:
         against = open_matrices(request.diff, reading)
-        opened.append(open_weights(against, choice.batch, layered=True))
+        opened.append(open_weights(against, choice.batch))
         check_same_shape(*opened)
     weights, watches = opened[0], tuple(one.watch for one in opened)
     queries, keys = _axes(request, found, weights)
@@ -185,7 +186,8 @@ def select(request: Request) -> Selection:
         names = ("rollout",)
     other = opened[1] if request.diff is not None else None
     reduce = choice.reduce or "mean"
-    return Selection(opened[0], other, watches, members, queries, keys, reduce, names)
+    note = axes_note(found, weights, is_said=choice.layers is not None)
+    return Selection(opened[0], other, watches, members, queries, keys, reduce, names, note)
 
 
 def _members(request: Request, layers: list[int], heads: list[int]) -> tuple[Members, ...]:
@@ -243,13 +245,17 @@ def _axes(request: Request, found: Matrices, weights: Weights) -> tuple[Axis, Ax
     """Return the queries and keys that are drawn: chosen, then merged, then without some."""
     axes, choice = [], request.choice
     encoding = request.read.encoding if request.read else None
-    read = cache(read_labels)  # a pipe can be read but once, and both axes may be of one file
+    read: dict[str, tuple[str, ...]] = {}  # a pipe can be read but once, and be for both axes
     for name, length, own, given, wanted in (
         ("query", weights.shape[3], found.query_labels, request.query_labels, choice.queries),
         ("key", weights.shape[4], found.key_labels, request.key_labels, choice.keys),
     ):
         file = given if given is not None else request.labels
-        labels = own if file is None else read(file, encoding)
+        if file is not None and file not in read:
+            from qkvcli.sources.labels import read_labels
+
+            read[file] = read_labels(file, encoding)
+        labels = own if file is None else read[file]
         axis = whole(name, length, labels, file or found.file)
         picked = positions(wanted, axis, found.file, merged=choice.merge_subwords)
         if wanted is not None:

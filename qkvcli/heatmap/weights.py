@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from qkvcli.errors import InputError, UsageError
-from qkvcli.render.console import warn
 from qkvcli.sources.arrays import working_dtype
 from qkvcli.sources.matrices import in_memory
 
@@ -37,30 +36,31 @@ class Watch:
     ----------
     name
         What warnings call the file.
-    queries
-        How many rows each of its matrices has.
+    shape
+        Layers, heads, and the queries of each.
     tolerance
         How far from 1 a row may sum.
     """
 
     name: str
-    queries: int
+    shape: tuple[int, int, int]
     tolerance: float
     rows: int = 0
     counts: Counter[str] = field(default_factory=Counter)
     _first: dict[str, tuple[tuple[int, int, int], str]] = field(default_factory=dict)
     # Of each matrix that is being read: how many rows were, and the sums of its columns.
-    _columns: dict[str, tuple[int, NDArray[np.float64] | None]] = field(default_factory=dict)
+    _columns: dict[tuple[int, int], tuple[int, NDArray[np.float64] | None]] = field(
+        default_factory=dict
+    )
     _columns_fit: bool = True
 
     def look(
         self,
         block: NDArray[np.floating],
         matrix: tuple[int, int],
-        place: str,
         queries: range | NDArray[np.intp],
     ) -> None:
-        """Look at some rows of the matrix of a layer and head, which ``place`` names."""
+        """Look at some rows of the matrix of a layer and head."""
         with np.errstate(invalid="ignore", over="ignore"):  # inf - inf is NaN, and counted
             sums = block.sum(axis=1, dtype=np.float64)
             finite = bool(np.isfinite(sums).all())
@@ -71,7 +71,7 @@ class Watch:
             if not finite or block.min() < 0:
                 kinds["negative"] = block < 0
             if self._columns_fit:
-                self._sum_columns(block, place)
+                self._sum_columns(block, matrix)
         self.rows += len(sums)
         for kind, found in kinds.items():
             rows = np.flatnonzero(found.any(axis=1))
@@ -82,17 +82,23 @@ class Watch:
             rank = (*matrix, int(queries[row]))
             if kind not in self._first or rank < self._first[kind][0]:
                 value = f": {sums[row]:.4g}" if kind == "sum" else f", key {found[row].argmax()}"
-                self._first[kind] = rank, f"{place}query {queries[row]}{value}"
+                place = f"{self._place(*matrix)}query {queries[row]}{value}"
+                self._first[kind] = rank, place
 
-    def _sum_columns(self, block: NDArray[np.floating], place: str) -> None:
+    def _place(self, layer: int, head: int) -> str:
+        """Return what messages call a matrix; nothing where there is only one."""
+        layers = f"layer {layer}, " if self.shape[0] > 1 else ""
+        return layers + (f"head {head}, " if self.shape[1] > 1 else "")
+
+    def _sum_columns(self, block: NDArray[np.floating], matrix: tuple[int, int]) -> None:
         """Sum columns until some do not sum to 1: the hint is of them all."""
         sums = block.sum(axis=0, dtype=np.float64)
-        read, above = self._columns.pop(place, (0, None))
+        read, above = self._columns.pop(matrix, (0, None))
         read += len(block)
         if above is not None:
             sums += above
-        if read < self.queries:
-            self._columns[place] = read, sums
+        if read < self.shape[2]:
+            self._columns[matrix] = read, sums
         else:
             self._columns_fit = bool(max(sums.max() - 1, 1 - sums.min()) <= self.tolerance)
 
@@ -149,11 +155,6 @@ class Weights:
     entry: int
     watch: Watch
 
-    def place(self, layer: int, head: int) -> str:
-        """Return what messages call a matrix; nothing where there is only one."""
-        layers = f"layer {layer}, " if self.shape[0] > 1 else ""
-        return layers + (f"head {head}, " if self.shape[2] > 1 else "")
-
     def read(
         self, layer: int, head: int, queries: range | NDArray[np.intp]
     ) -> NDArray[np.floating]:
@@ -164,7 +165,7 @@ class Weights:
         buffer = self.file if len(runs) == 1 else ""
         parts = [self.array.rows(base + r[0], base + r[-1] + 1, buffer=buffer) for r in runs]
         found = parts[0] if len(parts) == 1 else np.concatenate(parts)
-        self.watch.look(found, (layer, head), self.place(layer, head), queries)
+        self.watch.look(found, (layer, head), queries)
         return found
 
     @property
@@ -178,7 +179,7 @@ def _runs(positions: NDArray[np.intp]) -> list[NDArray[np.intp]]:
     return np.split(positions, np.flatnonzero(np.diff(positions) != 1) + 1)
 
 
-def open_weights(found: Matrices, batch: int | None, *, layered: bool) -> Weights:
+def open_weights(found: Matrices, batch: int | None) -> Weights:
     """Return a file's array as layers, batch, heads, queries and keys.
 
     Parameters
@@ -186,9 +187,7 @@ def open_weights(found: Matrices, batch: int | None, *, layered: bool) -> Weight
     found
         The file.
     batch
-        The entry of the batch that is used.
-    layered
-        Whether it is known that the first of four axes is layers.
+        The entry of the batch that is used; of four axes the first is then the batch.
 
     Raises
     ------
@@ -210,13 +209,8 @@ def open_weights(found: Matrices, batch: int | None, *, layered: bool) -> Weight
     if 0 in shape:
         raise InputError(f"its shape is {_shown(shape)}; there is nothing to draw", array.name)
     full = _five_axes(shape, file, batch, is_stack=is_stack)
-    if len(shape) == 4 and full[0] > 1 and not layered and not is_stack:  # noqa: PLR2004
-        warn(
-            f"{file}: {_shown(shape)} is read as (layers, heads, Q, K); "
-            "if its first axis is a batch, pass --batch"
-        )
     tolerance = HALF_TOLERANCE if array.dtype.itemsize <= 2 else TOLERANCE  # noqa: PLR2004
-    watch = Watch(file, full[3], tolerance)
+    watch = Watch(file, (full[0], *full[2:4]), tolerance)
     return Weights(file, array, full, len(shape), batch or 0, watch)
 
 
@@ -243,6 +237,27 @@ def _five_axes(
     if batch is not None:
         check(batch, entries, "batch entry", file)
     return lead[0], entries, lead[2], queries, keys
+
+
+def axes_note(found: Matrices, weights: Weights, *, is_said: bool) -> str:
+    """Return a line on what was taken for layers, else nothing.
+
+    Parameters
+    ----------
+    found, weights
+        The file, and its axes as they were read.
+    is_said
+        Whether the command line says what they are.
+    """
+    names, shape = found.stacked, found.array.shape
+    if names:
+        return f"{found.file}: {names[0]} to {names[-1]} are layers 0 to {len(names) - 1}"
+    if is_said or len(shape) != 4 or weights.shape[0] == 1:  # noqa: PLR2004
+        return ""
+    return (
+        f"{found.file}: {_shown(shape)} is read as (layers, heads, Q, K); "
+        "if its first axis is a batch, pass --batch"
+    )
 
 
 def check(number: int, length: int, what: str, file: str) -> None:
@@ -319,7 +334,7 @@ def rollout(weights: Weights, layers: Sequence[int], heads: Sequence[int]) -> We
             mean /= 2
             mean /= mean.sum(axis=1, keepdims=True)
             rolled = mean @ rolled
-    array, watch = in_memory(rolled, weights.file), Watch(weights.file, queries, np.inf)
+    array, watch = in_memory(rolled, weights.file), Watch(weights.file, (1, 1, queries), np.inf)
     return replace(
         weights, array=array, shape=(1, 1, 1, queries, keys), axes=2, entry=0, watch=watch
     )

@@ -121,7 +121,7 @@ def selection(
 ) -> Selection:
     """Return panels of weights in memory, less others where these are given."""
     opened = [
-        open_weights(Matrices("x", in_memory(m, "x")), None, layered=True)
+        open_weights(Matrices("x", in_memory(m, "x")), None)
         for m in (weights, other)
         if m is not None
     ]

@@ -141,7 +141,7 @@ def fit(grid: Grid, seen: Window, *, titled: bool, signed: bool) -> Fit:
     if numbered and not alike and columns <= _LEGEND:
         legend = tuple(_legend(grid.keys, seen.width))
     heads = any(grid.titles[0]) + titled
-    lines = max(_LEAST_LINES, seen.height - heads - 3 - len(legend)) if seen.height else seen.width
+    lines = max(_LEAST_LINES, seen.height - heads - 4 - len(legend)) if seen.height else seen.width
     if lines == _LEAST_LINES:
         legend = ()
     if _across_all(grid, columns, wide) <= room and rows <= lines:

@@ -12,7 +12,7 @@ import pytest
 
 from qkvcli.heatmap import pixels
 from qkvcli.heatmap.select import dropped, merge_subwords, whole
-from tests.heatmap.support import pixels_of, selection
+from tests.heatmap.support import pixels_of, selection, softmax
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -29,6 +29,25 @@ def test_layers_heads_queries_and_keys(draw: Draw, attention_file: Path, attenti
     ]  # fmt: skip
     assert np.allclose(svg.matrix("layer 5, head 3"), attention[5, 3, 2:5][:, [9, 1]], rtol=1e-5)
     assert [c.query for c in svg.cells][::2][:3] == ["2", "3", "4"]
+
+
+def test_queries_and_keys_by_their_labels(
+    draw: Draw, attention_file: Path, attention: Array, tokens_file: Path
+) -> None:
+    svg = draw(attention_file, "--layers", "5", "--heads", "3", "--labels", tokens_file,
+               "--queries", "the,2", "--keys", "it,0-1,animal")  # fmt: skip
+    wanted = attention[5, 3][[1, 7, 2]][:, [10, 0, 1, 2]]
+    assert np.allclose(svg.matrix("layer 5, head 3"), wanted, rtol=1e-5)
+    assert list(dict.fromkeys(c.key for c in svg.cells)) == ["it", "[CLS]", "the", "animal"]
+
+
+def test_a_merged_word_is_chosen_by_its_label(draw: Draw, save: Save, tmp_path: Path) -> None:
+    weights = np.arange(64.0).reshape(8, 8)
+    (tmp_path / "pieces.txt").write_text("\n".join(PIECES))
+    svg = draw(save(weights), "--labels", tmp_path / "pieces.txt", "--merge-subwords",
+               "--queries", "unbelievable", "--keys", "cats,unbelievable")  # fmt: skip
+    assert [c.key for c in svg.cells] == ["cats", "unbelievable"]
+    assert svg.matrix().ravel().tolist() == [weights[1:4, 4].mean(), weights[1:4, 1:4].sum() / 3]
 
 
 @pytest.mark.parametrize("how", ["mean", "max", "min"])
@@ -61,6 +80,15 @@ def test_rollout(draw: Draw, attention_file: Path, attention: Array) -> None:
     )
     some = draw(attention_file, "--rollout", "--layers", "0-2", "--queries", "4")
     assert np.allclose(some.matrix("rollout")[0], reference_rollout(attention[:3])[4], rtol=1e-5)
+
+
+def test_rollout_of_rows_that_do_not_sum_to_one(draw: Draw, save: Save) -> None:
+    weights = (
+        np.random.default_rng(0).random((3, 2, 5, 5)) * np.array([0.2, 3, 0.5])[:, None, None, None]
+    )
+    found = draw(save(weights), "--rollout").matrix("rollout")
+    assert np.allclose(found, reference_rollout(weights), rtol=1e-5)
+    assert np.allclose(found.sum(axis=1), 1, rtol=1e-5)
 
 
 PIECES = ["[CLS]", "un", "##believ", "##able", "cats", "##", ".", "[SEP]"]
@@ -202,6 +230,18 @@ def test_odd_weights_are_drawn_with_one_warning_each(
     assert line in warned[0]
 
 
+@pytest.mark.parametrize(
+    ("dtype", "off", "is_said"),
+    [("f4", 0.9e-3, False), ("f4", 1.2e-3, True), ("f2", 1.8e-2, False), ("f2", 2.2e-2, True)],
+)
+def test_how_far_from_one_a_row_may_sum(
+    draw: Draw, save: Save, dtype: str, off: float, is_said: bool
+) -> None:
+    for sign in (1, -1):
+        svg = draw(save(np.array([[1 + sign * off, 0]], dtype)))
+        assert ("1 of 1 row does not sum to 1" in svg.stderr) is is_said
+
+
 def test_good_weights_are_drawn_without_a_word(
     draw: Draw, attention_file: Path, save: Save, attention: Array
 ) -> None:
@@ -287,3 +327,63 @@ def test_batch(draw: Draw, save: Save) -> None:
     svg = draw(save(weights), "--batch", "1")
     assert {c.panel for c in svg.cells} == {f"layer {i}, head {j}" for i in (0, 1) for j in (0, 1)}
     assert np.array_equal(svg.matrix("layer 1, head 1"), np.eye(2)[::-1])
+
+
+def test_a_batch_of_heads_is_not_taken_for_layers_without_a_word(
+    draw: Draw, save: Save, attention: Array
+) -> None:
+    file = save(attention)
+    note = "(6, 12, 16, 16) is read as (layers, heads, Q, K); if its first axis is a batch, pass --batch"
+    assert f"qkv: note: {file}: {note}\n" in draw(file).stderr
+    assert note in draw(file, "--rollout").stderr
+    assert note not in draw(file, "--layers", "0-5").stderr
+    entry = draw(file, "--batch", "4")
+    assert note not in entry.stderr
+    assert {c.panel for c in entry.cells} == {f"head {i}" for i in range(12)}
+    assert np.allclose(entry.matrix("head 7"), attention[4, 7], rtol=1e-5)
+    assert "is read as" not in draw(save(attention[0])).stderr
+
+
+def layers(weights: Array, name: str) -> dict[str, Array]:
+    """Return layers under names, in an order that is that of neither text nor numbers."""
+    return {name.format(i): weights[i] for i in (10, 2, 0, 1, 9, *range(3, 9), 11)}
+
+
+@pytest.mark.parametrize("kind", ["npz", "safetensors"])
+@pytest.mark.parametrize("name", ["layer_{}", "attentions.{}", "bert.encoder.{}.weights"])
+def test_an_array_a_layer_is_stacked_in_the_order_of_numbers(
+    draw: Draw, tmp_path: Path, kind: str, name: str
+) -> None:
+    weights = softmax(np.random.default_rng(0).normal(size=(12, 2, 3, 3))).astype(np.float32)
+    path = tmp_path / f"w.{kind}"
+    if kind == "npz":
+        np.savez(path, ids=np.arange(3), **layers(weights, name))  # type: ignore[arg-type]
+    else:
+        numpy = pytest.importorskip("safetensors.numpy", reason="the extra is not installed")
+        numpy.save_file({"ids": np.arange(3), **layers(weights, name)}, str(path))
+    svg = draw(path)
+    for i, j in ((0, 0), (2, 1), (10, 1), (11, 0)):
+        assert np.allclose(svg.matrix(f"layer {i}, head {j}"), weights[i, j], rtol=1e-5)
+    stacked = f"{path}: {name.format(0)} to {name.format(11)} are layers 0 to 11"
+    assert f"qkv: note: {stacked}\n" in svg.stderr
+    one = draw(path, "--name", name.format(9))
+    assert np.allclose(one.matrix("head 1"), weights[9, 1], rtol=1e-5)
+
+
+def test_a_list_of_arrays_is_stacked(draw: Draw, tmp_path: Path) -> None:
+    weights = softmax(np.random.default_rng(0).normal(size=(11, 1, 2, 3, 4)))
+    np.savez(tmp_path / "w.npz", *weights)  # as a model gives them: (batch, heads, Q, K) a layer
+    assert np.allclose(
+        draw(tmp_path / "w.npz").matrix("layer 10, head 1"), weights[10, 0, 1], rtol=1e-5
+    )
+    np.savez(tmp_path / "m.npz", *weights[:, 0, 0])
+    svg = draw(tmp_path / "m.npz")
+    assert np.allclose(svg.matrix("layer 10"), weights[10, 0, 0], rtol=1e-5)
+
+
+def test_a_first_line_of_any_length(draw: Draw, tmp_path: Path) -> None:
+    long = "word " * 40_000
+    (tmp_path / "w.csv").write_text(f'{long},"{long}"\n0.25,0.75\n')
+    svg = draw(tmp_path / "w.csv")
+    assert svg.matrix().tolist() == [[0.25, 0.75]]
+    assert any(text.startswith("word word") and text.endswith("…") for text in svg.texts)

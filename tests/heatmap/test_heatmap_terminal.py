@@ -123,6 +123,43 @@ def test_a_large_matrix_is_shrunk_to_the_window(save: Save) -> None:
     assert len(shown.rstrip("\n").split("\n")) <= 20
 
 
+def test_a_panel_is_never_scrolled_away(
+    save: Save, attention_file: Path, tokens_file: Path
+) -> None:
+    labels = ("--labels", tokens_file)
+    for arguments in (
+        (attention_file, *labels, "--layers", "3", "--heads", "1", "--title", "A title"),
+        (save(np.full((133, 133), 1 / 133)),),
+        (save(np.full((500, 20), 1 / 20)),),
+    ):
+        for width, height in ((80, 24), (40, 12), (200, 50)):
+            shown = screen(width, height, *arguments)
+            picture = [line for line in shown.split("\n") if not line.startswith("qkv: note:")]
+            assert len(picture) <= height, (arguments, width, height)  # with the next prompt
+
+
+def test_labels_stand_once(attention_file: Path, tokens_file: Path) -> None:
+    request = Request(str(attention_file), labels=str(tokens_file), choice=Choice(layers="3"))
+    lines = painted(80, 24, "truecolor", request)
+    assert sum("[CLS]" in line for line in lines) == 4  # left of each of four rows of panels
+    assert all(line.count("[CLS]") <= 1 for line in lines)
+    assert sum(line.split() == ["0", "5", "10", "15"] * 3 for line in lines) == 1
+    assert "10 it" in "\n".join(lines)  # what 10 stands for
+
+
+def test_labels_of_keys_lie_where_they_fit_and_are_told_where_not(
+    qkv: Command, save: Save, tmp_path: Path
+) -> None:
+    (tmp_path / "q.txt").write_text("a\nb\n")
+    (tmp_path / "short.txt").write_text("cat\nox\nmouse\n")
+    (tmp_path / "long.txt").write_text("Massachusetts\nOhio\nNew Hampshire\n")
+    arguments = ("heatmap", save(np.eye(3)[:2]), "--query-labels", "q.txt", "--key-labels")
+    lying = qkv(*arguments, "short.txt", env=_PLAIN).stdout.decode().split("\n")
+    assert lying[:3] == ["a      9     ·     ·", "b      ·     9     ·", "     cat    ox mouse"]
+    told = qkv(*arguments, "long.txt", env=_PLAIN).stdout.decode().split("\n")
+    assert told[1:4] == ["b  · 9 ·", "   0 1 2", "0 Massachusetts  1 Ohio  2 New Hampshire"]
+
+
 def test_labels_cannot_reach_the_terminal(qkv: Command, save: Save, tmp_path: Path) -> None:
     (tmp_path / "labels.txt").write_text("\x1b]8;;evil\x07\n[/]\n[red]\n:smile:\n")
     shown = qkv(

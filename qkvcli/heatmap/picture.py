@@ -305,7 +305,7 @@ def crowded(picture: Picture, request: Request) -> str:
         return ""
     high = max(scale.high for scale in picture.scales)
     # On a scale from the least weight of all, which may be 1e-20, most would be alike again.
-    middle = max(float(np.median([np.median(values) for values in shown])), high / 1e4)
+    middle = max(float(np.median([np.median(values) for values in shown])), high / 1e3)
     ways = [f"--log --vmin {10.0 ** math.floor(math.log10(middle)):g}"]
     if len(near) > 1 and not request.scale.panel:
         ways.append("--scale panel")

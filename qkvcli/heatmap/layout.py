@@ -37,6 +37,7 @@ _FEWEST, _MOST = 1 / 6, 6.0  # the shapes of a panel that keep its cells square
 _SMALLEST_NUMBER, _LARGEST_NUMBER = 4.5, 9.0
 _SAMPLE = 1000  # of how many labels the widths are looked at
 _COLUMN = 360.0  # a page narrower than this is a column of a paper
+_FEW, _ROOMY = 4, 200.0  # so few panels, or so wide, have labels as large as one alone
 
 # The advance widths of DejaVu Sans, U+0020 to U+007E, in thousandths of the size: the widest
 # of the fonts that stand for sans-serif.
@@ -213,8 +214,11 @@ class _Page:
     def __init__(self, picture: Picture, style: Style) -> None:
         self.picture, self.grid, self.style = picture, picture.grid, style
         single = len(picture.panels) == 1
-        narrow = style.width is not None and style.width < _COLUMN
-        usual = 7.0 if not single else 8.0 if narrow else 9.0
+        each = (style.width or math.inf) / self.grid.columns
+        if single:
+            usual = 8.0 if each < _COLUMN else 9.0
+        else:
+            usual = 7.0 if self.grid.columns > _FEW or each < _ROOMY else 9.0
         self.size = style.font_size or usual
         self.least = _MONOSPACED if style.font else 0
         self.across = partial(text_width, size=self.size, least=self.least)

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from qkvcli.errors import InputError
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -21,6 +23,8 @@ TOTAL_PIXELS = 1 << 24
 """How many cells all panels of a picture keep together."""
 BLOCK_BYTES = 2 << 20
 """How much of an array is read at a time; never less than the rows of one pixel."""
+ROWS_CAP = 256 << 20
+"""How much these may be: what is computed of them takes up to ten times as much."""
 
 
 def factors(selection: Selection, cap: tuple[int, int]) -> tuple[int, int]:
@@ -75,10 +79,22 @@ def blocks(selection: Selection, members: Members, down: int = 1) -> Iterator[ND
     """Yield the cells of a panel, some rows at a time, in multiples of ``down``.
 
     Each block is good until the next is asked for.
+
+    Raises
+    ------
+    InputError
+        So many rows take more than ``ROWS_CAP``.
     """
     queries, weights, other = selection.queries, selection.weights, selection.other
     spread = math.ceil(len(queries.positions) / len(queries))
     row = weights.shape[4] * max(w.dtype.itemsize for w in (weights, other) if w) * spread
+    if row * down > ROWS_CAP:
+        raise InputError(
+            f"{down * spread} × {weights.shape[4]} weights are {row * down >> 20} MiB, over "
+            f"the cap of {ROWS_CAP >> 20} MiB to be held at once; choose fewer --queries, "
+            "or save a part",
+            weights.file,
+        )
     step = max(1, BLOCK_BYTES // row // down) * down
     # What overflows is infinite or NaN, drawn grey and said; NumPy need not say it too.
     with np.errstate(over="ignore", invalid="ignore"):

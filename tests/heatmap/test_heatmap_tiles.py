@@ -212,3 +212,14 @@ def test_no_more_than_some_rows_are_held(tmp_path: Path, arguments: list[str]) -
         peaks.append(run.peak)
     assert peaks[1] - peaks[0] < 6 << 20, [peak >> 20 for peak in peaks]
     assert max(peaks) < (60 << 20) + 10 * 4 * keys, [peak >> 20 for peak in peaks]
+
+
+def test_rows_too_long_to_be_held_are_refused(tmp_path: Path) -> None:
+    path = matrix(tmp_path / "w.npy", (2, 70_000_000))
+    run = run_qkv("heatmap", path, "-o", str(tmp_path / "x.svg"))
+    assert run.status == 2
+    assert run.error == (
+        f"qkv: {path}: 1 × 70000000 weights are 267 MiB, over the cap of 256 MiB to be held at "
+        "once; choose fewer --queries, or save a part\n"
+    )
+    assert run.peak < 80 << 20

@@ -37,7 +37,9 @@ def draw(request: Request) -> None:
     place = target(STDOUT if request.output is None else request.output, inputs=request.inputs())
     form = form_of(request)
     if form not in (TERMINAL, "svg", "csv") and place.is_stdout and is_terminal(sys.stdout):
-        raise UsageError(f"{form} is not text, and stdout is a terminal; redirect it, or pass -o")
+        raise UsageError(
+            f"{form} is not text, and stdout is a terminal; redirect it, or name a file with -o"
+        )
     selection = select(request)
     if form in NUMBERS:
         _save(request, selection, form, place)

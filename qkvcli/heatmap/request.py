@@ -21,6 +21,16 @@ FORMS = (*PICTURES, TERMINAL, *NUMBERS)
 LONGEST_SIDE = 200.0
 """How long a page may be, in inches; longer ones are not opened by readers of PDF."""
 
+_OF_PAGES = {
+    "width": "--size",
+    "font": "--font",
+    "font_size": "--font-size",
+    "xlabel": "--xlabel",
+    "ylabel": "--ylabel",
+    "bar_label": "--colorbar-label",
+    "bar": "--no-colorbar",
+    "annotate": "--annotate",
+}
 _UNITS = {"": 72.0, "in": 72.0, "cm": 72 / 2.54, "mm": 72 / 25.4, "pt": 1.0}
 _SIZE = re.compile(r"([0-9]+(?:\.[0-9]+)?)(?:x([0-9]+(?:\.[0-9]+)?))?(in|cm|mm|pt|)")
 _FONT = re.compile(r"[^\W_][\w .,+-]*")
@@ -142,9 +152,10 @@ def form_of(request: Request) -> str:
         raise UsageError("--log has no place for differences below 0; leave it or --diff out")
     form, style = request.form or _form_by_name(request.output), request.style
     if form not in PICTURES:
-        changed = {"--size": style.width, "--annotate": style.annotate, "--font": style.font}
-        for option in (option for option, value in changed.items() if value):
-            raise UsageError(f"{option} is for SVG, PNG and PDF; name one with -o, or --format")
+        usual = Style()
+        for name, option in _OF_PAGES.items():
+            if getattr(style, name) != getattr(usual, name):
+                raise UsageError(f"{option} is for SVG, PNG and PDF; name one with -o, or --format")
     if not style.dpi:
         raise UsageError("--dpi 0 leaves no pixels")
     return form

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from qkvcli.heatmap.picture import Panel, Picture
 
 _FONTS = "Helvetica, Arial, 'Liberation Sans', 'DejaVu Sans', sans-serif"
+_GENERIC = ("serif", "sans-serif", "monospace", "cursive", "fantasy")  # the others are quoted
 _PIXEL = 0.75  # of a screen, in points
 _LARGE = 1 << 20
 _XML = {ord("&"): "&amp;", ord("<"): "&lt;", ord(">"): "&gt;", ord('"'): "&quot;"}
@@ -33,7 +34,8 @@ def svg(layout: Layout) -> Iterator[bytes]:
     """
     picture = layout.picture
     width, height = f"{layout.width:.6g}", f"{layout.height:.6g}"
-    fonts = _FONTS if layout.font is None else f"{layout.font}, {_FONTS}"
+    named = [name.strip() for name in (layout.font or "").split(",") if name.strip()]
+    fonts = ", ".join([*(n if n in _GENERIC else f"'{n}'" for n in named), _FONTS])
     title = (picture.title or "Attention weights").translate(_XML)
     yield (
         '<svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink" '

@@ -182,6 +182,7 @@ CHOICES: dict[str, tuple[str, ...]] = {
         *("--format", "png"),
     ),
     "--font is for SVG, PNG and PDF": ("ok.npy", "--font", "Times", "--format", "terminal"),
+    "--no-colorbar is for SVG, PNG and PDF": ("ok.npy", "--no-colorbar", "--format", "npy"),
     "--font-size: '0' is not above 0": ("ok.npy", "--font-size", "0"),
     "--keys 'a,x' is not a list such as 0,3-5, and no label is 'x'; there is a, b, c": (
         *("ok.npy", "--labels", "three.txt"),

@@ -115,7 +115,7 @@ def test_what_stands_along_the_axes(draw: Draw, words: tuple[Path, str, Path]) -
 
 def test_a_font_and_its_size(draw: Draw, words: tuple[Path, str, Path]) -> None:
     svg = draw(*words, "--font", "Times New Roman, serif", "--font-size", "11", "--title", "T")
-    assert svg.root.get("font-family", "").startswith("Times New Roman, serif, ")
+    assert svg.root.get("font-family", "").startswith("'Times New Roman', serif, ")
     texts = list(svg.root.iter("{http://www.w3.org/2000/svg}text"))
     assert {float(text.get("font-size", "0")) for text in texts} == {11, 13.75}
 

@@ -227,7 +227,12 @@ class _Page:
             for axis in (self.grid.keys, self.grid.queries)
         )
         share = _LONGEST_SHARE * style.width if style.width is not None else math.inf
-        self.x_room, self.y_room = (min(longest, share) for longest in self.longest)
+        self.x_room, self.y_room = (
+            longest if axis.labels is None else min(longest, share)
+            for axis, longest in zip((self.grid.keys, self.grid.queries), self.longest, strict=True)
+        )
+        # From ticks to labels, so that those of both axes do not meet at a panel's corner.
+        self.space = max(_SPACE, 0.5 * self.size - _TICK)
         # The shape of a panel whose cells are square, or nearly.
         self.shape = min(max(len(self.grid.keys) / len(self.grid.queries), _FEWEST), _MOST)
         self._set_widths()
@@ -245,16 +250,17 @@ class _Page:
         """Set the margins left and right, and the width of a panel and of the page."""
         style, grid = self.style, self.grid
         line = self.size * _LINE + _SPACE
-        self.left = _PAD + self.y_room + _SPACE + _TICK + line * bool(style.ylabel)
+        self.gap = max(_GAP, _TIGHT * self.size)  # as the last label of a panel and the next need
+        self.left = _PAD + self.y_room + self.space + _TICK + line * bool(style.ylabel)
         over = self.x_room / 2 if grid.keys.labels is None else 0.0  # of the last column's number
         over = max(over, _TITLE_OVER / 2)
-        self.right = _PAD + over
+        self.right = _PAD + max(over, 0.6 * self.size)
         self.bar_gap = max(over + _SPACE, 6.0)
         if style.bar:
             ticks = (text for most in range(3, 7) for _, text in self._bar_ticks(most))
             room = _BAR + _TICK + _SPACE + max(map(self.across, ticks))
             self.right = self.bar_gap + room + line * bool(style.bar_label) + _PAD
-        margins = self.left + (grid.columns - 1) * _GAP + self.right
+        margins = self.left + (grid.columns - 1) * self.gap + self.right
         if style.width is None:
             side = _natural_side(grid, self.size, annotate=style.annotate)
             self.panel = side * min(1.0, self.shape)
@@ -269,8 +275,8 @@ class _Page:
         self.title = self._wrapped(self.width)
         self.heads = self.size * _LINE + _SPACE if any(grid.titles[0]) else 0.0
         self.top = self._top(self.title)
-        self.row_gap = self.heads + 8
-        self.foot = _PAD + 0.4 * self.size  # below what stands beside the panels
+        self.row_gap = max(self.heads + 8, self.gap)
+        self.foot = _PAD + 0.6 * self.size  # below what stands beside the panels
         labels = (self.across(tick.text) for tick in self.x_ticks)
         self.bottom = self._bottom(max(labels) if self.turned else self.size)
         between = (grid.rows - 1) * self.row_gap
@@ -291,14 +297,14 @@ class _Page:
     def _bottom(self, labels: float) -> float:
         """Return how much of the page is below the panels, where labels take so much of it."""
         label = (self.size * _LINE + _SPACE) * bool(self.style.xlabel)
-        return _TICK + _SPACE + labels + label + _PAD
+        return _TICK + self.space + labels + label + _PAD
 
     def _check(self) -> None:
         """Refuse a page on which panels would have no room, and say how large it must be."""
         grid, style = self.grid, self.style
         title = max(map(self.across, grid.titles[-1])) - _TITLE_OVER
         narrowest = max(_SMALLEST, title, 0.0 if style.height else _SMALLEST * self.shape)
-        bar = _SHORTEST_BAR * style.bar + self.foot
+        bar = max(_SHORTEST_BAR, 2.2 * self.size) * style.bar + self.foot
         if (
             self.panel >= narrowest
             and self.rise >= _SMALLEST * min(1.0, 1 / self.shape)
@@ -369,13 +375,13 @@ class _Page:
     def laid_out(self) -> Layout:
         """Return everything at its place."""
         picture, grid, style = self.picture, self.grid, self.style
-        across = grid.columns * self.panel + (grid.columns - 1) * _GAP
+        across = grid.columns * self.panel + (grid.columns - 1) * self.gap
         down = grid.rows * self.rise + (grid.rows - 1) * self.row_gap
         spare = self.height - self.top - self.bottom - down
         block = Box(self.left, self.top + max(0.0, spare) / 2, across, down)
         boxes = tuple(
             Box(
-                block.x + (i % grid.columns) * (self.panel + _GAP),
+                block.x + (i % grid.columns) * (self.panel + self.gap),
                 block.y + (i // grid.columns) * (self.rise + self.row_gap),
                 self.panel,
                 self.rise,
@@ -383,8 +389,8 @@ class _Page:
             for i in range(len(picture.panels))
         )
         texts, lines = self._axes(boxes)
-        texts += [*self._titles(boxes), *self._labels(block)]
         bar = self._bar(block) if style.bar else None
+        texts += [*self._titles(boxes), *self._labels(block, bar)]
         if bar is not None:
             texts += self._bar_texts(bar, lines)
         rows, columns = picture.shape
@@ -414,7 +420,7 @@ class _Page:
             for tick in self.y_ticks:
                 y = box.y + tick.at * cell
                 lines.append(Line(x, y, box.x, y))
-                place = (x - _SPACE, y + 0.35 * size, size, "end")
+                place = (x - self.space, y + 0.35 * size, size, "end")
                 texts.append(Text(tick.text, *place, full=tick.full))
         for box in boxes[-columns:]:
             cell, y = self.panel / len(self.grid.keys), box.bottom + _TICK
@@ -423,10 +429,14 @@ class _Page:
                 lines.append(Line(x, box.bottom, x, y))
                 if self.turned:
                     texts.append(
-                        Text(tick.text, x + 0.35 * size, y + _SPACE, size, "end", True, tick.full)  # noqa: FBT003
+                        Text(
+                            tick.text, x + 0.35 * size, y + self.space, size, "end", True, tick.full
+                        )  # noqa: FBT003
                     )
                 else:
-                    texts.append(Text(tick.text, x, y + _SPACE + 0.8 * size, size, full=tick.full))
+                    texts.append(
+                        Text(tick.text, x, y + self.space + 0.8 * size, size, full=tick.full)
+                    )
         return texts, lines
 
     def _titles(self, boxes: Sequence[Box]) -> Iterator[Text]:
@@ -437,18 +447,21 @@ class _Page:
             if form:
                 shown, x = fitted(form, self.size, width, self.least), box.x + box.width / 2
                 full = "" if shown == title else visible(title)
-                yield Text(shown, x, box.y - 4, self.size, full=full)
+                yield Text(shown, x, box.y - 0.3 * self.size - 1, self.size, full=full)
         size = self.size * _TITLE
         for number, line in enumerate(self.title):
             base = _PAD + (number * _LINE + 0.9) * size
             yield Text(line, self.width / 2, base, size, full=self.picture.title)
 
-    def _labels(self, block: Box) -> Iterator[Text]:
+    def _labels(self, block: Box, bar: Box | None) -> Iterator[Text]:
         """Yield what stands along the axes."""
         style, size = self.style, self.size
         if style.xlabel:
             middle = block.x + block.width / 2
-            room = 2 * min(middle, self.width - middle) - 2 * _PAD
+            low = bar is not None and bar.bottom > block.bottom  # and may be in its way
+            right = block.right + self.bar_gap if low else self.width - _PAD
+            left = _PAD + (size * _LINE + _SPACE) * bool(style.ylabel)
+            room = 2 * min(middle - left, right - middle)
             y = block.bottom + self.bottom - _PAD - 0.3 * size
             yield Text(fitted(style.xlabel, size, room, self.least), middle, y, size)
         if style.ylabel:

@@ -306,7 +306,7 @@ class _Page:
         narrowest = max(_SMALLEST, title, 0.0 if style.height else _SMALLEST * self.shape)
         bar = max(_SHORTEST_BAR, 2.2 * self.size) * style.bar + self.foot
         if (
-            self.panel >= narrowest
+            self.panel >= narrowest - 1e-6
             and self.rise >= _SMALLEST * min(1.0, 1 / self.shape)
             and self.height >= self.top + bar
         ):
@@ -428,15 +428,11 @@ class _Page:
                 x = box.x + tick.at * cell
                 lines.append(Line(x, box.bottom, x, y))
                 if self.turned:
-                    texts.append(
-                        Text(
-                            tick.text, x + 0.35 * size, y + self.space, size, "end", True, tick.full
-                        )  # noqa: FBT003
-                    )
+                    place = (x + 0.35 * size, y + self.space, size, "end")
+                    texts.append(Text(tick.text, *place, turned=True, full=tick.full))
                 else:
-                    texts.append(
-                        Text(tick.text, x, y + self.space + 0.8 * size, size, full=tick.full)
-                    )
+                    place = (x, y + self.space + 0.8 * size, size, "middle")
+                    texts.append(Text(tick.text, *place, full=tick.full))
         return texts, lines
 
     def _titles(self, boxes: Sequence[Box]) -> Iterator[Text]:

@@ -77,11 +77,24 @@ def test_nothing_overlaps(
     shape=st.tuples(st.integers(1, 80), st.integers(1, 80)),
     labels=st.none() | st.lists(st.text(max_size=40), min_size=1, max_size=5),
     title=st.text(max_size=150),
+    style=st.fixed_dictionaries(
+        {
+            "font_size": st.sampled_from([None, 5, 8, 14, 24]),
+            "bar": st.booleans(),
+            "xlabel": st.sampled_from(["Keys", "", "what stands below the panels and is long"]),
+            "ylabel": st.sampled_from(["Queries", "", "what stands on the left and is long"]),
+            "bar_label": st.sampled_from(["", "weight"]),
+        }
+    ),
 )
 def test_nothing_overlaps_whatever_the_labels(
-    panels: tuple[int, int], shape: tuple[int, int], labels: list[str] | None, title: str
+    panels: tuple[int, int],
+    shape: tuple[int, int],
+    labels: list[str] | None,
+    title: str,
+    style: dict[str, Any],
 ) -> None:
-    check(laid_out(*panels, shape, labels, title=title))
+    check(laid_out(*panels, shape, labels, title=title, **style))
 
 
 @pytest.mark.parametrize("size", [(300.0, 200.0), (432.0, 288.0), (1000.0, 300.0)])

@@ -136,20 +136,21 @@ def fit(grid: Grid, seen: Window, *, titled: bool, signed: bool) -> Fit:
     elif alike:
         left = min(_left(grid.queries, numbered=True), most) + 1
     room = seen.width - left
-    numbered = labels is not None and lying > wide
     legend: tuple[str, ...] = ()
-    if numbered and not alike and columns <= _LEGEND:
+    if lying > wide and not alike and columns <= _LEGEND:
         legend = tuple(_legend(grid.keys, seen.width))
     heads = any(grid.titles[0]) + titled
     lines = max(_LEAST_LINES, seen.height - heads - 4 - len(legend)) if seen.height else seen.width
     if lines == _LEAST_LINES:
         legend = ()
     if _across_all(grid, columns, wide) <= room and rows <= lines:
-        return Fit(rows, columns, wide, False, grid.columns, left, numbered, legend)  # noqa: FBT003
-    cells = min(columns, room // narrow)
-    across = _across(grid, (room + _GAP) // (cells * narrow + _GAP))
-    tall = min(rows, lines * 2 if seen.blocks else lines)
-    return Fit(tall, cells, narrow, seen.blocks, across, left, numbered or lying > narrow, legend)
+        halves, cell, cells, tall, across = False, wide, columns, rows, grid.columns
+    else:
+        halves, cell, cells = seen.blocks, narrow, min(columns, room // narrow)
+        tall = min(rows, lines * 2 if halves else lines)
+        across = _across(grid, (room + _GAP) // (cells * narrow + _GAP))
+    numbered = labels is not None and lying > cell
+    return Fit(tall, cells, cell, halves, across, left, numbered, legend if numbered else ())
 
 
 def _across_all(grid: Grid, columns: int, cell: int) -> int:

@@ -149,9 +149,13 @@ def _picked(found: Mapping[str, StoredArray], options: ReadOptions, file: str) -
         hint = did_you_mean(str(options.name), list(found))
         raise UsageError(f"--name: {file} has no array {options.name!r}{hint}")
     label = str(options.name) if named else "weights"
-    numeric = {name: array for name, array in found.items() if array.dtype.kind != "U"}
-    stacked = () if label in found else _layers(numeric)
-    array = _stack(numeric, stacked, file) if stacked else _only(found, numeric, label, file)
+    stacked: tuple[str, ...] = ()
+    if label in found:  # and no other is unpacked
+        array = found[label]
+    else:
+        numeric = {name: array for name, array in found.items() if array.dtype.kind != "U"}
+        stacked = _layers(numeric)
+        array = _stack(numeric, stacked, file) if stacked else _only(numeric, file)
     queries, keys = (_labels_in(found, label) for label in ("query_labels", "key_labels"))
     if array.name.endswith("[weights]") or array.ndim < 2:  # noqa: PLR2004
         return Matrices(file, array, queries, keys)
@@ -190,12 +194,8 @@ def _fitting(labels: tuple[str, ...] | None, length: int) -> tuple[str, ...] | N
     return labels if labels is not None and len(labels) == length else None
 
 
-def _only(
-    found: Mapping[str, StoredArray], numeric: Mapping[str, StoredArray], label: str, file: str
-) -> StoredArray:
-    """Return the array of a name, or the only one that holds numbers."""
-    if label in found:
-        return found[label]
+def _only(numeric: Mapping[str, StoredArray], file: str) -> StoredArray:
+    """Return the only array that holds numbers."""
     if not numeric:
         raise InputError("holds text alone, and weights are numbers", file)
     if len(numeric) != 1:

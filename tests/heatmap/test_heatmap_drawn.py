@@ -11,11 +11,16 @@ from typing import TYPE_CHECKING
 import matplotlib as mpl
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from matplotlib.image import imread
 
 from qkvcli.heatmap.layout import Layout, Text, plan
 from qkvcli.heatmap.matplotlib_painter import painted
-from qkvcli.heatmap.request import Style
+from qkvcli.heatmap.picture import Panel
+from qkvcli.heatmap.pixels import shrunk
+from qkvcli.heatmap.request import ScaleOptions, Style
+from qkvcli.heatmap.scale import MIDDLE, scales
 from tests.heatmap.support import Array, Command, Save, grid_of, picture_of, softmax
 
 if TYPE_CHECKING:
@@ -88,3 +93,25 @@ def test_every_cell_of_a_pdf_has_its_colour(qkv: Command, save: Save, tmp_path: 
     for colour in mpl.colormaps["Reds"](weights / weights.max())[:, :, :3].reshape(-1, 3):
         near = np.abs(pixels - colour).max(axis=-1) < 1.5 / 255
         assert near.sum() > 1000
+
+
+@given(
+    st.lists(st.floats(0, 1) | st.just(np.nan), min_size=12, max_size=12),
+    st.tuples(st.integers(1, 4), st.integers(1, 4)),
+    st.booleans(),
+)
+def test_a_png_of_few_pixels_shows_the_colours_of_the_largest_weights(
+    weights: list[float], each: tuple[int, int], signed: bool
+) -> None:
+    values = np.array(weights).reshape(3, 4) - 0.5 * signed
+    (scale,) = scales([values], ScaleOptions(), signed=signed)
+    fewer = shrunk(values, each, "max", signed=signed)
+    found = Panel(values, *scale.levels(values)).coarser(each, "max", signed=signed).levels
+    wanted, missing = scale.levels(fewer)
+    if np.isnan(values).any() and not missing:
+        wanted = np.maximum(wanted, 1)  # as level 0 stands for no weight in the whole panel
+    assert found.shape == wanted.shape
+    if not signed:
+        assert np.array_equal(found, wanted)
+    else:  # where gains and losses are as large, either colour may stand for both
+        assert np.abs(np.abs(found - MIDDLE) - np.abs(wanted - MIDDLE)).max() <= 1

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from qkvcli.commands.options import number, one_of, whole
+from qkvcli.commands.options import above_zero, number, one_of, whole
 
 _FILES = "Files"
 _CHOICE = "What is drawn"
@@ -25,15 +25,18 @@ def heatmap(  # noqa: PLR0913 - an argument an option
     output: Annotated[
         str | None,
         typer.Option(
-            "--output", "-o", help="Where to: .svg, .png or .pdf; - is stdout.", metavar="FILE"
+            "--output",
+            "-o",
+            help="Where to: .svg, .png or .pdf, or .npy, .npz or .csv; - is stdout.",
+            metavar="FILE",
         ),
     ] = None,
     form: Annotated[
         str | None,
         typer.Option(
             "--format",
-            parser=one_of("svg", "png", "pdf", "terminal"),
-            metavar="svg|png|pdf|terminal",
+            parser=one_of("svg", "png", "pdf", "terminal", "npy", "npz", "csv"),
+            metavar="svg|png|pdf|terminal|npy|npz|csv",
             help="By default what the output's name says; without an output, the terminal.",
         ),
     ] = None,
@@ -43,16 +46,22 @@ def heatmap(  # noqa: PLR0913 - an argument an option
     ] = None,
     batch: Annotated[
         int | None,
-        typer.Option(parser=whole, metavar="N", help="Which entry of (L, batch, H, Q, K)."),
+        typer.Option(
+            parser=whole,
+            metavar="N",
+            help="Which entry of (L, batch, H, Q, K) or (batch, H, Q, K).",
+        ),
     ] = None,
     layers: Annotated[
         str | None, typer.Option(metavar="0,3-5", help="Which layers to draw.")
     ] = None,
     heads: Annotated[str | None, typer.Option(metavar="0,3-5", help="Which heads to draw.")] = None,
     queries: Annotated[
-        str | None, typer.Option(metavar="0,3-5", help="Which queries to draw.")
+        str | None, typer.Option(metavar="0,3-5", help="Which queries: positions, or labels.")
     ] = None,
-    keys: Annotated[str | None, typer.Option(metavar="0,3-5", help="Which keys to draw.")] = None,
+    keys: Annotated[
+        str | None, typer.Option(metavar="0,3-5", help="Which keys: positions, or labels.")
+    ] = None,
     reduce: Annotated[
         str | None,
         typer.Option(
@@ -136,8 +145,24 @@ def heatmap(  # noqa: PLR0913 - an argument an option
     ] = False,
     size: Annotated[
         str | None,
-        typer.Option(metavar="WxH", help="The page, in inches, or as 16x10cm, mm or pt."),
+        typer.Option(
+            metavar="W[xH]", help="The page: its width, or both; inches, or 8.4cm, mm or pt."
+        ),
     ] = None,
+    font: Annotated[
+        str | None, typer.Option(metavar="NAME", help="The font of all text, such as Helvetica.")
+    ] = None,
+    font_size: Annotated[
+        float | None, typer.Option(parser=above_zero, metavar="PT", help="The size of all text.")
+    ] = None,
+    xlabel: Annotated[str, typer.Option(help="What stands below; '' for nothing.")] = "Keys",
+    ylabel: Annotated[str, typer.Option(help="What stands on the left.")] = "Queries",
+    colorbar_label: Annotated[
+        str, typer.Option(help="What stands along the colour bar.", show_default=False)
+    ] = "",
+    colorbar: Annotated[
+        bool, typer.Option("--colorbar/--no-colorbar", help="Whether there is a colour bar.")
+    ] = True,
     dpi: Annotated[
         int, typer.Option(parser=whole, metavar="N", help="The pixels an inch of a PNG.")
     ] = 200,
@@ -156,37 +181,63 @@ def heatmap(  # noqa: PLR0913 - an argument an option
         str | None, typer.Option(metavar="NAME", help="The encoding of CSV, JSON and labels.")
     ] = None,
 ) -> None:
-    """Draw attention weights as SVG, PNG or PDF, or in the terminal.
+    """Draw attention weights as SVG, PNG or PDF, or in the terminal; or save what was chosen.
 
     Rows are queries and columns are keys. The shapes (Q, K), (H, Q, K), (layers, heads, Q, K)
-    and, with --batch, (layers, batch, heads, Q, K) are read.
+    and, with --batch, (batch, heads, Q, K) and (layers, batch, heads, Q, K) are read.
     """
-    from qkvcli.heatmap import compose, paint  # NumPy is imported here, and not for --help
-    from qkvcli.heatmap.scale import ScaleOptions
+    from qkvcli.heatmap.draw import draw  # NumPy is imported here, and not for --help
+    from qkvcli.heatmap.request import (
+        Choice,
+        Request,
+        ScaleOptions,
+        Style,
+        font_family,
+        page_size,
+        words,
+    )
     from qkvcli.sources.matrices import ReadOptions
 
-    request = compose.Request(
-        weights=weights,
-        diff=diff,
-        read=ReadOptions(name, delimiter, encoding),
-        batch=batch,
-        layers=layers,
-        heads=heads,
-        queries=queries,
-        keys=keys,
-        reduce=reduce,
-        over=over,
-        rollout=rollout,
-        labels=labels,
-        query_labels=query_labels,
-        key_labels=key_labels,
-        merge_subwords=merge_subwords,
-        drop=paint.words(drop, "--drop") or (),
-        shrink=shrink,
-        scale=ScaleOptions(scale == "panel", vmin, vmax, log),
-        cmap=cmap,
-        title=title,
-        titles=paint.words(titles, "--titles"),
+    width, height = page_size(size)
+    draw(
+        Request(
+            weights=weights,
+            diff=diff,
+            read=ReadOptions(name, delimiter, encoding),
+            labels=labels,
+            query_labels=query_labels,
+            key_labels=key_labels,
+            choice=Choice(
+                batch=batch,
+                layers=layers,
+                heads=heads,
+                queries=queries,
+                keys=keys,
+                reduce=reduce,
+                over=over,
+                rollout=rollout,
+                merge_subwords=merge_subwords,
+                drop=words(drop, "--drop") or (),
+            ),
+            shrink=shrink,
+            scale=ScaleOptions(scale == "panel", vmin, vmax, log),
+            cmap=cmap,
+            title=title,
+            titles=words(titles, "--titles"),
+            style=Style(
+                width=width,
+                height=height,
+                font=font_family(font),
+                font_size=font_size,
+                xlabel=xlabel,
+                ylabel=ylabel,
+                bar_label=colorbar_label,
+                bar=colorbar,
+                annotate=annotate,
+                dpi=dpi,
+            ),
+            output=output,
+            form=form,
+            color=color,
+        )
     )
-    page = paint.Page(output, form, paint.page_size(size), dpi, annotate=annotate, color=color)
-    paint.draw(request, page)

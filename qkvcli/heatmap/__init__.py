@@ -1,7 +1,9 @@
-"""Heatmaps: weights are chosen and reduced, laid out as plain data, and painted.
+"""Heatmaps: weights are selected and reduced, laid out as plain data, and painted.
 
-    stack → panels → picture → layout → svg | figure
-                             └────────→ terminal
+    request → weights → select → pixels → picture → layout → svg | matplotlib_painter
+                          │            (scale, colours) └──→ terminal
+                          └──→ save
 
-Only ``figure`` (and a colour map that is not built in) imports Matplotlib, only ``terminal`` Rich.
+``draw`` runs these steps. Only ``matplotlib_painter`` (and a colour map that is not built in)
+imports Matplotlib.
 """

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from qkvcli.errors import UsageError, did_you_mean
+from qkvcli.heatmap.scale import LEVELS
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-LEVELS = 256
 SEQUENTIAL, DIVERGING = "Reds", "RdBu_r"
 MISSING = (189, 189, 189)
 """The grey of a cell without a weight."""
@@ -42,9 +42,15 @@ class Palette:
     stops: NDArray[np.uint8]
     colours: NDArray[np.uint8]
 
-    def hexes(self) -> list[str]:
-        """Return the levels as ``#rrggbb``."""
-        return [hex_of(colour) for colour in self.colours.tolist()]
+    def shown(self, *, missing: bool) -> NDArray[np.uint8]:
+        """Return the colours, with grey for level 0 where it stands for no weight."""
+        if not missing:
+            return self.colours
+        return np.concatenate([[MISSING], self.colours[1:]]).astype(np.uint8)
+
+    def hexes(self, *, missing: bool) -> list[str]:
+        """Return the same as ``#rrggbb``."""
+        return [f"#{colour.hex()}" for colour in map(bytes, self.shown(missing=missing))]
 
 
 def hex_of(colour: tuple[int, int, int] | list[int]) -> str:
@@ -79,7 +85,7 @@ def palette(name: str) -> Palette:
 
 
 def _from_matplotlib(name: str) -> Palette:
-    from qkvcli.heatmap.clean import matplotlib_colormaps
+    from qkvcli.heatmap.plain_matplotlib import matplotlib_colormaps
 
     maps = matplotlib_colormaps()
     if name not in maps:

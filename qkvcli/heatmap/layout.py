@@ -1,49 +1,98 @@
-"""The layout: where everything stands on the page, in points, as plain data.
-
-Two steps, since a PNG must know its panels' pixels before any weight is read: ``plan`` places
-panels, ticks and titles; ``arrange`` adds what depends on the weights.
-"""
+"""The layout: where everything stands on the page, in points, as plain data."""
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from functools import partial
+from itertools import pairwise
+from typing import TYPE_CHECKING, NamedTuple
+from unicodedata import category, east_asian_width, normalize
 
 from qkvcli.errors import UsageError
 from qkvcli.heatmap.colours import hex_of, is_light
-from qkvcli.heatmap.metrics import fitted, text_width
 from qkvcli.render.escape import visible
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
-    from qkvcli.heatmap.axes import Axis
     from qkvcli.heatmap.picture import Grid, Panel, Picture
+    from qkvcli.heatmap.request import Style
+    from qkvcli.heatmap.select import Axis
 
 VECTOR_SIDE = 64
 """Up to how many cells a side the panels of an SVG are vectors."""
 VECTOR_CELLS = 20_000
 """Up to how many cells in all: 2 MB of SVG with their titles."""
 
-_PAD = 8.0
-_GAP = 12.0
-_TICK = 3.0
-_LINE, _TIGHT = 1.25, 1.15  # the height of a line of text, and of a label among others, in its size
-_LABEL = 10.0  # the sizes of text: axis labels, the title
-_TITLE = 12.0
+_PAD, _GAP, _SPACE, _TICK = 3.0, 12.0, 2.0, 3.0
+_LINE, _TIGHT = 1.25, 1.1  # the height of a line of text, and of a label among others, in its size
+_TITLE = 1.25  # the size of the title, in that of other text
 _TITLE_OVER = _GAP - 4  # how much wider than its panel a title may be
 _LONGEST_LABEL = {True: 180.0, False: 120.0}  # of a single panel, and of one among several
-_BAR, _BAR_TEXTS = 11.0, 48.0
-_SHORTEST_BAR, _USUAL_BAR = 24.0, 90.0
+_LONGEST_SHARE = 0.3  # the same, of a page whose width is given
+_BAR, _SHORTEST_BAR, _USUAL_BAR = 8.0, 24.0, 90.0
 _SMALLEST = 8.0  # a panel's least side
-_SMALL_PANEL = 150.0
 _FEWEST, _MOST = 1 / 6, 6.0  # the shapes of a panel that keep its cells square
 _SMALLEST_NUMBER, _LARGEST_NUMBER = 4.5, 9.0
+_SAMPLE = 1000  # of how many labels the widths are looked at
+_COLUMN = 360.0  # a page narrower than this is a column of a paper
+_FEW, _ROOMY = 4, 200.0  # so few panels, or so wide, have labels as large as one alone
+
+# The advance widths of DejaVu Sans, U+0020 to U+007E, in thousandths of the size: the widest
+# of the fonts that stand for sans-serif.
+_WIDTHS = (
+    318, 401, 460, 838, 636, 950, 780, 275, 390, 390, 500, 838, 318, 361, 318, 337, 636, 636,
+    636, 636, 636, 636, 636, 636, 636, 636, 337, 337, 838, 838, 838, 531, 1000, 684, 686, 698,
+    770, 632, 575, 775, 752, 295, 295, 656, 557, 863, 748, 787, 603, 787, 695, 635, 611, 732,
+    684, 989, 685, 611, 685, 390, 337, 390, 838, 500, 500, 613, 635, 550, 635, 615, 352, 635,
+    634, 278, 278, 579, 278, 974, 634, 612, 635, 635, 411, 521, 392, 634, 592, 818, 592, 592,
+    525, 636, 337, 636, 838,
+)  # fmt: skip
+_OTHER, _WIDE = 1100, 1150  # the widest letters of other alphabets, and ideographs
+_MONOSPACED = 610  # in a font that was asked for every letter may be as wide as the next
 
 
-@dataclass(frozen=True)
-class Box:
+def text_width(text: str, size: float, least: int = 0) -> float:
+    """Return about how wide a line of text is, and no less, in the unit of its size.
+
+    Parameters
+    ----------
+    text, size
+        The text, and the size of its font.
+    least
+        The width that every sign has at least, in thousandths of the size.
+    """
+    return sum(max(least, _advance(sign)) for sign in text) * size / 1000
+
+
+def _advance(sign: str) -> int:
+    code = ord(sign)
+    if 0x20 <= code < 0x7F:  # noqa: PLR2004
+        return _WIDTHS[code - 0x20]
+    base = normalize("NFD", sign)[0]
+    if base != sign:  # an accented letter is as wide as its own
+        return _advance(base)
+    if category(sign) in ("Mn", "Me", "Cf"):
+        return 0
+    return _WIDE if east_asian_width(sign) in "WF" else _OTHER
+
+
+def fitted(text: str, size: float, width: float, least: int = 0) -> str:
+    """Return a text that can be shown, shortened with an ellipsis to a width."""
+    # A label of a mebibyte needs no more than its beginning looked at.
+    text = visible(text[:1000])
+    if text_width(text, size, least) <= width:
+        return text
+    room = width - _OTHER * size / 1000
+    for end, sign in enumerate(text):
+        room -= max(least, _advance(sign)) * size / 1000
+        if room < 0:
+            return text[:end].rstrip() + "…"
+    return text
+
+
+class Box(NamedTuple):
     """A rectangle in points, from its top left corner."""
 
     x: float
@@ -61,25 +110,14 @@ class Box:
         """Its lower edge."""
         return self.y + self.height
 
-    @property
-    def edges(self) -> tuple[Line, Line, Line, Line]:
-        """Its four sides."""
-        return (
-            Line(self.x, self.y, self.right, self.y),
-            Line(self.x, self.bottom, self.right, self.bottom),
-            Line(self.x, self.y, self.x, self.bottom),
-            Line(self.right, self.y, self.right, self.bottom),
-        )
 
-
-@dataclass(frozen=True)
-class Text:
+class Text(NamedTuple):
     """A line of text; ``y`` is its baseline, or ``x`` where it is turned to read upwards.
 
     Parameters
     ----------
     text, full
-        What is shown, and what it was shortened from.
+        What is shown, and what it was shortened from, if it was.
     x, y
         In points.
     size
@@ -111,8 +149,7 @@ class Text:
         return Box(self.x - back, self.y - rise, along, height)
 
 
-@dataclass(frozen=True)
-class Line:
+class Line(NamedTuple):
     """A thin line, such as a tick."""
 
     x1: float
@@ -121,268 +158,391 @@ class Line:
     y2: float
 
 
-@dataclass(frozen=True)
-class Ticks:
-    """Which cells of an axis are labelled, each as (middle in cells, shown, full).
+class Tick(NamedTuple):
+    """A label of an axis, ``at`` so many cells from its beginning."""
 
-    ``room`` is what the labels take away from the axis, ``every`` how many cells there are to one.
-    """
-
-    marks: tuple[tuple[float, str, str], ...]
-    turned: bool
-    room: float
-    every: int
+    at: float
+    text: str
+    full: str = ""
 
 
 @dataclass(frozen=True)
-class Style:
-    """What the command line says of the page: its size in points, and numbers in the cells."""
-
-    size: tuple[float, float] | None = None
-    annotate: bool = False
-    title: str = ""
-
-
-@dataclass(frozen=True)
-class Plan:
-    """The page before the weights are known.
+class Layout:
+    """The page.
 
     Parameters
     ----------
     width, height
         Of the page.
-    boxes
-        Of the panels.
-    bar
-        Of the colour bar.
+    picture
+        What is drawn.
+    boxes, bar
+        Of the panels, and of the colour bar.
     texts, lines
-        Titles, labels and ticks.
+        Titles, labels and numbers; ticks.
+    font
+        The family of all text, or None for the painter's own.
+    vector
+        Whether cells are few enough to be drawn one by one.
+    annotated
+        Whether there are numbers in the cells.
     """
 
     width: float
     height: float
-    boxes: tuple[Box, ...]
-    bar: Box
-    texts: tuple[Text, ...]
-    lines: tuple[Line, ...]
-
-
-@dataclass(frozen=True)
-class Layout:
-    """The whole page: the plan, with the picture's colours, and the texts that need its weights."""
-
-    plan: Plan
     picture: Picture
+    boxes: tuple[Box, ...]
+    bar: Box | None
     texts: tuple[Text, ...]
     lines: tuple[Line, ...]
+    font: str | None
     vector: bool
-    annotated: bool
+    annotated: bool = False
 
     @property
     def placed(self) -> Iterator[tuple[Box, Panel]]:
         """The panels with their boxes."""
-        return zip(self.plan.boxes, self.picture.panels, strict=True)
+        return zip(self.boxes, self.picture.panels, strict=True)
 
 
-@dataclass(frozen=True)
-class _Frame:
-    """The sizes from which a page is put together."""
+class _Page:
+    """The page while it is laid out: from the widths of labels to panels, and from these to texts.
 
-    panel: tuple[float, float]
-    x: Ticks
-    y: Ticks
-    left: float
-    bottom: float
-    top: float
-    row_gap: float
-    tick_size: float
+    Widths come first, since no label's width depends on a panel's; heights follow from them.
+    """
+
+    def __init__(self, picture: Picture, style: Style) -> None:
+        self.picture, self.grid, self.style = picture, picture.grid, style
+        single = len(picture.panels) == 1
+        each = (style.width or math.inf) / self.grid.columns
+        if single:
+            usual = 8.0 if each < _COLUMN else 9.0
+        else:
+            usual = 7.0 if self.grid.columns > _FEW or each < _ROOMY else 9.0
+        self.size = style.font_size or usual
+        self.least = _MONOSPACED if style.font else 0
+        self.across = partial(text_width, size=self.size, least=self.least)
+        self.longest = tuple(
+            min(_LONGEST_LABEL[single], max(map(self.across, _sample(axis))))
+            for axis in (self.grid.keys, self.grid.queries)
+        )
+        share = _LONGEST_SHARE * style.width if style.width is not None else math.inf
+        self.x_room, self.y_room = (
+            longest if axis.labels is None else min(longest, share)
+            for axis, longest in zip((self.grid.keys, self.grid.queries), self.longest, strict=True)
+        )
+        # From ticks to labels, so that those of both axes do not meet at a panel's corner.
+        self.space = max(_SPACE, 0.5 * self.size - _TICK)
+        # The shape of a panel whose cells are square, or nearly.
+        self.shape = min(max(len(self.grid.keys) / len(self.grid.queries), _FEWEST), _MOST)
+        self._set_widths()
+        self.x_ticks, self.turned = self._x_ticks()
+        self._set_heights()
+        self._check()
+        self.y_ticks = self._y_ticks()
+        if self.grid.queries.labels is not None:
+            # What labels would take that are not shown is the panels'.
+            self.y_room = max(self.across(tick.text) for tick in self.y_ticks)
+            self._set_widths()
+            self._set_heights()
+
+    def _set_widths(self) -> None:
+        """Set the margins left and right, and the width of a panel and of the page."""
+        style, grid = self.style, self.grid
+        line = self.size * _LINE + _SPACE
+        self.gap = max(_GAP, _TIGHT * self.size)  # as the last label of a panel and the next need
+        self.left = _PAD + self.y_room + self.space + _TICK + line * bool(style.ylabel)
+        over = self.x_room / 2 if grid.keys.labels is None else 0.0  # of the last column's number
+        over = max(over, _TITLE_OVER / 2)
+        self.right = _PAD + max(over, 0.6 * self.size)
+        self.bar_gap = max(over + _SPACE, 6.0)
+        if style.bar:
+            ticks = (text for most in range(3, 7) for _, text in self._bar_ticks(most))
+            room = _BAR + _TICK + _SPACE + max(map(self.across, ticks))
+            self.right = self.bar_gap + room + line * bool(style.bar_label) + _PAD
+        margins = self.left + (grid.columns - 1) * self.gap + self.right
+        if style.width is None:
+            side = _natural_side(grid, self.size, annotate=style.annotate)
+            self.panel = side * min(1.0, self.shape)
+            self.width = margins + grid.columns * self.panel
+        else:
+            self.width = style.width
+            self.panel = (self.width - margins) / grid.columns
+
+    def _set_heights(self) -> None:
+        """Set the margins above and below, and the height of a panel and of the page."""
+        style, grid = self.style, self.grid
+        self.title = self._wrapped(self.width)
+        self.heads = self.size * _LINE + _SPACE if any(grid.titles[0]) else 0.0
+        self.top = self._top(self.title)
+        self.row_gap = max(self.heads + 8, self.gap)
+        self.foot = _PAD + 0.6 * self.size  # below what stands beside the panels
+        labels = (self.across(tick.text) for tick in self.x_ticks)
+        self.bottom = self._bottom(max(labels) if self.turned else self.size)
+        between = (grid.rows - 1) * self.row_gap
+        if style.height is None:
+            self.rise = self.panel / self.shape
+            down = grid.rows * self.rise + between
+            beside = max(down, _USUAL_BAR * style.bar, self.across(style.ylabel))
+            self.height = self.top + max((beside + down) / 2 + self.bottom, beside + self.foot)
+        else:
+            self.height = style.height
+            self.rise = (self.height - self.top - self.bottom - between) / grid.rows
+
+    def _top(self, title: Sequence[str]) -> float:
+        above = len(title) * self.size * _TITLE * _LINE
+        # Half a label may stand above the first row, and the number at the head of the bar.
+        return _PAD + above + max(self.heads, 0.5 * self.size)
+
+    def _bottom(self, labels: float) -> float:
+        """Return how much of the page is below the panels, where labels take so much of it."""
+        label = (self.size * _LINE + _SPACE) * bool(self.style.xlabel)
+        return _TICK + self.space + labels + label + _PAD
+
+    def _check(self) -> None:
+        """Refuse a page on which panels would have no room, and say how large it must be."""
+        grid, style = self.grid, self.style
+        title = max(map(self.across, grid.titles[-1])) - _TITLE_OVER
+        narrowest = max(_SMALLEST, title, 0.0 if style.height else _SMALLEST * self.shape)
+        bar = max(_SHORTEST_BAR, 2.2 * self.size) * style.bar + self.foot
+        if (
+            self.panel >= narrowest - 1e-6
+            and self.rise >= _SMALLEST * min(1.0, 1 / self.shape)
+            and self.height >= self.top + bar
+        ):
+            return
+        # On a wider page labels may be longer.
+        margins = self.width - grid.columns * self.panel + self.longest[1] - self.y_room
+        width = _tenths(max(self.width, margins + grid.columns * narrowest))
+        top = self._top(self._wrapped(width))
+        below = self._bottom(max(self.size, self.longest[0])) + (grid.rows - 1) * self.row_gap
+        height = _tenths(max(self.height, top + below + grid.rows * _SMALLEST, top + bar))
+        given, wanted = (
+            "x".join(f"{side / 72:.3g}" for side in sides[: 2 if style.height else 1])
+            for sides in ((self.width, self.height), (width, height))
+        )
+        count = len(self.picture.panels)
+        panels = "a panel and its" if count == 1 else f"{count} panels and their"
+        raise UsageError(
+            f"--size {given} (inches) leaves no room for {panels} labels; give it at least {wanted}"
+        )
+
+    def _wrapped(self, width: float) -> list[str]:
+        """Return the title in lines that fit on a page of a width."""
+        lines: list[str] = []
+        size, room = self.size * _TITLE, width - 2 * _PAD
+        for word in self.picture.title.split():
+            joined = f"{lines[-1]} {word}" if lines else word
+            if lines and text_width(joined, size, self.least) <= room:
+                lines[-1] = joined
+            else:
+                lines.append(fitted(word, size, room, self.least))
+        return lines
+
+    def _x_ticks(self) -> tuple[list[Tick], bool]:
+        """Return the labels of columns, no two touching, and whether they stand."""
+        axis, size = self.grid.keys, self.size
+        cell = self.panel / len(axis)
+        if cell <= 0:  # the page is refused
+            return [], False
+        if axis.labels is None:
+            return _numbered(axis, (self.x_room + 0.7 * size) / cell), False
+        if len(axis) * size < self.panel * 2:  # else none could lie beside the next
+            ticks = self._labelled(axis, 1, self.x_room)
+            widths = [*(self.across(tick.text) for tick in ticks), 0.0]
+            if max((a + b) / 2 for a, b in pairwise(widths)) + 0.5 * size <= cell:
+                return ticks, False
+        return self._labelled(axis, size * _TIGHT / cell, self.x_room), True
+
+    def _y_ticks(self) -> list[Tick]:
+        """Return the labels of rows, no two touching."""
+        axis, keys = self.grid.queries, self.grid.keys
+        least = self.size * _TIGHT * len(axis) / self.rise
+        if axis.labels is not None:
+            return self._labelled(axis, least, self.y_room)
+        if keys.labels is None and len(keys) == len(axis) and len(self.x_ticks) > 1:
+            least = max(least, self.x_ticks[1].at - self.x_ticks[0].at)  # as those of the columns
+        return _numbered(axis, least)
+
+    def _labelled(self, axis: Axis, least: float, room: float) -> list[Tick]:
+        picked = range(0, len(axis), math.ceil(least))
+        ticks = []
+        for cell, label in zip(picked, axis.texts(picked), strict=True):
+            shown = fitted(label, self.size, room, self.least)
+            ticks.append(Tick(cell + 0.5, shown, "" if shown == label else visible(label)))
+        return ticks
+
+    def laid_out(self) -> Layout:
+        """Return everything at its place."""
+        picture, grid, style = self.picture, self.grid, self.style
+        across = grid.columns * self.panel + (grid.columns - 1) * self.gap
+        down = grid.rows * self.rise + (grid.rows - 1) * self.row_gap
+        spare = self.height - self.top - self.bottom - down
+        block = Box(self.left, self.top + max(0.0, spare) / 2, across, down)
+        boxes = tuple(
+            Box(
+                block.x + (i % grid.columns) * (self.panel + self.gap),
+                block.y + (i // grid.columns) * (self.rise + self.row_gap),
+                self.panel,
+                self.rise,
+            )
+            for i in range(len(picture.panels))
+        )
+        texts, lines = self._axes(boxes)
+        bar = self._bar(block) if style.bar else None
+        texts += [*self._titles(boxes), *self._labels(block, bar)]
+        if bar is not None:
+            texts += self._bar_texts(bar, lines)
+        rows, columns = picture.shape
+        cells = rows * columns * len(boxes)
+        annotated = style.annotate and cells <= VECTOR_CELLS
+        numbers = _cell_texts(picture, boxes) if annotated else []
+        return Layout(
+            self.width,
+            self.height,
+            picture,
+            boxes,
+            bar,
+            texts=(*texts, *numbers),
+            lines=tuple(lines),
+            font=style.font,
+            vector=max(rows, columns) <= VECTOR_SIDE and cells <= VECTOR_CELLS,
+            annotated=bool(numbers),
+        )
+
+    def _axes(self, boxes: Sequence[Box]) -> tuple[list[Text], list[Line]]:
+        """Return ticks and labels where no panel to the left or below has them."""
+        texts: list[Text] = []
+        lines: list[Line] = []
+        size, columns = self.size, self.grid.columns
+        for box in boxes[::columns]:
+            cell, x = self.rise / len(self.grid.queries), box.x - _TICK
+            for tick in self.y_ticks:
+                y = box.y + tick.at * cell
+                lines.append(Line(x, y, box.x, y))
+                place = (x - self.space, y + 0.35 * size, size, "end")
+                texts.append(Text(tick.text, *place, full=tick.full))
+        for box in boxes[-columns:]:
+            cell, y = self.panel / len(self.grid.keys), box.bottom + _TICK
+            for tick in self.x_ticks:
+                x = box.x + tick.at * cell
+                lines.append(Line(x, box.bottom, x, y))
+                if self.turned:
+                    place = (x + 0.35 * size, y + self.space, size, "end")
+                    texts.append(Text(tick.text, *place, turned=True, full=tick.full))
+                else:
+                    place = (x, y + self.space + 0.8 * size, size, "middle")
+                    texts.append(Text(tick.text, *place, full=tick.full))
+        return texts, lines
+
+    def _titles(self, boxes: Sequence[Box]) -> Iterator[Text]:
+        """Yield the titles of panels, in the longest form that fits all, and the title of all."""
+        grid, width = self.grid, self.panel + _TITLE_OVER
+        forms = grid.titles_in(lambda title: self.across(visible(title)) <= width)
+        for box, title, form in zip(boxes, grid.titles[0], forms, strict=True):
+            if form:
+                shown, x = fitted(form, self.size, width, self.least), box.x + box.width / 2
+                full = "" if shown == title else visible(title)
+                yield Text(shown, x, box.y - 0.3 * self.size - 1, self.size, full=full)
+        size = self.size * _TITLE
+        for number, line in enumerate(self.title):
+            base = _PAD + (number * _LINE + 0.9) * size
+            yield Text(line, self.width / 2, base, size, full=self.picture.title)
+
+    def _labels(self, block: Box, bar: Box | None) -> Iterator[Text]:
+        """Yield what stands along the axes."""
+        style, size = self.style, self.size
+        if style.xlabel:
+            middle = block.x + block.width / 2
+            low = bar is not None and bar.bottom > block.bottom  # and may be in its way
+            right = block.right + self.bar_gap if low else self.width - _PAD
+            left = _PAD + (size * _LINE + _SPACE) * bool(style.ylabel)
+            room = 2 * min(middle - left, right - middle)
+            y = block.bottom + self.bottom - _PAD - 0.3 * size
+            yield Text(fitted(style.xlabel, size, room, self.least), middle, y, size)
+        if style.ylabel:
+            room = self.height - self.top - self.foot
+            shown = fitted(style.ylabel, size, room, self.least)
+            x, y = _PAD + 0.9 * size, self._beside(block, self.across(shown))
+            yield Text(shown, x, y, size, turned=True)
+
+    def _beside(self, block: Box, length: float) -> float:
+        """Return the middle of what stands beside the panels: below the title, on the page."""
+        lowest, highest = self.height - self.foot - length / 2, self.top + length / 2
+        return max(min(block.y + block.height / 2, lowest), highest)
+
+    def _bar(self, block: Box) -> Box:
+        """Return where the colour bar is: as high as one row of panels, else over half of all."""
+        wanted = block.height if self.grid.rows == 1 else 0.6 * block.height
+        height = min(max(wanted, _USUAL_BAR), self.height - self.top - self.foot)
+        y = self._beside(block, height) - height / 2
+        return Box(block.right + self.bar_gap, y, _BAR, height)
+
+    def _bar_texts(self, bar: Box, lines: list[Line]) -> Iterator[Text]:
+        """Yield the numbers of the colour bar and its label; add its ticks to ``lines``."""
+        size, style = self.size, self.style
+        for share, text in self._bar_ticks(max(3, min(6, int(bar.height / (2 * size))))):
+            y, x = bar.bottom - share * bar.height, bar.right + _TICK
+            lines.append(Line(bar.right, y, x, y))
+            yield Text(text, x + _SPACE, y + 0.35 * size, size, "start")
+        if style.bar_label:
+            shown = fitted(style.bar_label, size, self.height - self.top - self.foot, self.least)
+            y = self._beside(bar, self.across(shown))
+            yield Text(shown, self.width - _PAD - 0.3 * size, y, size, turned=True)
+
+    def _bar_ticks(self, most: int) -> list[tuple[float, str]]:
+        """Return the ticks of the colour bar, as (share of it from its foot, text)."""
+        if self.picture.own_scales:
+            return [(0.0, "low"), (1.0, "high (log)" if self.picture.scale.log else "high")]
+        return self.picture.scale.ticks(most)
 
 
-def plan(grid: Grid, style: Style) -> Plan:
-    """Place panels, ticks and titles.
+def plan(picture: Picture, style: Style) -> Layout:
+    """Return the page of a picture.
 
-    Parameters
-    ----------
-    grid
-        The panels and their axes.
-    style
-        The page.
+    Without a size it is as large as suits the picture, with a width the height follows, and with
+    both the panels take all that labels leave.
 
     Raises
     ------
     UsageError
-        ``--size`` leaves no room for the panels.
+        The size leaves no room, with the least one that does.
     """
-    try:
-        return _placed(grid, style, _framed(grid, style))
-    except _TooSmallError as error:
-        panels = "a panel and its" if grid.panels == 1 else f"{grid.panels} panels and their"
-        given, least = (
-            "x".join(f"{side / 72:.3g}" for side in size)
-            for size in (style.size or (), _least(grid, style, error.wanted))
-        )
-        raise UsageError(
-            f"--size {given} (inches) leaves no room for {panels} labels; give it at least {least}"
-        ) from None
+    return _Page(picture, style).laid_out()
 
 
-class _TooSmallError(Exception):
-    """A page is too small, and might do if it were as ``wanted``."""
-
-    def __init__(self, wanted: tuple[float, float]) -> None:
-        super().__init__()
-        self.wanted = wanted
-
-
-def _least(grid: Grid, style: Style, page: tuple[float, float]) -> tuple[float, float]:
-    """Return a page that does, in tenths of an inch: margins grow as panels shrink."""
-    while True:
-        try:
-            _framed(grid, replace(style, size=page))
-        except _TooSmallError as error:
-            page = error.wanted
-        else:
-            return page
-
-
-def _framed(grid: Grid, style: Style) -> _Frame:
-    frame = _frame(grid, style, _natural(grid, style))
-    if style.size is not None:
-        for _ in range(3):  # margins depend on the labels, and these on the panels
-            frame = _frame(grid, style, _fit(grid, frame, style.size))
-    return frame
-
-
-def _natural(grid: Grid, style: Style) -> tuple[float, float]:
-    """Return a panel's width and height where the page may have any size."""
-    rows, columns = len(grid.queries), len(grid.keys)
-    cells = max(rows, columns)
+def _natural_side(grid: Grid, size: float, *, annotate: bool) -> float:
+    """Return a panel's longer side where the page may have any size."""
+    cells = max(len(grid.queries), len(grid.keys))
     labelled = grid.queries.labels is not None or grid.keys.labels is not None
-    if grid.panels == 1:
+    if len(grid.names) == 1:
         side = min(max(14.0 * cells, 230.0), 430.0)
         if labelled and cells <= VECTOR_SIDE:
-            side = max(side, 10.5 * cells)
+            side = max(side, 1.2 * size * cells)
     else:
         side = min(max(900.0 / grid.columns, 88.0), 220.0)
         if labelled:
-            side = max(side, min(7.6 * cells, 140.0))
-    if style.annotate:
+            side = max(side, min(1.15 * size * cells, 140.0))
+    if annotate:
         side = max(side, min(20.0 * cells, 1400.0 / max(grid.columns, grid.rows)))
-    ratio = _ratio(rows, columns)
-    return (side, side / ratio) if ratio >= 1 else (side * ratio, side)
+    return side
 
 
-def _ratio(rows: int, columns: int) -> float:
-    return min(max(columns / rows, _FEWEST), _MOST)
-
-
-def _fit(grid: Grid, frame: _Frame, page: tuple[float, float]) -> tuple[float, float]:
-    """Return a panel's width and height on a page of a given size."""
-    across = page[0] - frame.left - _right() - (grid.columns - 1) * _GAP
-    down = page[1] - frame.top - frame.bottom - (grid.rows - 1) * frame.row_gap
-    width, height = across / grid.columns, down / grid.rows
-    ratio = _ratio(len(grid.queries), len(grid.keys))
-    least = _narrowest(grid, ratio)
-    missing_x = max(0.0, least - width) * grid.columns
-    missing_y = max(0.0, least / ratio - height, _SMALLEST - height) * grid.rows
-    beside = max(_SHORTEST_BAR, _axis_label("Queries")) + frame.top + _PAD - page[1]
-    if max(missing_x, missing_y, beside) > 0:
-        wanted = (page[0] + missing_x, page[1] + max(missing_y, beside))
-        raise _TooSmallError((_tenths(wanted[0]), _tenths(wanted[1])))
-    return (height * ratio, height) if width > height * ratio else (width, width / ratio)
-
-
-def _tenths(points: float) -> float:
-    """Round up to a tenth of an inch."""
-    return math.ceil(round(points / 7.2, 6)) * 7.2
-
-
-def _narrowest(grid: Grid, ratio: float) -> float:
-    """Return a panel's least width, at which its shortest title fits and it is not too low."""
-    titles = grid.shorter[-1] if grid.shorter else ()
-    size = _title_size(_tick_size(grid, _SMALLEST))
-    title = max((text_width(text, size) for text in titles), default=0.0)
-    return max(_SMALLEST * max(1.0, ratio), title - _TITLE_OVER)
-
-
-def _axis_label(text: str) -> float:
-    return text_width(text, _LABEL)
-
-
-def _tick_size(grid: Grid, width: float) -> float:
-    return 6.5 if grid.panels > 1 and width < _SMALL_PANEL else 8.5
-
-
-def _right() -> float:
-    return _GAP + 4 + _BAR + _TICK + _BAR_TEXTS + _PAD
-
-
-def _frame(grid: Grid, style: Style, panel: tuple[float, float]) -> _Frame:
-    width, height = panel
-    size = _tick_size(grid, width)
-    longest = _LONGEST_LABEL[grid.panels == 1]
-    x = _x_ticks(grid.keys, width, size, longest)
-    alike = grid.keys.labels is None and len(grid.keys) == len(grid.queries)
-    y = _y_ticks(grid.queries, height, size, longest, x.every if alike else 1)
-    label = _LABEL * _LINE
-    titled = any(grid.titles)
-    left = _PAD + label + 3 + y.room + 2 + _TICK
-    bottom = _TICK + 2 + x.room + 3 + label + _PAD
-    heads = _title_size(size) * _LINE + 2 if titled else 0.0
-    page = left + grid.columns * width + (grid.columns - 1) * _GAP + _right()
-    lines = len(_wrapped(style.title, _TITLE, (style.size or (page,))[0] - 2 * _PAD))
-    top = _PAD + lines * _TITLE * _LINE + (4 if lines else 0) + heads
-    return _Frame(panel, x, y, left, bottom, top, heads + 8, size)
-
-
-def _title_size(tick_size: float) -> float:
-    return tick_size + 1
-
-
-def _x_ticks(axis: Axis, length: float, size: float, longest: float) -> Ticks:
-    """Choose which columns to label, no two touching; words stand where they cannot lie."""
-    cell = length / len(axis)
+def _sample(axis: Axis) -> list[str]:
+    """Return the labels, or some of very many, as they are shown; of numbers the highest."""
     if axis.labels is None:
-        every = _nice_whole((_widest_number(axis, size) + 0.7 * size) / cell)
-        return Ticks(_numbered(axis, every), turned=False, room=size, every=every)
-    shown = [fitted(label, size, longest) for label in axis.labels]
-    widths = [text_width(text, size) for text in shown]
-    needed = ((a + b) / 2 + 0.5 * size for a, b in zip(widths, [*widths[1:], 0.0], strict=True))
-    if max(needed) <= cell:
-        return Ticks(_labelled(axis, shown, 1), turned=False, room=size, every=1)
-    every = math.ceil(size * _TIGHT / cell)
-    return Ticks(_labelled(axis, shown, every), turned=True, room=max(widths[::every]), every=every)
+        return [str(axis.highest)]
+    return [visible(text[:100]) for text in axis.labels[:: math.ceil(len(axis) / _SAMPLE)]]
 
 
-def _y_ticks(axis: Axis, length: float, size: float, longest: float, least: int) -> Ticks:
-    """Choose which rows to label, at most one in ``least`` where they are numbered."""
-    line = size * _TIGHT * len(axis) / length
-    if axis.labels is None:
-        every = _nice_whole(max(line, least))
-        return Ticks(
-            _numbered(axis, every), turned=False, room=_widest_number(axis, size), every=every
-        )
-    every = math.ceil(line)
-    shown = [fitted(label, size, longest) for label in axis.labels]
-    widest = max(text_width(text, size) for text in shown[::every])
-    return Ticks(_labelled(axis, shown, every), turned=False, room=widest, every=every)
-
-
-def _widest_number(axis: Axis, size: float) -> float:
-    return text_width(str(axis.positions.highest), size)
-
-
-def _labelled(axis: Axis, shown: list[str], every: int) -> tuple[tuple[float, str, str], ...]:
-    picked = range(0, len(axis), every)
-    return tuple((i + 0.5, shown[i], axis.text(i)) for i in picked)
-
-
-def _numbered(axis: Axis, every: int) -> tuple[tuple[float, str, str], ...]:
-    first = axis.number(0)
-    running = all(axis.number(i) == first + i for i in (len(axis) // 2, len(axis) - 1))
+def _numbered(axis: Axis, least: float) -> list[Tick]:
+    """Return numbers at round steps, of at least so many cells."""
+    every = _nice_whole(least)
+    first, middle, last = axis.numbers((0, len(axis) // 2, len(axis) - 1))
+    running = (middle - first, last - first) == (len(axis) // 2, len(axis) - 1)
     offset = -first % every if running else 0
     picked = range(offset if offset < len(axis) else 0, len(axis), every)
-    return tuple((i + 0.5, axis.text(i), axis.text(i)) for i in picked)
+    return [Tick(i + 0.5, text) for i, text in zip(picked, axis.texts(picked), strict=True)]
 
 
 def _nice_whole(least: float) -> int:
@@ -394,150 +554,23 @@ def _nice_whole(least: float) -> int:
         power *= 10
 
 
-def _wrapped(text: str, size: float, width: float) -> list[str]:
-    """Break a title into lines that fit."""
-    lines: list[str] = []
-    for word in text.split():
-        joined = f"{lines[-1]} {word}" if lines else word
-        if lines and text_width(joined, size) <= width:
-            lines[-1] = joined
-        else:
-            lines.append(fitted(word, size, width))
-    return lines
+def _tenths(points: float) -> float:
+    """Round up to a tenth of an inch."""
+    return math.ceil(round(points / 7.2, 6)) * 7.2
 
 
-def _placed(grid: Grid, style: Style, frame: _Frame) -> Plan:
-    width, height = frame.panel
-    across = grid.columns * width + (grid.columns - 1) * _GAP
-    down = grid.rows * height + (grid.rows - 1) * frame.row_gap
-    bar_height = max(down if grid.panels == 1 else 0.6 * down, _USUAL_BAR)
-    least = (frame.left + across + _right(), frame.top + max(down, bar_height) + frame.bottom)
-    page = style.size or least
-    x = frame.left + max(0.0, page[0] - least[0]) / 2
-    y = frame.top + max(0.0, page[1] - frame.top - frame.bottom - down) / 2
-    boxes = tuple(
-        Box(
-            x + (i % grid.columns) * (width + _GAP),
-            y + (i // grid.columns) * (height + frame.row_gap),
-            width,
-            height,
-        )
-        for i in range(grid.panels)
-    )
-    bar_height = min(bar_height, page[1] - frame.top - _PAD)
-    middle = y + down / 2
-    bar_y = _beside(middle, bar_height, frame, page[1]) - bar_height / 2
-    bar = Box(x + across + _GAP + 4, bar_y, _BAR, bar_height)
-    texts, lines = _axes(grid, frame, boxes)
-    block = Box(x, y, across, down)
-    queries = _beside(middle, _axis_label("Queries"), frame, page[1])
-    labels = _labels(frame, block, queries)
-    titles = (*_titles(grid, frame, boxes), *labels, *_title(style, page[0]))
-    return Plan(page[0], page[1], boxes, bar, (*texts, *titles), tuple(lines))
-
-
-def _axes(grid: Grid, frame: _Frame, boxes: tuple[Box, ...]) -> tuple[list[Text], list[Line]]:
-    """Return ticks everywhere, and labels where no panel to the left or below has them."""
-    texts: list[Text] = []
-    lines: list[Line] = []
-    for index, box in enumerate(boxes):
-        outer_left = index % grid.columns == 0
-        outer_bottom = index + grid.columns >= grid.panels
-        down = box.height / len(grid.queries)
-        across = box.width / len(grid.keys)
-        for at, shown, full in frame.y.marks:
-            y = box.y + at * down
-            lines.append(Line(box.x - _TICK, y, box.x, y))
-            if outer_left:
-                x = box.x - _TICK - 2
-                base = y + 0.35 * frame.tick_size
-                texts.append(Text(shown, x, base, frame.tick_size, "end", full=full))
-        for at, shown, full in frame.x.marks:
-            x = box.x + at * across
-            lines.append(Line(x, box.bottom, x, box.bottom + _TICK))
-            if outer_bottom:
-                texts.append(_below(frame, x, box.bottom + _TICK + 2, shown, full))
-    return texts, lines
-
-
-def _below(frame: _Frame, x: float, y: float, shown: str, full: str) -> Text:
-    size = frame.tick_size
-    if frame.x.turned:
-        return Text(shown, x + 0.35 * size, y, size, "end", turned=True, full=full)
-    return Text(shown, x, y + 0.8 * size, size, full=full)
-
-
-def _titles(grid: Grid, frame: _Frame, boxes: tuple[Box, ...]) -> Iterator[Text]:
-    size, width = _title_size(frame.tick_size), boxes[0].width + _TITLE_OVER
-    short = grid.titles_in(lambda title: text_width(visible(title), size) <= width)
-    for box, title, form in zip(boxes, grid.titles, short, strict=True):
-        if form:
-            shown = fitted(form, size, width)
-            yield Text(shown, box.x + box.width / 2, box.y - 4, size, full=title)
-
-
-def _beside(middle: float, length: float, frame: _Frame, height: float) -> float:
-    """Return where the middle of what stands beside low panels is: below the title, on the page."""
-    lowest, highest = height - _PAD - length / 2, frame.top + length / 2
-    return max(min(middle, lowest), highest)
-
-
-def _labels(frame: _Frame, block: Box, queries: float) -> Iterator[Text]:
-    below = block.bottom + _TICK + 2 + frame.x.room + 3 + 0.8 * _LABEL
-    yield Text("Keys", block.x + block.width / 2, below, _LABEL)
-    left = block.x - _TICK - 2 - frame.y.room - 3 - 0.3 * _LABEL
-    yield Text("Queries", left, queries, _LABEL, turned=True)
-
-
-def _title(style: Style, width: float) -> Iterator[Text]:
-    for number, line in enumerate(_wrapped(style.title, _TITLE, width - 2 * _PAD)):
-        base = _PAD + (number * _LINE + 0.9) * _TITLE
-        yield Text(line, width / 2, base, _TITLE, full=style.title)
-
-
-def arrange(plan: Plan, picture: Picture, style: Style) -> Layout:
-    """Add to a plan what depends on the weights: the colour bar's ticks, and numbers in cells."""
-    rows, columns = picture.grid.shape
-    cells = rows * columns * len(picture.panels)
-    vector = max(rows, columns) <= VECTOR_SIDE and cells <= VECTOR_CELLS
-    texts, lines = _bar(plan, picture)
-    numbers = _numbers(plan, picture) if style.annotate and cells <= VECTOR_CELLS else ()
-    return Layout(
-        plan,
-        picture,
-        (*plan.texts, *texts, *numbers),
-        (*plan.lines, *lines),
-        vector,
-        annotated=bool(numbers),
-    )
-
-
-def _bar(plan: Plan, picture: Picture) -> tuple[list[Text], list[Line]]:
-    bar, size = plan.bar, 8.0
-    ticks = picture.scale.ticks(max(2, min(6, int(bar.height / 18))))
-    if picture.own_scales:
-        ticks = [(0.0, "low"), (1.0, "high (log)" if picture.scale.log else "high")]
-    texts, lines = [], []
-    for share, text in ticks:
-        y = bar.bottom - share * bar.height
-        lines.append(Line(bar.right, y, bar.right + _TICK, y))
-        shown = fitted(text, size, _BAR_TEXTS)
-        texts.append(Text(shown, bar.right + _TICK + 2, y + 0.35 * size, size, "start", full=text))
-    return texts, lines
-
-
-def _numbers(plan: Plan, picture: Picture) -> tuple[Text, ...]:
+def _cell_texts(picture: Picture, boxes: Sequence[Box]) -> list[Text]:
     """Return a number for every cell, or none where they would not fit."""
-    rows, columns = picture.grid.shape
-    width, height = plan.boxes[0].width / columns, plan.boxes[0].height / rows
+    rows, columns = picture.shape
+    width, height = boxes[0].width / columns, boxes[0].height / rows
     labels = [[_number(v) for v in panel.values.ravel().tolist()] for panel in picture.panels]
     widest = max(text_width(text, 1.0) for texts in labels for text in texts)
     size = min(_LARGEST_NUMBER, 0.85 * width / widest, 0.75 * height)
     if size < _SMALLEST_NUMBER:
-        return ()
+        return []
     light = [is_light(colour) for colour in picture.palette.colours]
     found = []
-    for box, panel, texts in zip(plan.boxes, picture.panels, labels, strict=True):
+    for box, panel, texts in zip(boxes, picture.panels, labels, strict=True):
         for index, (text, level) in enumerate(zip(texts, panel.levels.ravel(), strict=True)):
             row, column = divmod(index, columns)
             missing = panel.missing and level == 0
@@ -545,23 +578,9 @@ def _numbers(plan: Plan, picture: Picture) -> tuple[Text, ...]:
             x = box.x + (column + 0.5) * width
             y = box.y + (row + 0.5) * height + 0.35 * size
             found.append(Text(text, x, y, size, colour=colour))
-    return tuple(found)
+    return found
 
 
 def _number(value: float) -> str:
     text = f"{value:.2f}" if abs(value) < 100 else f"{value:.3g}"  # noqa: PLR2004
     return "0.00" if text == "-0.00" else text
-
-
-def with_own_ranges(grid: Grid, ranges: list[str]) -> Grid:
-    """Return a grid whose titles say the range of each panel's own colour scale.
-
-    The shortest do without: what tells panels apart goes before their ranges.
-    """
-    full, *shorter = (
-        tuple(
-            f"{title}: {text}" if title else text for title, text in zip(form, ranges, strict=True)
-        )
-        for form in (grid.titles, *grid.shorter)
-    )
-    return replace(grid, titles=full, shorter=(*shorter, *grid.shorter[-2:]))

@@ -1,27 +1,33 @@
-"""The picture as plain data, before it is given a place on a page or in a window."""
+"""The picture: panels with their colours and names, before they have places on a page."""
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
-from functools import cached_property
+import os
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from qkvcli.errors import UsageError
+from qkvcli.heatmap.colours import DIVERGING, SEQUENTIAL, Palette, palette
+from qkvcli.heatmap.pixels import factors, read_pixels, shrunk
+from qkvcli.heatmap.scale import MIDDLE, Scale, scales
+from qkvcli.heatmap.select import SPECIAL
+from qkvcli.render.escape import visible
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from numpy.typing import NDArray
 
-    from qkvcli.heatmap.axes import Axis
-    from qkvcli.heatmap.colours import Palette
-    from qkvcli.heatmap.scale import Scale
+    from qkvcli.heatmap.request import Request
+    from qkvcli.heatmap.select import Axis, Selection
 
-PANEL_CAP = 1024
-"""How many panels a picture may have."""
+_USUAL_SHAPE = 4 / 3
+_A_ROW = 4  # as many panels stand beside each other, whatever the shape of the page
+_HOLE = 0.15  # what a place without a panel weighs against the shape of the page
+_CROWD, _LOW = 0.9, 1 / 50
 
 
 @dataclass(frozen=True)
@@ -32,70 +38,54 @@ class Grid:
     ----------
     rows, columns
         How many there are; the last row may be shorter.
-    names, titles
-        What each panel is called, and what stands above it.
-    shorter
-        Shorter titles for narrow panels, each a form for all panels, down to the shortest.
+    names
+        What each panel is called.
+    titles
+        What stands above each panel: a form for all panels, and shorter ones for narrow panels.
     queries, keys
         What the rows and columns of each panel are made of.
-    factors
-        How many queries and keys a cell stands for, where panels were shrunk.
+    layered
+        Whether each row is a layer; else the panels may be broken into rows anywhere.
     """
 
     rows: int
     columns: int
     names: tuple[str, ...]
-    titles: tuple[str, ...]
+    titles: tuple[tuple[str, ...], ...]
     queries: Axis
     keys: Axis
-    factors: tuple[int, int] = (1, 1)
-    shorter: tuple[tuple[str, ...], ...] = ()
-
-    @property
-    def panels(self) -> int:
-        """The number of panels."""
-        return len(self.names)
-
-    @property
-    def shape(self) -> tuple[int, int]:
-        """The rows and columns of cells in a panel."""
-        return (
-            math.ceil(len(self.queries) / self.factors[0]),
-            math.ceil(len(self.keys) / self.factors[1]),
-        )
+    layered: bool = False
 
     def titles_in(self, fits: Callable[[str], bool]) -> tuple[str, ...]:
         """Return the titles of panels in the longest form that fits for all, else the shortest."""
-        forms = (self.titles, *self.shorter)
-        return next((form for form in forms if all(map(fits, form))), forms[-1])
-
-    def query(self, row: int) -> str:
-        """Return what a row of cells is called."""
-        return _range(self.queries, row, self.factors[0])
-
-    def key(self, column: int) -> str:
-        """Return what a column of cells is called."""
-        return _range(self.keys, column, self.factors[1])
-
-
-def _range(axis: Axis, cell: int, factor: int) -> str:
-    first, last = cell * factor, min((cell + 1) * factor, len(axis)) - 1
-    text = axis.unique(first)
-    return text if first == last else f"{text} to {axis.unique(last)}"
+        return next((form for form in self.titles if all(map(fits, form))), self.titles[-1])
 
 
 @dataclass(frozen=True)
 class Panel:
-    """The weights of one panel and the levels of their colours, 0 to 255, each (rows, columns)."""
+    """One panel.
+
+    Parameters
+    ----------
+    values
+        The weights, shape (rows, columns).
+    levels
+        The levels of their colours, 0 to 255.
+    missing
+        How many are NaN or infinite; level 0 stands for these where there are any.
+    """
 
     values: NDArray[np.floating]
     levels: NDArray[np.uint8]
-    scale: Scale
+    missing: int
 
-    @cached_property
-    def missing(self) -> int:
-        """How many cells are NaN or infinite; level 0 stands for them where there are any."""
-        return int(np.count_nonzero(~np.isfinite(self.values)))
+    def coarser(self, each: tuple[int, int], shrink: str, *, signed: bool) -> Panel:
+        """Return the panel with fewer levels, each for so many rows and columns of them."""
+        levels = self.levels.astype(np.float32) - MIDDLE
+        if self.missing:
+            levels[self.levels == 0] = np.nan
+        fewer = shrunk(levels, each, shrink, signed=signed) + MIDDLE
+        return replace(self, levels=np.nan_to_num(fewer.round()).astype(np.uint8))
 
 
 @dataclass(frozen=True)
@@ -105,45 +95,65 @@ class Picture:
     Parameters
     ----------
     grid
-        The panels' names and places.
+        The panels' names and axes.
     panels
         Their weights and colours.
+    factors
+        How many queries and keys a cell stands for.
+    scales
+        The colour scale of each panel.
+    own_scales
+        Whether these differ.
     palette
         The colour map.
     title
         Stands above all panels; may be empty.
     signed
         Whether it is of a difference.
-    own_scales
-        Whether every panel has a colour scale of its own.
     """
 
     grid: Grid
     panels: tuple[Panel, ...]
+    factors: tuple[int, int]
+    scales: tuple[Scale, ...]
+    own_scales: bool
     palette: Palette
     title: str
     signed: bool
-    own_scales: bool
 
     @property
     def scale(self) -> Scale:
         """The colour scale, where all panels share it."""
-        return self.panels[0].scale
+        return self.scales[0]
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """The rows and columns of cells in a panel."""
+        rows, columns = self.panels[0].levels.shape
+        return rows, columns
+
+    def names(self, axis: Axis) -> list[str]:
+        """Return what each row of cells, or each column, is called."""
+        factor = self.factors[axis is self.grid.keys]
+        cells = range(len(axis))
+        first = axis.unique(cells[::factor])
+        if factor == 1:
+            return first if axis.labels is None else [visible(text) for text in first]
+        last = axis.unique([min(cell + factor, len(axis)) - 1 for cell in cells[::factor]])
+        pairs = zip(first, last, strict=True)
+        return [visible(a if a == b else f"{a} to {b}") for a, b in pairs]
 
     def description(self) -> str:
         """Return what the picture shows, for who cannot see it."""
-        grid = self.grid
+        grid, scale = self.grid, self.scale
         what = "differences of attention weights" if self.signed else "attention weights"
-        many = f"{grid.panels} panels, each of " if grid.panels > 1 else ""
+        many = f"{len(self.panels)} panels, each of " if len(self.panels) > 1 else ""
         size = f"{many}{len(grid.queries)} queries (rows) by {len(grid.keys)} keys (columns)"
-        return f"A heatmap of {what}: {size}. {self._colours()} {self._largest()}".strip()
-
-    def _colours(self) -> str:
-        name = self.palette.name
-        log = ", logarithmically" if self.scale.log else ""
-        if self.own_scales:
-            return f"The colours ({name}) run over each panel's own range{log}."
-        return f"The colours ({name}) run from {self.scale.low:.4g} to {self.scale.high:.4g}{log}."
+        ends = f"run from {scale.low:.4g} to {scale.high:.4g}"
+        reach = "run over each panel's own range" if self.own_scales else ends
+        log = ", logarithmically" if scale.log else ""
+        colours = f"The colours ({self.palette.name}) {reach}{log}."
+        return f"A heatmap of {what}: {size}. {colours} {self._largest()}".strip()
 
     def _largest(self) -> str:
         panels = [np.where(np.isfinite(p.values), p.values, -math.inf) for p in self.panels]
@@ -153,63 +163,156 @@ class Picture:
             return ""
         row, column = np.unravel_index(int(np.argmax(panels[at])), panels[at].shape)
         name = f"{self.grid.names[at]}, " if self.grid.names[at] else ""
-        query, key = self.grid.query(int(row)), self.grid.key(int(column))
+        query, key = self.names(self.grid.queries)[row], self.names(self.grid.keys)[column]
         return f"The largest is {tops[at]:.4g}: {name}query {query}, key {key}."
 
 
-def arrangement(rows: int, columns: int, axes: int) -> tuple[int, int]:
+def grid_of(selection: Selection, request: Request) -> Grid:
+    """Return the panels in rows and columns, with their titles.
+
+    Raises
+    ------
+    UsageError
+        Titles that are as many as neither panels nor columns.
+    """
+    queries, keys, names = selection.queries, selection.keys, selection.names
+    layers = len({group[0][0] for group in selection.members})
+    heads = len(names) // layers
+    style = request.style
+    shape = style.width / style.height if style.width and style.height else _USUAL_SHAPE
+    rows, columns = arrangement(layers, heads, shape * len(queries) / len(keys))
+    if request.titles is not None:
+        titles: tuple[tuple[str, ...], ...] = (_given(request.titles, len(names), columns),)
+    elif len(names) > 1:
+        titles = (names, *_shorter(selection))
+    else:
+        own = request.choice.rollout or request.choice.reduce is not None
+        titles = (names if own else ("",),)
+    return Grid(rows, columns, names, titles, queries, keys, min(layers, heads) > 1)
+
+
+def arrangement(rows: int, columns: int, shape: float) -> tuple[int, int]:
     """Return how many rows and columns of panels to draw for layers × heads.
 
-    Layers × heads of a four-axis array stay as they are; a single row or column of panels is
-    broken into several, as full as can be.
+    Several layers of several heads stay as they are. A single row or column of panels is broken
+    into several, as near as can be to a page ``shape`` times as wide as high, in panels.
 
     Examples
     --------
-    >>> arrangement(6, 12, 4), arrangement(1, 12, 3), arrangement(6, 1, 4)
+    >>> arrangement(6, 12, 1.33), arrangement(1, 12, 1.33), arrangement(6, 1, 1.33)
     ((6, 12), (3, 4), (2, 3))
     """
     count = rows * columns
     if min(rows, columns) > 1:
         return rows, columns
-    if count <= 4 or (axes >= 4 and rows == 1):  # noqa: PLR2004
+    if count <= _A_ROW:
         return 1, count
-    low, high = math.ceil(math.sqrt(count)), math.ceil(math.sqrt(2 * count))
-    best = min(range(low, high + 1), key=lambda width: (-count % width, width))
+
+    def misfit(width: int) -> float:
+        return abs(math.log(width / math.ceil(count / width) / shape)) + _HOLE * (-count % width)
+
+    best = min(range(1, count + 1), key=misfit)
     return math.ceil(count / best), best
 
 
-def check_panels(count: int, layers: int, heads: int) -> None:
-    """Refuse more panels than a picture may have.
-
-    Raises
-    ------
-    UsageError
-        With the ways out.
-    """
-    if count > PANEL_CAP:
-        raise UsageError(
-            f"{layers} layers × {heads} heads are {count} panels, over the budget of {PANEL_CAP}; "
-            "choose some with --layers and --heads, or --reduce mean"
-        )
-
-
-def panel_titles(
-    given: Sequence[str] | None, names: Sequence[str], columns: int
-) -> tuple[str, ...]:
-    """Return the title of every panel: a title each, or one a column as in the book's figure.
-
-    Raises
-    ------
-    UsageError
-        Neither as many titles as panels nor as columns.
-    """
-    if given is None:
-        return tuple(names)
-    if len(given) == len(names):
+def _given(given: Sequence[str], panels: int, columns: int) -> tuple[str, ...]:
+    """Return the title of every panel: a title each, or one a column as in the book's figure."""
+    if len(given) == panels:
         return tuple(given)
     if len(given) == columns:
-        return tuple(given[i % columns] for i in range(len(names)))
+        return tuple(given[i % columns] for i in range(panels))
     if not any(given):
-        return ("",) * len(names)
-    of = f"{len(names)} panels" + (f" in {columns} columns" if columns != len(names) else "")
+        return ("",) * panels
+    of = f"{panels} panels" + (f" in {columns} columns" if columns != panels else "")
     raise UsageError(f"--titles: there are {len(given)} titles for {of}")
+
+
+def _shorter(selection: Selection) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Return two shorter forms of what tells panels apart: ``L3 H0`` and ``3.0``.
+
+    Where each panel is all heads of a layer, or there is but one layer, one number does that.
+    """
+    shape, parts = selection.weights.shape, []
+    for (layer, head), *others in selection.members:
+        layers = [("L", layer)] if shape[0] > 1 else []
+        parts.append(layers + ([("H", head)] if shape[2] > 1 and not others else []))
+    return (
+        tuple(" ".join(f"{letter}{number}" for letter, number in part) for part in parts),
+        tuple(".".join(str(number) for _, number in part) for part in parts),
+    )
+
+
+def compose(selection: Selection, grid: Grid, request: Request, cap: tuple[int, int]) -> Picture:
+    """Read the weights and return them with their colours.
+
+    Parameters
+    ----------
+    selection, grid, request
+        What is drawn.
+    cap
+        The most rows and columns of cells that each panel can show.
+
+    Raises
+    ------
+    QkvError
+        A file that has become shorter, or a colour scale that does not fit the weights.
+    """
+    signed = selection.signed
+    colours = palette(request.cmap or (DIVERGING if signed else SEQUENTIAL))
+    each = factors(selection, cap)
+    values = list(read_pixels(selection, request.shrink, each))
+    own = request.scale.panel and len(values) > 1
+    ranges = scales(values, request.scale, signed=signed)
+    if own:
+        grid = _with_ranges(grid, ranges)
+    panels = tuple(
+        Panel(value, *scale.levels(value)) for value, scale in zip(values, ranges, strict=True)
+    )
+    title = request.title
+    if signed and not title:
+        names = ["stdin" if f == "-" else os.path.basename(f) for f in request.inputs()[:2]]
+        title = " − ".join(names)
+    return Picture(grid, panels, each, tuple(ranges), own, colours, visible(title), signed)
+
+
+def _with_ranges(grid: Grid, ranges: Sequence[Scale]) -> Grid:
+    """Return a grid whose titles say the range of each panel's own colour scale.
+
+    The shortest do without: what tells panels apart goes before their ranges.
+    """
+    texts = [f"{scale.low:.3g} to {scale.high:.3g}" for scale in ranges]
+    ranged = tuple(
+        tuple(
+            f"{title}: {text}" if title else text for title, text in zip(form, texts, strict=True)
+        )
+        for form in grid.titles
+    )
+    return replace(grid, titles=(*ranged, *grid.titles[1:][-2:]))
+
+
+def crowded(picture: Picture, request: Request) -> str:
+    """Return a line where nearly all weights have nearly the lowest colour, else nothing."""
+    if picture.signed or picture.scale.log:
+        return ""
+    cells, near = 0, []
+    for panel, scale in zip(picture.panels, picture.scales, strict=True):
+        values = panel.values[np.isfinite(panel.values)]
+        cells += len(values)
+        near.append(values[values < scale.low + (scale.high - scale.low) * _LOW])
+    share = sum(map(len, near)) / max(1, cells)
+    shown = [values[values > 0] for values in near if (values > 0).any()]
+    if share <= _CROWD or not shown:  # where all are 0 there is nothing to see
+        return ""
+    high = max(scale.high for scale in picture.scales)
+    # On a scale from the least weight of all, which may be 1e-20, most would be alike again.
+    middle = max(float(np.median([np.median(values) for values in shown])), high / 1e3)
+    ways = [f"--log --vmin {10.0 ** math.floor(math.log10(middle)):g}"]
+    if len(near) > 1 and not request.scale.panel:
+        ways.append("--scale panel")
+    special = dict.fromkeys(t for t in picture.grid.keys.labels or () if SPECIAL.fullmatch(t))
+    if special:
+        ways.append(f"--drop '{','.join(special)}'")
+    return (
+        f"{math.floor(100 * share)}% of the cells lie in the lowest fiftieth of the colour scale; "
+        f"to tell them apart pass {' or '.join(ways)}"
+    )

@@ -9,27 +9,19 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from qkvcli.errors import UsageError
-from qkvcli.heatmap.colours import LEVELS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from numpy.typing import NDArray
 
+    from qkvcli.heatmap.request import ScaleOptions
+
+LEVELS = 256
+MIDDLE = np.float32((LEVELS - 1) / 2)
+"""The level of 0 on the scale of a difference."""
 _NARROWEST = 1e-300
 _NEAR = 1e-4  # how far past the end of the scale a tick may lie, in steps
-MISSING_LEVEL = 0
-"""The level of a cell without a weight, in panels that have one."""
-
-
-@dataclass(frozen=True)
-class ScaleOptions:
-    """What the command line says of the colour scale."""
-
-    panel: bool = False
-    vmin: float | None = None
-    vmax: float | None = None
-    log: bool = False
 
 
 @dataclass(frozen=True)
@@ -51,19 +43,19 @@ class Scale:
     log: bool = False
     cut: tuple[bool, bool] = (False, False)
 
-    def levels(self, values: NDArray[np.floating]) -> NDArray[np.uint8]:
+    def levels(self, values: NDArray[np.floating]) -> tuple[NDArray[np.uint8], int]:
         """Return the level, 0 to 255, of every weight, as Matplotlib's ``Normalize`` would.
 
-        Where some are NaN or infinite, those are ``MISSING_LEVEL``, and the lowest weights level 1.
+        With it comes how many are NaN or infinite: those are level 0, and the lowest weights
+        beside them level 1.
         """
         with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
-            share = self._share(values) * LEVELS
-            np.clip(share, 0, LEVELS - 1, out=share)
+            share = np.clip(self._share(values) * LEVELS, 0, LEVELS - 1)
             missing = ~np.isfinite(values)
-            if missing.any():
-                share = np.where(missing, MISSING_LEVEL, np.maximum(share, 1))
-        found: NDArray[np.uint8] = share.astype(np.uint8)
-        return found
+            count = int(np.count_nonzero(missing))
+            if count:
+                share = np.where(missing, 0, np.maximum(share, 1))
+        return share.astype(np.uint8), count
 
     def _share(self, values: NDArray[np.floating]) -> NDArray[np.floating]:
         if not self.log:
@@ -82,18 +74,26 @@ class Scale:
         if self.cut[1] and values[-1] == self.high:
             texts[-1] = f"≥{texts[-1]}"
         shares = np.clip(self._share(np.array(values, dtype=np.float64)), 0, 1)
-        return [(float(s), text) for s, text in zip(shares, texts, strict=True)]
+        return list(zip(shares.tolist(), texts, strict=True))
 
     def texts(self, values: Sequence[float]) -> list[str]:
-        """Return weights as short texts; what is next to nothing of a linear scale is 0."""
-        return [_tick_text(value) for value in values] if self.log else tick_texts(values)
+        """Return weights as short texts; what is next to nothing of a linear scale is 0.
+
+        Examples
+        --------
+        >>> Scale(0, 0.5).texts([1e-12, 0.25, 0.5])
+        ['0', '0.25', '0.5']
+        """
+        floor = 0.0 if self.log else max(abs(value) for value in values) * 1e-9
+        texts = [f"{0.0 if abs(value) < floor else value:.4g}" for value in values]
+        return [text.replace("e-0", "e-").replace("e+0", "e").replace("e+", "e") for text in texts]
 
     def _linear_ticks(self, most: int) -> list[float]:
         step = nice_step((self.high / 2 - self.low / 2) / max(1, most - 1) * 2)
         # 0.9999988 is shown as 1, and has the tick of 1.
         first, last = math.ceil(self.low / step - _NEAR), math.floor(self.high / step + _NEAR)
         inner = [number * step for number in range(first, last + 1)]
-        return self._with_cut_ends(inner, step, lambda tick: tick)
+        return self._with_cut_ends(inner, step, float)
 
     def _log_ticks(self, most: int) -> list[float]:
         low, high = math.log10(self.low), math.log10(self.high)
@@ -132,23 +132,6 @@ def nice_step(least: float) -> float:
     return math.inf
 
 
-def tick_texts(values: Sequence[float]) -> list[str]:
-    """Return ticks as short texts, with as many digits as tell them apart.
-
-    Examples
-    --------
-    >>> tick_texts([0, 0.25, 0.5])
-    ['0', '0.25', '0.5']
-    """
-    top = max(abs(value) for value in values)
-    floor = top * 1e-9
-    return [_tick_text(0.0 if abs(value) < floor else value) for value in values]
-
-
-def _tick_text(value: float) -> str:
-    return f"{value:.4g}".replace("e-0", "e-").replace("e+0", "e").replace("e+", "e")
-
-
 def scales(
     panels: Sequence[NDArray[np.floating]], options: ScaleOptions, *, signed: bool
 ) -> list[Scale]:
@@ -168,66 +151,49 @@ def scales(
     UsageError
         A range that is empty, or not positive where it is logarithmic.
     """
-    panels = [_finite(values) for values in panels]
     if options.panel:
         return [_scale([values], options, signed=signed) for values in panels]
     return [_scale(panels, options, signed=signed)] * len(panels)
 
 
-def _finite(values: NDArray[np.floating]) -> NDArray[np.floating]:
-    finite = np.isfinite(values)
-    return values if finite.all() else np.where(finite, values, np.nan)
-
-
 def _scale(panels: Sequence[NDArray[np.floating]], options: ScaleOptions, *, signed: bool) -> Scale:
-    least, most = _extent(panels)
+    finite = [values[np.isfinite(values)] for values in panels]
+    some = [values for values in finite if len(values)] or [np.zeros(1)]
+    least, most = (float(end) for end in (min(v.min() for v in some), max(v.max() for v in some)))
     if options.log:
-        low, high = _positive(panels, options, most)
-    elif signed:
-        low, high = _centred(least, most, options)
+        return _log_scale(some, options, most)
+    if signed:
+        given = [abs(end) for end in (options.vmin, options.vmax) if end is not None]
+        high = max(given) if given else max(abs(least), abs(most)) or 1.0
+        low = -high
     else:
-        high = most if options.vmax is None else options.vmax
         low = min(0.0, least) if options.vmin is None else options.vmin
-        if options.vmin is None and options.vmax is None:
-            high = high if high > low else low + 1
-    if not low < high:
-        raise UsageError(_empty(low, high, options))
-    high = max(high, low + _NARROWEST)
-    if options.log:  # 0 has no place on any logarithmic scale
-        least = _least_positive(panels, low)
-    return Scale(low, high, options.log, (least < low, most > high))
+        high = most if options.vmax is None else options.vmax
+        if options.vmin is None and options.vmax is None and high <= low:
+            high = low + 1
+    return _checked(low, high, options, (least < low, most > high))
 
 
-def _extent(panels: Sequence[NDArray[np.floating]]) -> tuple[float, float]:
-    least = min((float(np.fmin.reduce(v, axis=None)) for v in panels), default=0.0)
-    most = max((float(np.fmax.reduce(v, axis=None)) for v in panels), default=0.0)
-    ends = [end for end in (least, most) if not math.isnan(end)]
-    return (min(ends), max(ends)) if ends else (0.0, 0.0)
-
-
-def _centred(least: float, most: float, options: ScaleOptions) -> tuple[float, float]:
-    given = [abs(end) for end in (options.vmin, options.vmax) if end is not None]
-    reach = max(given) if given else max(abs(least), abs(most)) or 1.0
-    return -reach, reach
-
-
-def _positive(
-    panels: Sequence[NDArray[np.floating]], options: ScaleOptions, most: float
-) -> tuple[float, float]:
-    low = options.vmin if options.vmin is not None else _least_positive(panels, 0.0)
+def _log_scale(some: Sequence[NDArray[np.floating]], options: ScaleOptions, most: float) -> Scale:
+    """Return a logarithmic scale, on which 0 has no place."""
+    positive = [values[values > 0] for values in some]
+    least = min((float(values.min()) for values in positive if len(values)), default=0.0)
+    low = least if options.vmin is None else options.vmin
     high = most if options.vmax is None else options.vmax
     if low <= 0:
         what = "--vmin must be over 0" if options.vmin is not None else "no weight is over 0"
         raise UsageError(f"--log: {what}")
-    return (low / 10, high) if low == high and options.vmin is None else (low, high)
+    if low == high and options.vmin is None:
+        low /= 10
+    return _checked(low, high, options, (0 < least < low, most > high))
 
 
-def _least_positive(panels: Sequence[NDArray[np.floating]], default: float) -> float:
-    return min((float(v[v > 0].min()) for v in panels if (v > 0).any()), default=default)
-
-
-def _empty(low: float, high: float, options: ScaleOptions) -> str:
+def _checked(low: float, high: float, options: ScaleOptions, cut: tuple[bool, bool]) -> Scale:
+    if low < high:
+        return Scale(low, max(high, low + _NARROWEST), options.log, cut)
     if options.vmin is not None and options.vmax is not None:
-        return f"--vmin {options.vmin:g} is not below --vmax {options.vmax:g}"
+        raise UsageError(f"--vmin {options.vmin:g} is not below --vmax {options.vmax:g}")
     given = "--vmin" if options.vmin is not None else "--vmax"
-    return f"{given}: the colour scale would run from {low:g} to {high:g}; give both ends"
+    raise UsageError(
+        f"{given}: the colour scale would run from {low:g} to {high:g}; give both ends"
+    )

@@ -2,36 +2,33 @@
 
 from __future__ import annotations
 
-import io
 import os
 import shutil
 import sys
 from dataclasses import dataclass
 from functools import cache
+from itertools import groupby
 from typing import TYPE_CHECKING
-
-from rich.cells import cell_len
-from rich.console import Console
-from rich.style import Style
-from rich.text import Text
+from unicodedata import category, east_asian_width
 
 from qkvcli.heatmap.colours import MISSING
+from qkvcli.heatmap.scale import LEVELS
 from qkvcli.render.console import depth, is_terminal, wants_color
 from qkvcli.render.escape import visible
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from qkvcli.heatmap.axes import Axis
     from qkvcli.heatmap.picture import Grid, Panel, Picture
+    from qkvcli.heatmap.select import Axis
 
 TRUE, EIGHT_BIT, NONE = "truecolor", "256", "none"
 _UPPER = "▀"
-_GAP = 2
-_BAR = 30
-_LABEL_LINES = 8
-_LEAST_WIDTH = 20
-_MISSING_LEVEL, _NOTHING = -1, -2
+_GAP, _BAR = 2, 30
+_LEAST_WIDTH, _LEAST_LINES = 20, 4
+_WIDEST_LABEL, _SHARE = 20, 4  # what labels on the left may take, in characters and of the window
+_WIDEST_CELL = 8  # across, so that labels of keys lie below
+_LEGEND = 64  # how many keys are spelled out below, at most
 _CUBE = (0, 95, 135, 175, 215, 255)  # the six steps of each channel of xterm's colours from 16 on
 
 
@@ -56,13 +53,8 @@ class Window:
 
     @property
     def blocks(self) -> bool:
-        """Whether cells are half blocks; else they are digits."""
+        """Whether cells are blocks of colour; else they are digits."""
         return self.colours != NONE
-
-    @property
-    def plain(self) -> bool:
-        """Whether only ASCII can be written."""
-        return not _can_encode("▀·…−", self.encoding)
 
 
 @dataclass(frozen=True)
@@ -81,6 +73,10 @@ class Fit:
         How many panels stand side by side.
     left
         Characters left of the panels, for labels.
+    numbered
+        Whether keys with labels are numbered below, since their labels are too wide to lie there.
+    legend
+        Lines that say what the numbers of keys stand for, where no query has the same label.
     """
 
     rows: int
@@ -89,10 +85,12 @@ class Fit:
     halves: bool
     across: int
     left: int
+    numbered: bool = False
+    legend: tuple[str, ...] = ()
 
 
 def window(option: str, *, to_file: bool) -> Window:
-    """Look at the terminal, or at what stands for one in a pipe."""
+    """Return what the terminal can show, or what stands for one in a pipe."""
     stream = None if to_file else sys.stdout
     encoding = "utf-8" if stream is None else stream.encoding or "ascii"
     size = shutil.get_terminal_size((80, 24))
@@ -114,190 +112,227 @@ def _can_encode(text: str, encoding: str) -> bool:
     return True
 
 
-def fit(grid: Grid, seen: Window, *, signed: bool) -> Fit:
-    """Choose how large cells are, so that panels fit the width, and a single one the height."""
+def fit(grid: Grid, seen: Window, *, titled: bool, signed: bool) -> Fit:
+    """Return how large cells are, so that panels fit the width, and each of them the height.
+
+    Parameters
+    ----------
+    grid
+        The panels.
+    seen
+        The window.
+    titled, signed
+        Whether there is a title above all, and whether differences are drawn.
+    """
     rows, columns = len(grid.queries), len(grid.keys)
-    left = min(_widest(grid.queries), 20, seen.width // 4) + 1
-    room = seen.width - left
-    lines = _lines(grid, seen)
     wide = 3 if signed and not seen.blocks else 2
-    narrow = wide if signed and not seen.blocks else 1
-    full = grid.columns * (columns * wide + _GAP) - _GAP
-    if full <= room and rows <= lines:
-        return Fit(rows, columns, wide, halves=False, across=grid.columns, left=left)
-    tall = lines * 2 if seen.blocks else lines
-    columns = min(columns, room // narrow)
-    across = max(1, min(grid.columns, (room + _GAP) // (columns * narrow + _GAP)))
-    return Fit(min(rows, tall), columns, narrow, halves=seen.blocks, across=across, left=left)
+    narrow = 1 if seen.blocks or not signed else wide
+    labels, alike = grid.keys.labels, grid.keys.labels == grid.queries.labels
+    lying = 0 if labels is None else 1 + max(width(visible(text[:100])) for text in labels)
+    most = min(_WIDEST_LABEL, seen.width // _SHARE)
+    left = min(_left(grid.queries, numbered=False), most) + 1
+    if lying <= _WIDEST_CELL and _across_all(grid, columns, lying) <= seen.width - left:
+        wide = max(wide, lying)  # the labels of keys fit below
+    elif alike:
+        left = min(_left(grid.queries, numbered=True), most) + 1
+    room = seen.width - left
+    legend: tuple[str, ...] = ()
+    if lying > wide and not alike and columns <= _LEGEND:
+        legend = tuple(_legend(grid.keys, seen.width))
+    heads = any(grid.titles[0]) + titled
+    lines = max(_LEAST_LINES, seen.height - heads - 4 - len(legend)) if seen.height else seen.width
+    if lines == _LEAST_LINES:
+        legend = ()
+    if _across_all(grid, columns, wide) <= room and rows <= lines:
+        halves, cell, cells, tall, across = False, wide, columns, rows, grid.columns
+    else:
+        halves, cell, cells = seen.blocks, narrow, min(columns, room // narrow)
+        tall = min(rows, lines * 2 if halves else lines)
+        across = _across(grid, (room + _GAP) // (cells * narrow + _GAP))
+    numbered = labels is not None and lying > cell
+    return Fit(tall, cells, cell, halves, across, left, numbered, legend if numbered else ())
 
 
-def _widest(axis: Axis) -> int:
+def _across_all(grid: Grid, columns: int, cell: int) -> int:
+    return grid.columns * (columns * cell + _GAP) - _GAP
+
+
+def _across(grid: Grid, most: int) -> int:
+    """Return how many panels stand side by side, if it can be in rows that are all as long."""
+    row = grid.columns if grid.layered else len(grid.names)
+    most = max(1, min(row, most))
+    even = next(n for n in range(most, 0, -1) if row % n == 0)
+    return even if 2 * even > most else most
+
+
+def _left(axis: Axis, *, numbered: bool) -> int:
+    """Return how wide the labels of queries are."""
+    number = len(str(axis.highest))
     if axis.labels is None:
-        return len(str(axis.positions.highest))
-    return max(cell_len(visible(label[:100])) for label in axis.labels)
+        return number
+    widest = max(width(visible(label[:100])) for label in axis.labels)
+    return widest + (number + 1) * numbered
 
 
-def _lines(grid: Grid, seen: Window) -> int:
-    """Return how many lines of a window are left for one panel."""
-    if not seen.height:
-        return seen.width  # a pipe has no height; keep large panels about square
-    if grid.panels > 1:
-        return max(4, seen.height)
-    labels = 1 if grid.keys.labels is None else min(_LABEL_LINES, _widest(grid.keys))
-    return max(4, seen.height - labels - 4)
+def _legend(axis: Axis, room: int) -> Iterator[str]:
+    """Yield lines such as ``0 the  1 cat``."""
+    line = ""
+    for number, text in zip(axis.numbers(range(len(axis))), axis.labels or (), strict=True):
+        part = f"{number} {visible(text[:100])}"
+        if line and width(line) + 2 + width(part) > room:
+            yield line
+            line = ""
+        line = f"{line}  {part}" if line else _shortened(part, room, "…")
+    yield line
+
+
+def width(text: str) -> int:
+    """Return how many characters of a terminal a text takes."""
+    if text.isascii():
+        return len(text)
+    return sum(_width(sign) for sign in text)
+
+
+def _width(sign: str) -> int:
+    if category(sign) in ("Mn", "Me", "Cf"):
+        return 0
+    return 2 if east_asian_width(sign) in "WF" else 1
+
+
+def _shortened(shown: str, room: int, ellipsis: str) -> str:
+    """Return a text that takes no more than some characters of a terminal."""
+    if width(shown) <= room:
+        return shown
+    while shown and width(shown) > room - 1:
+        shown = shown[:-1]
+    return shown + ellipsis
 
 
 def paint(picture: Picture, seen: Window, placed: Fit) -> str:
     """Return a picture as text, with escape sequences where there are colours."""
-    system = seen.colours if seen.blocks else None
-    out = io.StringIO()
-    console = Console(
-        file=out,
-        color_system=system,  # type: ignore[arg-type]
-        force_terminal=system is not None,
-        width=seen.width,
-        legacy_windows=False,
-        _environ={},
-    )
-    for line in _Painter(picture, seen, placed).lines():
-        if system is None:
-            line.rstrip()  # else what it would strip are cells
-        console.print(line, soft_wrap=True, highlight=False, markup=False, emoji=False)
-    return out.getvalue()
+    lines = _Painter(picture, seen, placed).lines()
+    return "".join(line.rstrip(" ") + os.linesep for line in lines)
 
 
 class _Painter:
     """Puts a picture together, line by line."""
 
     def __init__(self, picture: Picture, seen: Window, placed: Fit) -> None:
-        self.picture = picture
-        self.seen = seen
-        self.placed = placed
+        self.picture, self.seen, self.placed = picture, seen, placed
         self.grid = picture.grid
-        self._shades = [tuple(c) for c in picture.palette.colours.tolist()]
-        self._styles: dict[tuple[int, int], Style] = {}
-        self._ellipsis = "~" if seen.plain else "…"
-        self._zero = "." if seen.plain else "·"
+        plain = not _can_encode("▀·…−", seen.encoding)
+        self._ellipsis, self._zero = ("~", ".") if plain else ("…", "·")
+        self._ends = ("<=", ">=") if plain else ("≤", "≥")
+        self._names: dict[tuple[int, ...], str] = {}
 
-    def lines(self) -> Iterator[Text]:
-        """Yield the lines of the whole picture."""
-        if self.picture.title:
-            yield Text(self._fitted(self.picture.title, self.seen.width), style="bold")
-        count, across = self.grid.panels, self.placed.across
-        for start in range(0, count, across):
-            yield from self._band(range(start, min(start + across, count)))
+    def lines(self) -> Iterator[str]:
+        """Yield the lines of the whole picture; labels of keys stand once, under its last row."""
+        picture, placed = self.picture, self.placed
+        if picture.title:
+            title = self._fitted(picture.title, self.seen.width)
+            yield f"\x1b[1m{title}\x1b[0m" if self.seen.blocks else title
+        count = len(picture.panels)
+        for start in range(0, count, placed.across):
+            shown = range(start, min(start + placed.across, count))
+            yield from self._band(shown)
+        yield self._beside([self._key_labels() for _ in shown])
+        yield from placed.legend
         yield self._bar()
 
-    def _band(self, indices: range) -> Iterator[Text]:
-        """Yield the lines of panels side by side, with labels left of and below them."""
-        grid, placed = self.grid, self.placed
-        rows, columns = grid.shape
-        width = columns * placed.cell
-        if any(grid.titles[i] for i in indices):
-            room = width + _GAP - 1 if len(indices) > 1 else self.seen.width - placed.left
-            titles = grid.titles_in(lambda title: cell_len(visible(title)) <= room)
-            yield self._beside([Text(self._fitted(titles[i], room)) for i in indices], width)
+    def _band(self, shown: range) -> Iterator[str]:
+        """Yield the lines of panels side by side, with labels left of the first."""
+        grid, placed, picture = self.grid, self.placed, self.picture
+        rows, columns = picture.shape
+        if any(grid.titles[0][i] for i in shown):
+            room = columns * placed.cell + _GAP - 1
+            if len(shown) == 1:
+                room = self.seen.width - placed.left
+            titles = grid.titles_in(lambda title: width(visible(title)) <= room)
+            yield self._beside([self._fitted(titles[i], room) for i in shown])
         step = 2 if placed.halves else 1
-        every = self._every_row(step)
+        # Numbers thin out, as on paper.
+        thin = grid.queries.labels is None and rows // step > 12  # noqa: PLR2004
+        labels = self._query_labels()
         for row in range(0, rows, step):
-            label = self._query(row) if row // step % every == 0 else ""
-            cells = [self._row(self.picture.panels[i], row) for i in indices]
-            yield self._beside(cells, width, label)
-        for line in self._key_labels():
-            yield self._beside([Text(line) for _ in indices], width)
+            label = "" if thin and row // step % 5 else labels[row]
+            yield self._beside([self._row(picture.panels[i], row) for i in shown], label)
 
-    def _beside(self, parts: Sequence[Text], width: int, label: str = "") -> Text:
-        line = Text(" " * max(0, self.placed.left - 1 - cell_len(label)) + label + " ")
-        for number, part in enumerate(parts):
-            line.append_text(part)
-            if number < len(parts) - 1:
-                line.append(" " * max(1, width + _GAP - part.cell_len))
-        return line
+    def _query_labels(self) -> list[str]:
+        axis, factor = self.grid.queries, self.picture.factors[0]
+        cells = range(0, len(axis), factor)
+        texts = axis.texts(cells)
+        if axis.labels is not None and self.placed.numbered and not self.placed.legend:
+            numbers = axis.numbers(cells)
+            texts = [f"{number} {text}" for number, text in zip(numbers, texts, strict=True)]
+        return [self._fitted(text, self.placed.left - 1) for text in texts]
 
-    def _every_row(self, step: int) -> int:
-        """Return on every which line a query is labelled; numbers thin out, as on paper."""
-        lines = self.grid.shape[0] // step
-        if self.grid.queries.labels is not None or lines <= 12:  # noqa: PLR2004
-            return 1
-        return 5
+    def _beside(self, parts: Sequence[str], label: str = "") -> str:
+        """Return a line of panels; cells fill their places, and what else is shorter is filled."""
+        room = self.picture.shape[1] * self.placed.cell + _GAP
+        line = " " * max(0, self.placed.left - 1 - width(label)) + label + " "
+        for part in parts[:-1]:
+            bare = room - _GAP if "\x1b" in part else width(part)
+            line += part + " " * max(1, room - bare)
+        return line + parts[-1]
 
-    def _query(self, row: int) -> str:
-        text = self.grid.queries.text(row * self.grid.factors[0])
-        return self._fitted(text, self.placed.left - 1)
-
-    def _row(self, panel: Panel, row: int) -> Text:
+    def _row(self, panel: Panel, row: int) -> str:
+        """Return one row of cells, or two in half blocks."""
+        upper = self._shades(panel, row)
         if not self.seen.blocks:
-            return Text("".join(self._digit(panel, row, column) for column in self._columns()))
-        line = Text()
-        for column in self._columns():
-            upper = self._colour(panel, row, column)
-            if not self.placed.halves:
-                line.append(" " * self.placed.cell, self._style(upper, upper, both=True))
-            elif row + 1 < len(panel.levels):
-                lower = self._colour(panel, row + 1, column)
-                line.append(_UPPER * self.placed.cell, self._style(upper, lower, both=True))
-            else:
-                line.append(_UPPER * self.placed.cell, self._style(upper, upper, both=False))
-        return line
+            return "".join(self._digit(level).rjust(self.placed.cell) for level in upper)
+        if not self.placed.halves:
+            return self._blocks([(level, level) for level in upper], " ")
+        if row + 1 < len(panel.levels):
+            lower = self._shades(panel, row + 1)
+            return self._blocks(list(zip(upper, lower, strict=True)), _UPPER)
+        return self._blocks([(level,) for level in upper], _UPPER)
 
-    def _columns(self) -> range:
-        return range(self.grid.shape[1])
+    def _blocks(self, pairs: list[tuple[int, ...]], sign: str) -> str:
+        """Return cells in the colours of these levels, each named once where cells are alike."""
+        parts = [
+            self._colours(pair) + sign * (self.placed.cell * len(list(alike)))
+            for pair, alike in groupby(pairs)
+        ]
+        return "".join(parts) + "\x1b[0m"
 
-    def _colour(self, panel: Panel, row: int, column: int) -> int:
-        """Return a cell's level, ``_MISSING_LEVEL`` where there is no weight."""
-        level = int(panel.levels[row, column])
-        return _MISSING_LEVEL if panel.missing and level == 0 else level
+    def _shades(self, panel: Panel, row: int) -> list[int]:
+        """Return the levels of a row, -1 where there is no weight."""
+        levels: list[int] = panel.levels[row].tolist()
+        return [level or -1 for level in levels] if panel.missing else levels
 
-    def _style(self, upper: int, lower: int, *, both: bool) -> Style:
-        pair = (upper, lower if both else _NOTHING)
-        if pair not in self._styles:
-            front, back = (self._named(max(level, _MISSING_LEVEL)) for level in pair)
-            self._styles[pair] = Style.parse(f"{front} on {back}" if both else front)
-        return self._styles[pair]
+    def _colours(self, pair: tuple[int, ...]) -> str:
+        """Return what sets the colours of the sign and of what is behind it, from their levels."""
+        if pair not in self._names:
+            shades = [self._shade(level) for level in pair]
+            parts = zip(("38", "48"), shades, strict=False)
+            self._names[pair] = "\x1b[0;" + ";".join(f"{g};{shade}" for g, shade in parts) + "m"
+        return self._names[pair]
 
-    def _named(self, level: int) -> str:
-        """Return a level's colour as Rich calls it, the nearest of 256 where there are no more."""
-        shade = MISSING if level == _MISSING_LEVEL else self._shades[level]
-        return _rgb(shade) if self.seen.colours == TRUE else f"color({_nearest(shade)})"
+    def _shade(self, level: int) -> str:
+        """Return a level's colour, or the nearest of 256 where there are no more."""
+        red, green, blue = MISSING if level < 0 else self.picture.palette.colours[level].tolist()
+        if self.seen.colours == TRUE:
+            return f"2;{red};{green};{blue}"
+        return f"5;{_nearest((red, green, blue))}"
 
-    def _digit(self, panel: Panel, row: int, column: int) -> str:
-        level = self._colour(panel, row, column)
-        return self._digit_of(level).rjust(self.placed.cell)
-
-    def _digit_of(self, level: int) -> str:
+    def _digit(self, level: int) -> str:
         if level < 0:
             return "?"
         if not self.picture.signed:
-            return str(level * 10 // 256) if level * 10 // 256 else self._zero
+            return str(level * 10 // LEVELS) if level * 10 // LEVELS else self._zero
         share = round((level - 127.5) / 127.5 * 9)
         return f"{share:+d}" if share else self._zero
 
-    def _key_labels(self) -> Iterator[str]:
-        """Yield the lines of labels below a panel: numbers lie, words stand."""
-        keys, cell = self.grid.keys, self.placed.cell
-        texts = [keys.text(column * self.grid.factors[1]) for column in self._columns()]
-        if keys.labels is None:
-            yield self._numbers(texts, cell)
-            return
-        shown = [_letters(visible(text[:100])) for text in texts]
-        every = 2 if cell == 1 and any(cell_len(s) > 1 for word in shown for s in word) else 1
-        height = min(_LABEL_LINES, max(len(word) for word in shown[::every]))
-        cut = [
-            word if len(word) <= height else [*word[: height - 1], self._ellipsis] for word in shown
-        ]
-        for line in range(height):
-            yield (
-                "".join(
-                    _padded(word[line] if line < len(word) and not i % every else "", cell)
-                    for i, word in enumerate(cut)
-                )
-                if every == 1
-                else _sparse(cut, line, every, cell)
-            )
-
-    def _numbers(self, texts: list[str], cell: int) -> str:
-        width = max(map(len, texts))
-        every = next(n for n in (1, 2, 5, 10, 20, 50, 100, 1000) if n * cell > width)
+    def _key_labels(self) -> str:
+        """Return what stands below a panel: labels if they fit, else numbers at round steps."""
+        axis, cell, factor = self.grid.keys, self.placed.cell, self.picture.factors[1]
+        cells = range(0, len(axis), factor)
+        if axis.labels is not None and not self.placed.numbered and factor == 1:
+            shown = [visible(text) for text in axis.labels]
+            return "".join(" " * (cell - width(text)) + text for text in shown)
+        texts = list(map(str, axis.numbers(cells)))
+        widest = max(map(len, texts))
+        every = next(n for n in (1, 2, 5, 10, 20, 50, 100, 1000) if n * cell > widest)
         line = ""
         for column in range(0, len(texts), every):
             at = column * cell + cell - 1  # under the digit, or the cell's last character
@@ -307,55 +342,37 @@ class _Painter:
                 line = line.ljust(start) + text
         return line
 
-    def _bar(self) -> Text:
+    def _bar(self) -> str:
         picture = self.picture
-        low, high = ("low", "high") if picture.own_scales else self._ends()
+        low, high = ("low", "high")
+        if not picture.own_scales:
+            scale = picture.scale
+            low, high = scale.texts([scale.low, scale.high])
+            low = self._ends[0] * scale.cut[0] + low
+            high = self._ends[1] * scale.cut[1] + high
         if picture.scale.log:
             high += " (log)"
         room = self.seen.width - len(low) - len(high) - 2
-        line = Text(f"{low} ")
         if self.seen.blocks:
             steps = max(2, min(_BAR, room))
-            for step in range(steps):
-                level = step * 255 // (steps - 1)
-                line.append(" ", self._style(level, level, both=True))
+            levels = [step * (LEVELS - 1) // (steps - 1) for step in range(steps)]
+            bar = "".join(self._colours((level, level)) + " " for level in levels) + "\x1b[0m"
+        elif picture.signed:
+            bar = " ".join(self._digit(round(i * (LEVELS - 1) / 18)) for i in range(19))
+            bar = bar if len(bar) <= room else "-9 to +9"
         else:
-            line.append(self._digits(room))
-        line.append(f" {high}")
-        return line
+            bar = "".join(self._digit(i * (LEVELS - 1) // 9) for i in range(10))
+        return f"{low} {bar} {high}"
 
-    def _digits(self, room: int) -> str:
-        """Return what stands for the lowest to the highest weights, shortened to the room."""
-        if not self.picture.signed:
-            return "".join(self._digit_of(i * 255 // 9) for i in range(10))
-        text = " ".join(self._digit_of(round(i * 255 / 18)) for i in range(19))
-        return text if len(text) <= room else "-9 to +9"
-
-    def _ends(self) -> tuple[str, str]:
-        scale = self.picture.scale
-        low, high = scale.texts([scale.low, scale.high])
-        below, above = ("<=", ">=") if self.seen.plain else ("≤", "≥")
-        return (below if scale.cut[0] else "") + low, (above if scale.cut[1] else "") + high
-
-    def _fitted(self, text: str, width: int) -> str:
-        shown = visible(text[:1000])
-        if cell_len(shown) <= width:
-            return shown
-        while shown and cell_len(shown) > width - 1:
-            shown = shown[:-1]
-        return shown + self._ellipsis
-
-
-def _rgb(parts: tuple[int, ...]) -> str:
-    red, green, blue = parts
-    return f"#{red:02x}{green:02x}{blue:02x}"
+    def _fitted(self, text: str, room: int) -> str:
+        return _shortened(visible(text[:1000]), room, self._ellipsis)
 
 
 @cache
-def _nearest(parts: tuple[int, ...]) -> int:
+def _nearest(parts: tuple[int, int, int]) -> int:
     """Return the number of the nearest colour in xterm's cube.
 
-    Rich's own way down from true colours leads through saturations, and makes a pale red yellow.
+    By the plain distance a pale red would become yellow.
     """
     ours = _contrast(parts)
     distances = {
@@ -370,32 +387,7 @@ def _nearest(parts: tuple[int, ...]) -> int:
     return min(distances, key=distances.__getitem__)
 
 
-def _contrast(parts: tuple[int, ...]) -> tuple[float, ...]:
+def _contrast(parts: tuple[int, int, int]) -> tuple[float, ...]:
     """Return a colour with its differences between channels, which make its hue, counted again."""
     red, green, blue = parts
     return (red, green, blue, 1.5 * (red - green), 1.5 * (green - blue), 1.5 * (blue - red))
-
-
-def _letters(word: str) -> list[str]:
-    """Take a word apart into what stands in one place: a sign with what combines with it."""
-    letters: list[str] = []
-    for sign in word:
-        if letters and cell_len(sign) == 0:
-            letters[-1] += sign
-        else:
-            letters.append(sign)
-    return letters
-
-
-def _padded(letter: str, width: int) -> str:
-    return " " * (width - cell_len(letter)) + letter
-
-
-def _sparse(words: list[list[str]], line: int, every: int, cell: int) -> str:
-    picked = words[::every]
-    return "".join(_padded(word[line] if line < len(word) else "", every * cell) for word in picked)
-
-
-def encoded(text: str, encoding: str) -> bytes:
-    """Return text in a stream's encoding, with what it cannot hold spelled out."""
-    return text.replace("\n", os.linesep).encode(encoding, "backslashreplace")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import math
 import os
 import re
 from dataclasses import dataclass
@@ -14,16 +15,17 @@ from typing import TYPE_CHECKING, NoReturn
 import numpy as np
 
 from qkvcli.errors import InputError, UsageError, did_you_mean
-from qkvcli.sources import arrays, numbers, streams
+from qkvcli.sources import arrays, streams
 from qkvcli.sources.arrays import StoredArray
-from qkvcli.sources.delimited import checked_delimiter
-from qkvcli.sources.delimited.cells import DelimitedCells, Dialect
-from qkvcli.sources.records import Scanner
 
+# What reads text is imported where it is read: most weights are arrays.
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
 
     from numpy.typing import NDArray
+
+    from qkvcli.sources.delimited.cells import DelimitedCells
+    from qkvcli.sources.records import Scanner
 
 MAX_AXES = 5
 """Layers, batch, heads, queries and keys."""
@@ -31,6 +33,9 @@ MAX_AXES = 5
 _TEXT_FORMATS = (".csv", ".tsv", ".tab", ".txt", ".json")
 _LONGEST_HEADER = 100 << 20  # of .safetensors, which starts with its length
 _TABS = (".tsv", ".tab")
+_PYTORCH = (".pt", ".pth", ".ckpt")
+_SEPARATOR = re.compile(rb"sep=([\t !#-~])\r?(?:\n|\Z)", re.IGNORECASE)
+_LAYER = re.compile(r"([0-9]+)")
 _CONSTANT = re.compile(r"-?(NaN|Infinity)(?= is not JSON)")
 _NOT_FINITE = "is not a finite number, as every weight is"
 _EMPTY = "is empty; a matrix of weights was expected"
@@ -48,12 +53,32 @@ class Matrices:
         The weights, shape (..., Q, K).
     query_labels, key_labels
         Q and K labels, where the file has them.
+    stacked
+        The names of the arrays that were stacked, a layer each, along the first axis.
     """
 
     file: str
     array: StoredArray
     query_labels: tuple[str, ...] | None = None
     key_labels: tuple[str, ...] | None = None
+    stacked: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Layers(StoredArray):
+    """Arrays of one shape in several places, read as one along a new first axis."""
+
+    parts: tuple[StoredArray, ...] = ()
+
+    def rows(
+        self, start: int, stop: int, *, columns: slice | None = None, buffer: str = ""
+    ) -> NDArray[np.floating]:
+        """Return some rows of one of the arrays, counted over all of them, shape (n, columns)."""
+        each = math.prod(self.shape[1:-1])
+        layer = start // each
+        first = layer * each
+        part = self.parts[layer]
+        return part.rows(start - first, stop - first, columns=columns, buffer=buffer)
 
 
 @dataclass(frozen=True)
@@ -80,6 +105,9 @@ def open_matrices(path: str, options: ReadOptions) -> Matrices:
     """
     file = streams.display_name(path)
     extension = os.path.splitext(path.lower().removesuffix(".gz"))[1]
+    if extension in _PYTORCH and streams.reopenable(path):
+        message = "a PyTorch file, which is a pickle and not read; save it as .safetensors or .npy"
+        raise InputError(message, file)
     if extension == ".safetensors":
         from qkvcli.sources.safetensors import open_tensors  # few read these
 
@@ -120,26 +148,54 @@ def _picked(found: Mapping[str, StoredArray], options: ReadOptions, file: str) -
     if named and options.name not in found:
         hint = did_you_mean(str(options.name), list(found))
         raise UsageError(f"--name: {file} has no array {options.name!r}{hint}")
-    wanted = (str(options.name),) if named else ("weights",)
-    array = _only(found, wanted, file)
+    label = str(options.name) if named else "weights"
+    stacked: tuple[str, ...] = ()
+    if label in found:  # and no other is unpacked
+        array = found[label]
+    else:
+        numeric = {name: array for name, array in found.items() if array.dtype.kind != "U"}
+        stacked = _layers(numeric)
+        array = _stack(numeric, stacked, file) if stacked else _only(numeric, file)
     queries, keys = (_labels_in(found, label) for label in ("query_labels", "key_labels"))
     if array.name.endswith("[weights]") or array.ndim < 2:  # noqa: PLR2004
         return Matrices(file, array, queries, keys)
     # Beside another array, labels may be those of the weights.
-    return Matrices(
-        file, array, _fitting(queries, array.shape[-2]), _fitting(keys, array.shape[-1])
-    )
+    queries, keys = _fitting(queries, array.shape[-2]), _fitting(keys, array.shape[-1])
+    return Matrices(file, array, queries, keys, stacked)
+
+
+def _layers(arrays: Mapping[str, StoredArray]) -> tuple[str, ...]:
+    """Return the names of the matrices in the order of the one number by which they differ.
+
+    That is how a list of layers is saved: ``arr_0``, ``layer_3``, ``attentions.11.weight``.
+    """
+    names = [name for name, array in arrays.items() if array.ndim >= 2]  # noqa: PLR2004
+    split = [_LAYER.split(name) for name in names]
+    if len(names) < 2 or len({len(parts) for parts in split}) > 1:  # noqa: PLR2004
+        return ()
+    differ = [at for at, parts in enumerate(zip(*split, strict=True)) if len(set(parts)) > 1]
+    if len(differ) != 1 or not differ[0] % 2:
+        return ()
+    return tuple(sorted(names, key=lambda name: int(_LAYER.split(name)[differ[0]])))
+
+
+def _stack(arrays: Mapping[str, StoredArray], names: tuple[str, ...], file: str) -> Layers:
+    """Return the arrays of these names as one, with a new first axis of layers."""
+    first, *others = parts = tuple(arrays[name] for name in names)
+    for name, other in zip(names[1:], others, strict=True):
+        if (other.shape, type(other)) != (first.shape, type(first)):
+            held = f"{names[0]} of shape {first.shape} and {name} of {other.shape}"
+            raise UsageError(f"{file}: holds {held}, which are no layers; say which with --name")
+    dtype = np.result_type(*(part.dtype for part in parts))
+    return Layers(file, (len(parts), *first.shape), dtype, parts=tuple(parts))
 
 
 def _fitting(labels: tuple[str, ...] | None, length: int) -> tuple[str, ...] | None:
     return labels if labels is not None and len(labels) == length else None
 
 
-def _only(found: Mapping[str, StoredArray], wanted: Sequence[str], file: str) -> StoredArray:
-    for label in wanted:
-        if label in found:
-            return found[label]
-    numeric = {label: array for label, array in found.items() if array.dtype.kind != "U"}
+def _only(numeric: Mapping[str, StoredArray], file: str) -> StoredArray:
+    """Return the only array that holds numbers."""
     if not numeric:
         raise InputError("holds text alone, and weights are numbers", file)
     if len(numeric) != 1:
@@ -171,13 +227,15 @@ def _from_text(data: bytes, extension: str, options: ReadOptions, file: str) -> 
     A first column that is no number names the queries, and so does any first column under an empty
     corner. ``_is_header`` says which first records name the keys, ``_counts`` which number them.
     """
+    from qkvcli.sources.delimited import checked_delimiter
+    from qkvcli.sources.delimited.cells import DelimitedCells, Dialect
+
     data, line, declared = _declared_delimiter(data)
     if not data.strip():
         raise InputError(_EMPTY, file)
     guess = declared or ("\t" if extension in _TABS or _has_tabs(data) else ",")
     delimiter = checked_delimiter(options.delimiter) if options.delimiter else guess
-    opening = data.lstrip(b"\r\n").split(b"\n", 1)[0].decode("utf-8", "replace").strip("\r")
-    width = len(next(csv.reader(io.StringIO(opening, newline=""), delimiter=delimiter), [""]))
+    width = _width(data, delimiter, file)
     guessed = options.delimiter is None and declared is None
     cells = DelimitedCells(data, line, Dialect(file, delimiter, width, guessed))
     plain = cells.matrix(range(width), plain=False)
@@ -189,11 +247,21 @@ def _from_text(data: bytes, extension: str, options: ReadOptions, file: str) -> 
 
 def _declared_delimiter(data: bytes) -> tuple[bytes, int, str | None]:
     """Honour a first line ``sep=;``, as spreadsheets write it."""
-    first, _, rest = data.partition(b"\n")
-    first = first.strip(b"\r")
-    if first[:4].lower() == b"sep=" and len(first) == 5 and first[4] < 0x80:  # noqa: PLR2004
-        return rest, 2, first[4:].decode()
-    return data, 1, None
+    found = _SEPARATOR.match(data)
+    return (data[found.end() :], 2, found[1].decode()) if found else (data, 1, None)
+
+
+def _width(data: bytes, delimiter: str, file: str) -> int:
+    """Return how many cells the first line has."""
+    from qkvcli.sources.table import FIELD_CAP
+
+    opening = data.lstrip(b"\r\n").split(b"\n", 1)[0].decode("utf-8", "replace").strip("\r")
+    csv.field_size_limit(FIELD_CAP)
+    try:
+        return len(next(csv.reader(io.StringIO(opening, newline=""), delimiter=delimiter), [""]))
+    except csv.Error:
+        message = f"a cell is larger than {FIELD_CAP >> 20} MiB; is a quote unbalanced?"
+        raise InputError(message, f"{file}:1") from None
 
 
 def _has_tabs(data: bytes) -> bool:
@@ -246,12 +314,16 @@ def _counts(values: list[float]) -> bool:
 
 
 def _is_text(cell: str) -> bool:
+    from qkvcli.sources import numbers
+
     return numbers.first_mismatch([cell], numbers.NUMBER) is not None and not numbers.mistaken(cell)
 
 
 def _numbers(
     rows: list[list[str]], cells: DelimitedCells, first: int, file: str
 ) -> NDArray[np.float64]:
+    from qkvcli.sources import numbers
+
     for offset, row in enumerate(rows):
         bad = None if numbers.all_match(row, numbers.NUMBER) else 0
         bad = bad if bad is None else numbers.first_mismatch(row, numbers.NUMBER)
@@ -274,6 +346,8 @@ def _refuse_cell(cell: str, where: str) -> NoReturn:
 
 def _from_json(text: str, file: str) -> Matrices:
     """Read nested lists of numbers, two to five deep."""
+    from qkvcli.sources.records import Scanner
+
     scanner = Scanner(text, file)
     if scanner.peek() != "[":
         scanner.value()

@@ -44,6 +44,12 @@ MATRICES: dict[str, Bad] = {
     "safetensors, a size": Bad(
         "w.safetensors", safetensors("F32", 4), "[a]", "its shape (2, 2) of F32 and its 4 bytes"
     ),
+    "a PyTorch file": Bad("w.pt", b"PK\3\4", "", "a PyTorch file, which is a pickle and not read"),
+    "CSV: a first line of one long cell": Bad(
+        "w.csv", f"{'0.25 ' * 40_000}\n1\nx\n", ":3", f"'x' {NOT_FINITE}"
+    ),
+    "CSV: a cell of 17 MiB": Bad("w.csv", "1" * (17 << 20), ":1", "a cell is larger than 16 MiB"),
+    "CSV: sep=quote": Bad("w.csv", 'sep="\n0.5"0.5\n', ":1", "a quote inside a cell that does not"),
     "CSV: words": Bad("w.csv", "a,b\n0.5,what\n", ":2", f"'what' {NOT_FINITE}"),
     "CSV: no header, for 1_000": Bad("w.csv", "0.5,1_000\n", ":1", f"'1_000' {NOT_FINITE}"),
     "CSV: no header, for 1e999": Bad("w.csv", "0.5,1e999\n", ":1", f"'1e999' {NOT_FINITE}"),
@@ -105,6 +111,7 @@ FILES = {
     "wide.npy": npy(np.full((3, 4), 0.25)),
     "zeros.npy": npy(np.zeros((2, 2))),
     "several.npz": npz(a=np.eye(2), b=np.eye(2)),
+    "unlike.npz": npz(layer_0=np.eye(3), layer_1=np.eye(2)),
     "many.npy": npy(np.ones((50, 50, 1, 1))),
     "one.txt": b"a\n",
     "two.txt": b"a\nb\n",
@@ -162,25 +169,52 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "--drop leaves no query": ("ok.npy", "--labels", "three.txt", "--drop", "a,b,c"),
     "--titles: there are 2 titles for 72 panels in 12 columns": ("four.npy", "--titles", "a,b"),
     "--titles: a quote is not closed": ("ok.npy", "--titles", '"a'),
-    "--size '6' is not a size such as 6x4": ("ok.npy", "--size", "6"),
-    "--size 'nanxinf' is not a size such as 6x4": ("ok.npy", "--size", "nanxinf"),
+    "--size '6x' is not a size such as 3.3 or 6x4": ("ok.npy", "--size", "6x"),
+    "--size 'nanxinf' is not a size such as 3.3 or 6x4": ("ok.npy", "--size", "nanxinf"),
+    "--size 0.2 (inches) leaves no room for a panel and its labels; give it at least 1.1": (
+        "ok.npy",
+        "--size",
+        "0.2",
+    ),
+    "--font 'a;b' is not the name of a font": ("ok.npy", "--font", "a;b"),
+    "--font: Matplotlib finds no font 'DejaVu Sanz'; did you mean 'DejaVu Sans'?": (
+        *("ok.npy", "--font", "DejaVu Sanz"),
+        *("--format", "png"),
+    ),
+    "--font is for SVG, PNG and PDF": ("ok.npy", "--font", "Times", "--format", "terminal"),
+    "--no-colorbar is for SVG, PNG and PDF": ("ok.npy", "--no-colorbar", "--format", "npy"),
+    "--font-size: '0' is not above 0": ("ok.npy", "--font-size", "0"),
+    "--keys 'a,x' is not a list such as 0,3-5, and no label is 'x'; there is a, b, c": (
+        *("ok.npy", "--labels", "three.txt"),
+        *("--keys", "a,x"),
+    ),
+    "--keys names 0 twice": ("ok.npy", "--labels", "three.txt", "--keys", "a,0"),
+    "four.npy: there is no batch entry 6; it has 6 (0-5)": ("four.npy", "--batch", "6"),
+    "old.svg: a CSV file holds one matrix, and 72 are chosen; choose with --layers and": (
+        "four.npy",
+        "--format",
+        "csv",
+    ),
+    "unlike.npz: holds layer_0 of shape (3, 3) and layer_1 of (2, 2), which are no layers": (
+        "unlike.npz",
+    ),
     "--size 300x1: a side is over 0 and at most 200 inches": ("ok.npy", "--size", "300x1"),
     "--size 1x1 (inches) leaves no room for 72 panels": ("four.npy", "--size", "1x1"),
     "50 layers × 50 heads are 2500 panels, over the budget of 1024": ("many.npy",),
     "the picture would have": ("ok.npy", "--format", "png", "--dpi", "9000"),
-    "--dpi 1 leaves 0.12 pixels for letters of 8.5 points; pass at least --dpi 43": (
+    "--dpi 1 leaves 0.12 pixels for letters of 9 points; pass at least --dpi 40": (
         "ok.npy",
         "--format",
         "png",
         "--dpi",
         "1",
     ),
-    "--dpi 55 leaves 5 pixels for letters of 6.5 points; pass at least --dpi 56": (
+    "--dpi 51 leaves 5 pixels for letters of 7 points; pass at least --dpi 52": (
         "four.npy",
         "--format",
         "png",
         "--dpi",
-        "55",
+        "51",
     ),
     "--dpi 0 leaves no pixels": ("ok.npy", "--dpi", "0"),
     "only one input can be read from stdin": ("-", "--labels", "-"),

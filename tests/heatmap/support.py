@@ -12,6 +12,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from qkvcli.heatmap.colours import palette
+from qkvcli.heatmap.picture import Grid, Panel, Picture
+from qkvcli.heatmap.pixels import read_pixels
+from qkvcli.heatmap.request import ScaleOptions
+from qkvcli.heatmap.scale import scales
+from qkvcli.heatmap.select import Axis, Selection, whole
+from qkvcli.heatmap.weights import open_weights
+from qkvcli.sources.matrices import Matrices, in_memory
+
 if TYPE_CHECKING:
     from xml.etree import ElementTree as ET
 
@@ -99,3 +108,61 @@ def softmax(scores: Array) -> Array:
     powers = np.exp(scores - scores.max(axis=-1, keepdims=True))
     rows: Array = powers / powers.sum(axis=-1, keepdims=True)
     return rows
+
+
+def selection(
+    weights: Array,
+    members: Any,
+    queries: Axis | None = None,
+    keys: Axis | None = None,
+    *,
+    other: Array | None = None,
+    reduce: str = "mean",
+) -> Selection:
+    """Return panels of weights in memory, less others where these are given."""
+    opened = [
+        open_weights(Matrices("x", in_memory(m, "x")), None)
+        for m in (weights, other)
+        if m is not None
+    ]
+    return Selection(
+        opened[0],
+        opened[1] if other is not None else None,
+        tuple(one.watch for one in opened),
+        members,
+        queries or whole("query", weights.shape[-2]),
+        keys or whole("key", weights.shape[-1]),
+        reduce,
+        ("",) * len(members),
+    )
+
+
+def pixels_of(
+    chosen: Selection, shrink: str = "max", factors: tuple[int, int] = (1, 1)
+) -> list[Array]:
+    """Return what the pixels of every panel show, each of so many rows and columns."""
+    return list(read_pixels(chosen, shrink, factors))
+
+
+def grid_of(rows: int, columns: int, shape: tuple[int, int], labels: list[str] | None) -> Grid:
+    """Return a grid of panels with titles; labels are repeated to the length of an axis."""
+    names = tuple(f"layer {i}, head {j}" for i in range(rows) for j in range(columns))
+    pairs = [(i, j) for i in range(rows) for j in range(columns)]
+    shorter = (tuple(f"L{i} H{j}" for i, j in pairs), tuple(f"{i}.{j}" for i, j in pairs))
+    titles = (names, *shorter) if len(names) > 1 else (("",),)
+    queries, keys = (
+        whole(name, n, tuple(labels[i % len(labels)] for i in range(n)) if labels else None, "t")
+        for name, n in zip(("query", "key"), shape, strict=True)
+    )
+    return Grid(rows, columns, names, titles, queries, keys, rows > 1)
+
+
+def picture_of(
+    grid: Grid, values: Array | None = None, title: str = "", vmax: float | None = None
+) -> Picture:
+    """Return a picture whose panels all have the same weights, which are random if not given."""
+    shape = (len(grid.queries), len(grid.keys))
+    cells = np.random.default_rng(0).random(shape) if values is None else values
+    every = scales([cells] * len(grid.names), ScaleOptions(vmax=vmax), signed=False)
+    panels = tuple(Panel(cells, *scale.levels(cells)) for scale in every)
+    return Picture(grid, panels, (1, 1), tuple(every), False, palette("Reds"), title, False)

@@ -10,10 +10,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-from qkvcli.heatmap import panels, tiles
-from qkvcli.heatmap import stack as stacks
-from qkvcli.heatmap.axes import Labels, dropped, merge_subwords, whole_axis
-from qkvcli.sources.matrices import in_memory
+from qkvcli.heatmap import pixels
+from qkvcli.heatmap.select import dropped, merge_subwords, whole
+from tests.heatmap.support import pixels_of, selection, softmax
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -32,6 +31,25 @@ def test_layers_heads_queries_and_keys(draw: Draw, attention_file: Path, attenti
     assert [c.query for c in svg.cells][::2][:3] == ["2", "3", "4"]
 
 
+def test_queries_and_keys_by_their_labels(
+    draw: Draw, attention_file: Path, attention: Array, tokens_file: Path
+) -> None:
+    svg = draw(attention_file, "--layers", "5", "--heads", "3", "--labels", tokens_file,
+               "--queries", "the,2", "--keys", "it,0-1,animal")  # fmt: skip
+    wanted = attention[5, 3][[1, 7, 2]][:, [10, 0, 1, 2]]
+    assert np.allclose(svg.matrix("layer 5, head 3"), wanted, rtol=1e-5)
+    assert list(dict.fromkeys(c.key for c in svg.cells)) == ["it", "[CLS]", "the", "animal"]
+
+
+def test_a_merged_word_is_chosen_by_its_label(draw: Draw, save: Save, tmp_path: Path) -> None:
+    weights = np.arange(64.0).reshape(8, 8)
+    (tmp_path / "pieces.txt").write_text("\n".join(PIECES))
+    svg = draw(save(weights), "--labels", tmp_path / "pieces.txt", "--merge-subwords",
+               "--queries", "unbelievable", "--keys", "cats,unbelievable")  # fmt: skip
+    assert [c.key for c in svg.cells] == ["cats", "unbelievable"]
+    assert svg.matrix().ravel().tolist() == [weights[1:4, 4].mean(), weights[1:4, 1:4].sum() / 3]
+
+
 @pytest.mark.parametrize("how", ["mean", "max", "min"])
 def test_reduce_over_heads_or_over_all(
     draw: Draw, attention_file: Path, attention: Array, how: str
@@ -42,7 +60,9 @@ def test_reduce_over_heads_or_over_all(
     )
     assert np.allclose(one, reduced(axis=1)[2], rtol=1e-5)
     both = draw(attention_file, "--reduce", how, "--over", "all")
-    assert np.allclose(both.matrix(f"6 layers, {how} of 12 heads"), reduced(axis=(0, 1)), rtol=1e-5)
+    assert np.allclose(
+        both.matrix(f"{how} of 6 layers × 12 heads"), reduced(axis=(0, 1)), rtol=1e-5
+    )
 
 
 def reference_rollout(attention: Array) -> Array:
@@ -60,6 +80,15 @@ def test_rollout(draw: Draw, attention_file: Path, attention: Array) -> None:
     )
     some = draw(attention_file, "--rollout", "--layers", "0-2", "--queries", "4")
     assert np.allclose(some.matrix("rollout")[0], reference_rollout(attention[:3])[4], rtol=1e-5)
+
+
+def test_rollout_of_rows_that_do_not_sum_to_one(draw: Draw, save: Save) -> None:
+    weights = (
+        np.random.default_rng(0).random((3, 2, 5, 5)) * np.array([0.2, 3, 0.5])[:, None, None, None]
+    )
+    found = draw(save(weights), "--rollout").matrix("rollout")
+    assert np.allclose(found, reference_rollout(weights), rtol=1e-5)
+    assert np.allclose(found.sum(axis=1), 1, rtol=1e-5)
 
 
 PIECES = ["[CLS]", "un", "##believ", "##able", "cats", "##", ".", "[SEP]"]
@@ -81,21 +110,17 @@ def test_subwords_are_averaged_and_summed(draw: Draw, save: Save, tmp_path: Path
 
 def test_merged_rows_sum_to_one(attention: Array) -> None:
     labels = tuple(f"##{i}" if i % 3 else f"w{i}" for i in range(16))
-    axis = merge_subwords(whole_axis("query", 16, Labels("t", labels)))
-    keys = merge_subwords(whole_axis("key", 16, Labels("t", labels)))
-    stored = in_memory(attention, "a.npy")
-    weights = stacks.stack("a.npy", stored, None)
-    members = (((0, 0),), ((5, 11),))
-    choice = panels.Choice(members, axis, keys, "mean", "max", (1, 1))
-    for values in panels.read_panels(choice, weights, None):
+    axes = [merge_subwords(whole(name, 16, labels, "t")) for name in ("query", "key")]
+    chosen = selection(attention, (((0, 0),), ((5, 11),)), *axes)
+    for values in pixels_of(chosen):
         assert values.shape == (6, 6)
         assert np.abs(values.sum(axis=1) - 1).max() < 1e-6
 
 
 def test_words_begin_at_a_mark_or_after_a_special_token() -> None:
-    axis = merge_subwords(whole_axis("key", 8, Labels("t", tuple(GPT))))
+    axis = merge_subwords(whole("key", 8, tuple(GPT), "t"))
     assert axis.labels == ("<s>", "The", "cats", "sat.", "</s>", "So")
-    assert axis.counts.tolist() == [1, 1, 2, 2, 1, 1]
+    assert [b - a for a, b in (axis.bounds(i, i + 1) for i in range(6))] == [1, 1, 2, 2, 1, 1]
 
 
 @pytest.mark.parametrize(
@@ -103,7 +128,7 @@ def test_words_begin_at_a_mark_or_after_a_special_token() -> None:
     [(("▁", "ani", "mal", "▁cat"), ("animal", "cat")), (("▁", "▁cat"), ("▁", "cat"))],
 )
 def test_a_mark_of_its_own_starts_a_word(pieces: tuple[str, ...], words: tuple[str, ...]) -> None:
-    assert merge_subwords(whole_axis("key", len(pieces), Labels("t", pieces))).labels == words
+    assert merge_subwords(whole("key", len(pieces), pieces, "t")).labels == words
 
 
 def test_labels_of_both_axes_come_from_one_pipe(qkv: Command, save: Save, tmp_path: Path) -> None:
@@ -132,7 +157,7 @@ def test_drop(
 
 
 def test_drop_after_merging_keeps_the_pieces_of_words_together() -> None:
-    axis = dropped(merge_subwords(whole_axis("key", 8, Labels("t", tuple(GPT)))), ("<s>", "sat."))
+    axis = dropped(merge_subwords(whole("key", 8, tuple(GPT), "t")), ("<s>", "sat."))
     assert axis.labels == ("The", "cats", "</s>", "So")
     assert list(axis.positions) == [1, 2, 3, 6, 7]
     assert axis.starts is not None
@@ -141,12 +166,9 @@ def test_drop_after_merging_keeps_the_pieces_of_words_together() -> None:
 
 def test_blocks_change_nothing(monkeypatch: pytest.MonkeyPatch, attention: Array) -> None:
     def read(block_bytes: int, factors: tuple[int, int], shrink: str) -> Array:
-        monkeypatch.setattr(tiles, "BLOCK_BYTES", block_bytes)
-        weights = stacks.stack("a.npy", in_memory(attention, "a.npy"), None)
-        queries, keys = (whole_axis(name, 16, None) for name in ("query", "key"))
-        members = (((0, 0), (1, 1)),)
-        choice = panels.Choice(members, queries, keys, "mean", shrink, factors)
-        return panels.read_panels(choice, weights, None)[0]
+        monkeypatch.setattr(pixels, "BLOCK_BYTES", block_bytes)
+        chosen = selection(attention, (((0, 0), (1, 1)),))
+        return pixels_of(chosen, shrink, factors)[0]
 
     for shrink in ("max", "mean"):
         for factors in ((1, 1), (3, 5), (7, 2)):
@@ -158,7 +180,7 @@ def test_blocks_change_nothing(monkeypatch: pytest.MonkeyPatch, attention: Array
 
 
 def test_titles_of_narrow_panels_are_shorter(draw: Draw, attention_file: Path) -> None:
-    many = draw(attention_file, "--size", "6x4")
+    many = draw(attention_file, "--size", "5x4")
     assert {"3.0", "5.11"} <= set(many.texts)
     assert {cell.panel for cell in many.cells} >= {"layer 3, head 0", "layer 5, head 11"}
     assert "L5" in draw(attention_file, "--reduce", "mean", "--size", "4x2").texts
@@ -180,10 +202,8 @@ def test_largest_difference_of_either_sign_survives_shrinking(save: Save, draw: 
     other[0], other[1], other[2] = 0.5, 3.5, 0.7
     svg = draw(save(one, "a.npy"), "--diff", save(other, "b.npy"), "--queries", "0-2")
     assert np.allclose(svg.matrix().ravel(), [0.5, -2, 0.3])
-    queries, keys = whole_axis("query", 4096, None), whole_axis("key", 1, None)
-    choice = panels.Choice((((0, 0),),), queries, keys, "mean", "max", (4, 1))
-    a, b = (stacks.stack("x", in_memory(v, "x"), None) for v in (one, other))
-    assert panels.read_panels(choice, a, b)[0][0, 0] == -2
+    chosen = selection(one, (((0, 0),),), other=other)
+    assert pixels_of(chosen, "max", (4, 1))[0][0, 0] == -2
 
 
 WARNED = [
@@ -208,6 +228,18 @@ def test_odd_weights_are_drawn_with_one_warning_each(
     warned = [text for text in svg.stderr.splitlines() if "warning" in text]
     assert len(warned) == 1
     assert line in warned[0]
+
+
+@pytest.mark.parametrize(
+    ("dtype", "off", "is_said"),
+    [("f4", 0.9e-3, False), ("f4", 1.2e-3, True), ("f2", 1.8e-2, False), ("f2", 2.2e-2, True)],
+)
+def test_how_far_from_one_a_row_may_sum(
+    draw: Draw, save: Save, dtype: str, off: float, is_said: bool
+) -> None:
+    for sign in (1, -1):
+        svg = draw(save(np.array([[1 + sign * off, 0]], dtype)))
+        assert ("1 of 1 row does not sum to 1" in svg.stderr) is is_said
 
 
 def test_good_weights_are_drawn_without_a_word(
@@ -295,3 +327,63 @@ def test_batch(draw: Draw, save: Save) -> None:
     svg = draw(save(weights), "--batch", "1")
     assert {c.panel for c in svg.cells} == {f"layer {i}, head {j}" for i in (0, 1) for j in (0, 1)}
     assert np.array_equal(svg.matrix("layer 1, head 1"), np.eye(2)[::-1])
+
+
+def test_a_batch_of_heads_is_not_taken_for_layers_without_a_word(
+    draw: Draw, save: Save, attention: Array
+) -> None:
+    file = save(attention)
+    note = "(6, 12, 16, 16) is read as (layers, heads, Q, K); if its first axis is a batch, pass --batch"
+    assert f"qkv: note: {file}: {note}\n" in draw(file).stderr
+    assert note in draw(file, "--rollout").stderr
+    assert note not in draw(file, "--layers", "0-5").stderr
+    entry = draw(file, "--batch", "4")
+    assert note not in entry.stderr
+    assert {c.panel for c in entry.cells} == {f"head {i}" for i in range(12)}
+    assert np.allclose(entry.matrix("head 7"), attention[4, 7], rtol=1e-5)
+    assert "is read as" not in draw(save(attention[0])).stderr
+
+
+def layers(weights: Array, name: str) -> dict[str, Array]:
+    """Return layers under names, in an order that is that of neither text nor numbers."""
+    return {name.format(i): weights[i] for i in (10, 2, 0, 1, 9, *range(3, 9), 11)}
+
+
+@pytest.mark.parametrize("kind", ["npz", "safetensors"])
+@pytest.mark.parametrize("name", ["layer_{}", "attentions.{}", "bert.encoder.{}.weights"])
+def test_an_array_a_layer_is_stacked_in_the_order_of_numbers(
+    draw: Draw, tmp_path: Path, kind: str, name: str
+) -> None:
+    weights = softmax(np.random.default_rng(0).normal(size=(12, 2, 3, 3))).astype(np.float32)
+    path = tmp_path / f"w.{kind}"
+    if kind == "npz":
+        np.savez(path, ids=np.arange(3), **layers(weights, name))  # type: ignore[arg-type]
+    else:
+        numpy = pytest.importorskip("safetensors.numpy", reason="the extra is not installed")
+        numpy.save_file({"ids": np.arange(3), **layers(weights, name)}, str(path))
+    svg = draw(path)
+    for i, j in ((0, 0), (2, 1), (10, 1), (11, 0)):
+        assert np.allclose(svg.matrix(f"layer {i}, head {j}"), weights[i, j], rtol=1e-5)
+    stacked = f"{path}: {name.format(0)} to {name.format(11)} are layers 0 to 11"
+    assert f"qkv: note: {stacked}\n" in svg.stderr
+    one = draw(path, "--name", name.format(9))
+    assert np.allclose(one.matrix("head 1"), weights[9, 1], rtol=1e-5)
+
+
+def test_a_list_of_arrays_is_stacked(draw: Draw, tmp_path: Path) -> None:
+    weights = softmax(np.random.default_rng(0).normal(size=(11, 1, 2, 3, 4)))
+    np.savez(tmp_path / "w.npz", *weights)  # as a model gives them: (batch, heads, Q, K) a layer
+    assert np.allclose(
+        draw(tmp_path / "w.npz").matrix("layer 10, head 1"), weights[10, 0, 1], rtol=1e-5
+    )
+    np.savez(tmp_path / "m.npz", *weights[:, 0, 0])
+    svg = draw(tmp_path / "m.npz")
+    assert np.allclose(svg.matrix("layer 10"), weights[10, 0, 0], rtol=1e-5)
+
+
+def test_a_first_line_of_any_length(draw: Draw, tmp_path: Path) -> None:
+    long = "word " * 40_000
+    (tmp_path / "w.csv").write_text(f'{long},"{long}"\n0.25,0.75\n')
+    svg = draw(tmp_path / "w.csv")
+    assert svg.matrix().tolist() == [[0.25, 0.75]]
+    assert any(text.startswith("word word") and text.endswith("…") for text in svg.texts)

@@ -11,15 +11,17 @@ from typing import TYPE_CHECKING
 import matplotlib as mpl
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from matplotlib.image import imread
 
-from qkvcli.heatmap.axes import Labels, whole_axis
-from qkvcli.heatmap.colours import palette
-from qkvcli.heatmap.figure import figure
-from qkvcli.heatmap.layout import Layout, Style, Text, arrange, plan
-from qkvcli.heatmap.picture import Grid, Panel, Picture
-from qkvcli.heatmap.scale import ScaleOptions, scales
-from tests.heatmap.support import Array, Command, Save, softmax
+from qkvcli.heatmap.layout import Layout, Text, plan
+from qkvcli.heatmap.matplotlib_painter import painted
+from qkvcli.heatmap.picture import Panel
+from qkvcli.heatmap.pixels import shrunk
+from qkvcli.heatmap.request import ScaleOptions, Style
+from qkvcli.heatmap.scale import MIDDLE, scales
+from tests.heatmap.support import Array, Command, Save, grid_of, picture_of, softmax
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -27,31 +29,23 @@ if TYPE_CHECKING:
 LONG = [f"{sign * 3} many words that are far too long, {sign}" for sign in "aWi0éЖ注_gQ|Щ"]
 
 
-def laid_out(rows: int, columns: int, style: Style, labels: list[str]) -> Layout:
+def laid_out(rows: int, columns: int, title: str, style: Style, labels: list[str]) -> Layout:
     """Return the layout of panels of random weights."""
-    names = tuple(f"layer {i}, head {j}" for i in range(rows) for j in range(columns))
-    own = Labels("t", tuple(labels))
-    queries, keys = (whole_axis(name, len(labels), own) for name in ("query", "key"))
-    grid = Grid(rows, columns, names, names, queries, keys)
-    rng = np.random.default_rng(0)
-    values = [softmax(rng.normal(size=(len(labels), len(labels)))) for _ in names]
-    each = scales(values, ScaleOptions(), signed=False)
-    panels = tuple(Panel(v, s.levels(v), s) for v, s in zip(values, each, strict=True))
-    picture = Picture(grid, panels, palette("Reds"), style.title, signed=False, own_scales=False)
-    return arrange(plan(grid, style), picture, style)
+    shape = (len(labels), len(labels))
+    return plan(picture_of(grid_of(rows, columns, shape, labels), title=title), style)
 
 
 def drawn(layout: Layout, dpi: int, texts: tuple[Text, ...]) -> Array:
     """Return the pixels of a page that has these texts alone."""
-    png = b"".join(figure(replace(layout, texts=texts), "png", dpi))
+    png = painted(replace(layout, texts=texts), "png", dpi)
     pixels: Array = imread(io.BytesIO(png))
     return pixels
 
 
 PAGES = {
-    "long labels": (1, 1, Style(title="A title, and a title that goes on, and on"), LONG),
-    "narrow panels": (1, 12, Style(), [f"token{i}" for i in range(16)]),
-    "numbers": (1, 1, Style(annotate=True), [f"t{i}" for i in range(12)]),
+    "long labels": (1, 1, "A title, and a title that goes on, and on", Style(), LONG),
+    "narrow panels": (1, 12, "", Style(), [f"token{i}" for i in range(16)]),
+    "numbers": (1, 1, "", Style(annotate=True), [f"t{i}" for i in range(12)]),
 }
 
 
@@ -99,3 +93,25 @@ def test_every_cell_of_a_pdf_has_its_colour(qkv: Command, save: Save, tmp_path: 
     for colour in mpl.colormaps["Reds"](weights / weights.max())[:, :, :3].reshape(-1, 3):
         near = np.abs(pixels - colour).max(axis=-1) < 1.5 / 255
         assert near.sum() > 1000
+
+
+@given(
+    st.lists(st.floats(0, 1) | st.just(np.nan), min_size=12, max_size=12),
+    st.tuples(st.integers(1, 4), st.integers(1, 4)),
+    st.booleans(),
+)
+def test_a_png_of_few_pixels_shows_the_colours_of_the_largest_weights(
+    weights: list[float], each: tuple[int, int], signed: bool
+) -> None:
+    values = np.array(weights).reshape(3, 4) - 0.5 * signed
+    (scale,) = scales([values], ScaleOptions(), signed=signed)
+    fewer = shrunk(values, each, "max", signed=signed)
+    found = Panel(values, *scale.levels(values)).coarser(each, "max", signed=signed).levels
+    wanted, missing = scale.levels(fewer)
+    if np.isnan(values).any() and not missing:
+        wanted = np.maximum(wanted, 1)  # as level 0 stands for no weight in the whole panel
+    assert found.shape == wanted.shape
+    if not signed:
+        assert np.array_equal(found, wanted)
+    else:  # where gains and losses are as large, either colour may stand for both
+        assert np.abs(np.abs(found - MIDDLE) - np.abs(wanted - MIDDLE)).max() <= 1

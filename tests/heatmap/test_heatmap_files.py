@@ -73,6 +73,8 @@ def test_gold(
 
     monkeypatch.chdir(tmp_path)
     np.save("identity.npy", np.eye(10))
+    halves = (np.eye(10) + np.roll(np.eye(10), 1, axis=1)) / 2
+    np.save("halves.npy", halves)
     rng = np.random.default_rng(0)
     steps = rng.integers(1, 9, (70, 70))
     np.save("image.npy", steps / steps.sum(axis=1, keepdims=True))
@@ -90,7 +92,7 @@ def test_gold(
             "--title",
             "Layer 2",
         ],
-        "difference.svg": ["identity.npy", "--diff", "identity.npy", "--annotate"],
+        "difference.svg": ["identity.npy", "--diff", "halves.npy", "--annotate"],
         "image.svg": ["image.npy"],
         "tokens.txt": [
             real,

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
+from tests.support.command import run_pty
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -19,7 +21,7 @@ if TYPE_CHECKING:
 
 def test_disk_full_and_closed_pipe(save: Save, tmp_path: Path) -> None:
     save(np.full((6, 12, 4, 4), 0.25), "four.npy")
-    command = f"{sys.executable} -m qkvcli heatmap four.npy -o - --format svg"
+    command = f"{sys.executable} -m qkvcli heatmap four.npy --layers 0-5 -o - --format svg"
     full = subprocess.run(  # noqa: S602 - redirections are the shell's
         f"{command} > /dev/full", shell=True, cwd=tmp_path, capture_output=True, check=False
     )
@@ -34,6 +36,14 @@ def test_disk_full_and_closed_pipe(save: Save, tmp_path: Path) -> None:
     )
     assert closed.returncode == 2
     assert closed.stderr.count(b"\n") == 1
+
+
+@pytest.mark.parametrize("form", ["png", "pdf", "npy", "npz"])
+def test_what_is_no_text_is_not_written_to_a_terminal(save: Save, form: str) -> None:
+    shown = run_pty("heatmap", str(save(np.eye(3))), "-o", "-", "--format", form)
+    assert shown.status == 2
+    line = f"qkv: {form} is not text, and stdout is a terminal; redirect it, or name a file with -o"
+    assert shown.text.split() == line.split()
 
 
 def test_links_and_modes_stay(save: Save, tmp_path: Path, qkv: Command) -> None:

@@ -10,7 +10,9 @@ import pytest
 from rich.cells import cell_len
 
 from qkvcli.heatmap import terminal
-from qkvcli.heatmap.compose import Request, prepare, read_picture
+from qkvcli.heatmap.picture import compose, grid_of
+from qkvcli.heatmap.request import Choice, Request
+from qkvcli.heatmap.select import select
 from tests.support.command import run_pty
 
 if TYPE_CHECKING:
@@ -58,7 +60,8 @@ def test_true_colours_in_a_terminal(attention_file: Path, tokens_file: Path) -> 
     )  # fmt: skip
     assert "48;2;103;0;13" in shown  # the darkest red
     assert "animal" in shown
-    assert max(cell_len(_ESCAPE.sub("", line)) for line in shown.split("\n")) <= 80
+    picture = [line for line in shown.split("\n") if not line.startswith("qkv: note:")]
+    assert max(cell_len(_ESCAPE.sub("", line)) for line in picture) <= 80
 
 
 def test_half_blocks_where_the_window_is_low(attention_file: Path) -> None:
@@ -87,10 +90,12 @@ def test_colour_that_is_insisted_on(qkv: Command, save: Save, term: str) -> None
 
 def painted(width: int, height: int, colours: str, request: Request) -> list[str]:
     """Return the lines of a picture in a window, without escape sequences."""
-    prepared = prepare(request)
+    chosen = select(request)
+    grid = grid_of(chosen, request)
     seen = terminal.Window(width, height, colours, "utf-8")
-    fit = terminal.fit(prepared.grid, seen, signed=request.diff is not None)
-    text = terminal.paint(read_picture(prepared, (fit.rows, fit.columns)), seen, fit)
+    fit = terminal.fit(grid, seen, titled=bool(request.title), signed=chosen.signed)
+    picture = compose(chosen, grid, request, (fit.rows, fit.columns))
+    text = terminal.paint(picture, seen, fit)
     return _ESCAPE.sub("", text).rstrip("\n").split("\n")
 
 
@@ -103,11 +108,11 @@ def test_fitted_to_the_window(
     for request in (
         Request(file),
         Request(file, labels=tokens, title="A title of some length, and then some more of it"),
-        Request(file, labels=tokens, reduce="mean", over="all", merge_subwords=True),
-        Request(file, reduce="mean", diff=file),
+        Request(file, labels=tokens, choice=Choice(reduce="mean", over="all", merge_subwords=True)),
+        Request(file, choice=Choice(reduce="mean"), diff=file),
     ):
         assert max(map(cell_len, painted(width, 24, colours, request))) <= width
-    one = painted(width, 24, colours, Request(file, layers="0", heads="0"))
+    one = painted(width, 24, colours, Request(file, choice=Choice(layers="0", heads="0")))
     assert len(one) <= 24
     assert re.search(r" 0\b.* 10\b", "\n".join(one))  # numbers are thinned, never cut
 
@@ -116,6 +121,43 @@ def test_a_large_matrix_is_shrunk_to_the_window(save: Save) -> None:
     shown = screen(60, 20, save(np.full((500, 500), 1 / 500)), "--color", "never")
     assert "a cell is the max of" in shown
     assert len(shown.rstrip("\n").split("\n")) <= 20
+
+
+def test_a_panel_is_never_scrolled_away(
+    save: Save, attention_file: Path, tokens_file: Path
+) -> None:
+    labels = ("--labels", tokens_file)
+    for arguments in (
+        (attention_file, *labels, "--layers", "3", "--heads", "1", "--title", "A title"),
+        (save(np.full((133, 133), 1 / 133)),),
+        (save(np.full((500, 20), 1 / 20)),),
+    ):
+        for width, height in ((80, 24), (40, 12), (200, 50)):
+            shown = screen(width, height, *arguments)
+            picture = [line for line in shown.split("\n") if not line.startswith("qkv: note:")]
+            assert len(picture) <= height, (arguments, width, height)  # with the next prompt
+
+
+def test_labels_stand_once(attention_file: Path, tokens_file: Path) -> None:
+    request = Request(str(attention_file), labels=str(tokens_file), choice=Choice(layers="3"))
+    lines = painted(80, 24, "truecolor", request)
+    assert sum("[CLS]" in line for line in lines) == 4  # left of each of four rows of panels
+    assert all(line.count("[CLS]") <= 1 for line in lines)
+    assert sum(line.split() == ["0", "5", "10", "15"] * 3 for line in lines) == 1
+    assert "10 it" in "\n".join(lines)  # what 10 stands for
+
+
+def test_labels_of_keys_lie_where_they_fit_and_are_told_where_not(
+    qkv: Command, save: Save, tmp_path: Path
+) -> None:
+    (tmp_path / "q.txt").write_text("a\nb\n")
+    (tmp_path / "short.txt").write_text("cat\nox\nmouse\n")
+    (tmp_path / "long.txt").write_text("Massachusetts\nOhio\nNew Hampshire\n")
+    arguments = ("heatmap", save(np.eye(3)[:2]), "--query-labels", "q.txt", "--key-labels")
+    lying = qkv(*arguments, "short.txt", env=_PLAIN).stdout.decode().split("\n")
+    assert lying[:3] == ["a      9     ·     ·", "b      ·     9     ·", "     cat    ox mouse"]
+    told = qkv(*arguments, "long.txt", env=_PLAIN).stdout.decode().split("\n")
+    assert told[1:4] == ["b  · 9 ·", "   0 1 2", "0 Massachusetts  1 Ohio  2 New Hampshire"]
 
 
 def test_labels_cannot_reach_the_terminal(qkv: Command, save: Save, tmp_path: Path) -> None:
@@ -135,7 +177,7 @@ def test_wide_labels_keep_their_columns(qkv: Command, save: Save, tmp_path: Path
     (tmp_path / "labels.txt").write_text("注意\na\ne\u0301x\n")
     shown = qkv("heatmap", save(np.eye(3)), "--labels", "labels.txt", env=_PLAIN)
     rows = shown.stdout.decode().split("\n")[:3]
-    assert {cell_len(row) for row in rows} == {11}
+    assert len({cell_len(row) for row in rows}) == 1
 
 
 def test_difference_in_digits(qkv: Command, save: Save) -> None:

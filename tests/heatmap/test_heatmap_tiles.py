@@ -1,8 +1,7 @@
-"""Matrices read tile by tile: the same picture and the same words as of the whole, in flat memory."""
+"""Matrices read some rows at a time: the picture and the words of the whole, in little memory."""
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,17 +10,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from qkvcli.errors import UsageError
-from qkvcli.heatmap import panels, tiles
-from qkvcli.heatmap import stack as stacks
-from qkvcli.heatmap.axes import Labels, chosen, merge_subwords, whole_axis
-from qkvcli.heatmap.ranges import numbers, positions
-from qkvcli.sources.matrices import in_memory
+from qkvcli.heatmap import pixels
+from qkvcli.heatmap.select import Axis, merge_subwords, positions, whole
+from tests.heatmap.support import pixels_of, selection
 from tests.support.command import run_qkv
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from qkvcli.heatmap.axes import Axis
+    from qkvcli.heatmap.select import Selection
     from tests.heatmap.support import Array, Draw, Save
 
 # Sums of these are exact, in whatever order they are added.
@@ -34,68 +31,63 @@ def axes(draw: st.DrawFn, name: str, length: int) -> Axis:
     labels = draw(
         st.none() | st.lists(st.sampled_from(["a", "##b"]), min_size=length, max_size=length)
     )
-    axis = whole_axis(name, length, None if labels is None else Labels("x", tuple(labels)))
+    axis = whole(name, length, None if labels is None else tuple(labels), "x")
     if draw(st.booleans()):
         order = draw(st.permutations(range(length)))
         some = order[: draw(st.integers(1, length))]
-        axis = chosen(axis, positions(np.array(some)))
+        kept = None if labels is None else tuple(labels[i] for i in some)
+        axis = Axis(name, np.array(some), None, kept)
     return merge_subwords(axis) if draw(st.booleans()) else axis
 
 
+Drawn = tuple[dict[str, Any], Any, Any]
+
+
 @st.composite
-def choices(draw: st.DrawFn) -> tuple[panels.Choice, Array, Array | None]:
-    """Draw two matrices of two heads, or one, and what is drawn of them."""
+def choices(draw: st.DrawFn) -> Drawn:
+    """Draw what is drawn of two matrices of two heads, or one, and these."""
     shape = (2, draw(st.integers(1, 12)), draw(st.integers(1, 40)))
     seed = draw(st.integers(0, 1000))
     odd = draw(st.sampled_from([5, len(WEIGHTS)]))
     rng = np.random.default_rng(seed)
     dtypes = st.sampled_from([np.float16, np.float32, np.float64])
     one, other = (rng.choice(WEIGHTS[:odd], shape).astype(draw(dtypes)) for _ in range(2))
-    choice = panels.Choice(
-        draw(st.sampled_from([(((0, 0),), ((0, 1),)), (((0, 0), (0, 1)),)])),
-        draw(axes("query", shape[1])),
-        draw(axes("key", shape[2])),
-        draw(st.sampled_from(["mean", "max", "min"])),
-        draw(st.sampled_from(["mean", "max"])),
-        (draw(st.integers(1, 5)), draw(st.integers(1, 9))),
-    )
+    choice = {
+        "members": draw(st.sampled_from([(((0, 0),), ((0, 1),)), (((0, 0), (0, 1)),)])),
+        "queries": draw(axes("query", shape[1])),
+        "keys": draw(axes("key", shape[2])),
+        "reduce": draw(st.sampled_from(["mean", "max", "min"])),
+        "shrink": draw(st.sampled_from(["mean", "max"])),
+        "factors": (draw(st.integers(1, 5)), draw(st.integers(1, 9))),
+    }
     return choice, one, other if draw(st.booleans()) else None
 
 
 def seen(
-    monkeypatch: pytest.MonkeyPatch,
-    block_bytes: int,
-    choice: panels.Choice,
-    *matrices: Array | None,
+    monkeypatch: pytest.MonkeyPatch, block_bytes: int, drawn: Drawn
 ) -> tuple[list[Array], list[str]]:
-    """Return the pixels and the warnings of a choice, read in tiles of some bytes."""
-    monkeypatch.setattr(tiles, "BLOCK_BYTES", block_bytes)
-    opened = [None if m is None else stacks.stack("x", in_memory(m, "x"), None) for m in matrices]
-    assert opened[0] is not None
-    values = panels.read_panels(choice, opened[0], opened[1])
-    watches = [one.watch for one in opened if one is not None]
-    return values, [line for watch in watches if watch for line in watch.warnings()]
+    """Return the pixels and the warnings of a choice, read in blocks of some bytes."""
+    monkeypatch.setattr(pixels, "BLOCK_BYTES", block_bytes)
+    choice, one, other = dict(drawn[0]), drawn[1], drawn[2]
+    shrink, factors = choice.pop("shrink"), choice.pop("factors")
+    chosen: Selection = selection(one, other=other, **choice)
+    values = pixels_of(chosen, shrink, factors)
+    return values, [line for watch in chosen.watches for line in watch.warnings()]
 
 
 @given(choices(), st.sampled_from([1, 16, 64, 200]))
-def test_tiles_change_neither_a_pixel_nor_a_warning(
-    drawn: tuple[panels.Choice, Array, Array | None], block_bytes: int
-) -> None:
+def test_blocks_change_neither_a_pixel_nor_a_warning(drawn: Drawn, block_bytes: int) -> None:
     with pytest.MonkeyPatch.context() as patch:
-        whole, said = seen(patch, 1 << 20, *drawn)
-        cut, said_of_tiles = seen(patch, block_bytes, *drawn)
-    for one, other in zip(whole, cut, strict=True):
+        at_once, said = seen(patch, 1 << 20, drawn)
+        cut, said_of_blocks = seen(patch, block_bytes, drawn)
+    for one, other in zip(at_once, cut, strict=True):
         assert one.dtype == other.dtype
-        # Where not all keys are drawn, a mean may be a sum of the sums of two tiles.
-        every = len(drawn[0].keys.positions) == drawn[1].shape[2]
-        exact = every or drawn[0].shrink == "max"
-        np.testing.assert_allclose(one, other, rtol=0 if exact else 1e-12)
-    assert said == said_of_tiles
+        np.testing.assert_array_equal(one, other)
+    assert said == said_of_blocks
 
 
-def cells(weights: Array, choice: panels.Choice) -> Array:
+def cells(weights: Array, queries: Axis, keys: Axis) -> Array:
     """Return the cells of a matrix by their definition: queries are averaged and keys summed."""
-    queries, keys = choice.queries, choice.keys
     some: Array = weights.astype(float)[np.ix_(list(queries.positions), list(keys.positions))]
     if queries.starts is not None:
         some = np.stack([part.mean(0) for part in np.split(some, queries.starts[1:])])
@@ -105,17 +97,16 @@ def cells(weights: Array, choice: panels.Choice) -> Array:
 
 
 @given(choices())
-def test_pixels_are_those_of_the_definition(
-    drawn: tuple[panels.Choice, Array, Array | None],
-) -> None:
+def test_pixels_are_those_of_the_definition(drawn: Drawn) -> None:
     """A pixel shows the largest of its cells: of a difference that of the largest magnitude."""
     one, other = (m if m is None else np.nan_to_num(m, posinf=2, neginf=-2) for m in drawn[1:])
     assert one is not None
-    choice = replace(drawn[0], members=(((0, 1),),), shrink="max")
+    choice = {**drawn[0], "members": (((0, 1),),), "shrink": "max"}
     with pytest.MonkeyPatch.context() as patch:
-        (found,), _ = seen(patch, 64, choice, one, other)
-    wanted = cells(one[1], choice) - (0 if other is None else cells(other[1], choice))
-    rows, columns = choice.factors
+        (found,), _ = seen(patch, 64, (choice, one, other))
+    both = [cells(m[1], choice["queries"], choice["keys"]) for m in (one, other) if m is not None]
+    wanted = both[0] if other is None else both[0] - both[1]
+    rows, columns = choice["factors"]
     for i, j in np.ndindex(found.shape):
         part = wanted[i * rows : (i + 1) * rows, j * columns : (j + 1) * columns].ravel().tolist()
         largest = max(part) if other is None else max(part, key=lambda w: (abs(w), w))
@@ -134,7 +125,7 @@ def test_a_difference_is_as_exact_as_the_more_exact_file(save: Save, draw: Draw)
 def test_a_transposed_matrix_is_told_by_its_tiles(
     save: Save, draw: Draw, monkeypatch: pytest.MonkeyPatch, block_bytes: int
 ) -> None:
-    monkeypatch.setattr(tiles, "BLOCK_BYTES", block_bytes)
+    monkeypatch.setattr(pixels, "BLOCK_BYTES", block_bytes)
     weights = np.random.default_rng(0).random((6, 40))
     turned = weights / weights.sum(axis=0)
     hint = "its columns sum to 1 and its rows do not; is it transposed?"
@@ -150,10 +141,10 @@ def test_a_transposed_matrix_is_told_by_its_tiles(
 
 
 @pytest.mark.parametrize("block_bytes", [64, 1 << 20])
-def test_the_first_place_is_that_of_the_first_query(
+def test_the_first_place_is_the_first_of_the_file(
     save: Save, draw: Draw, monkeypatch: pytest.MonkeyPatch, block_bytes: int
 ) -> None:
-    monkeypatch.setattr(tiles, "BLOCK_BYTES", block_bytes)
+    monkeypatch.setattr(pixels, "BLOCK_BYTES", block_bytes)
     weights = np.zeros((2, 5, 40))
     weights[..., 7] = 1
     weights[0, 3, 1], weights[0, 1, 30] = np.nan, np.inf
@@ -163,22 +154,7 @@ def test_the_first_place_is_that_of_the_first_query(
     assert "2 weights are negative; the first at head 1, query 0, key 39" in said
     assert "2 of 10 rows do not sum to 1; the first at head 1, query 0: 0.75" in said
     turned = draw(save(weights), "--queries", "3,1", "--heads", "0").stderr
-    assert "the first at head 0, query 3, key 1" in turned
-
-
-@given(st.lists(st.integers(0, 30), unique=True, min_size=1), st.data())
-def test_positions_are_a_list_of_numbers(some: list[int], data: st.DataObject) -> None:
-    held = positions(np.array(some))
-    start, stop = sorted(data.draw(st.tuples(st.integers(0, 31), st.integers(0, 31))))
-    assert (list(held), len(held), held.highest) == (some, len(some), max(some))
-    assert [held[i] for i in range(len(some))] == some
-    assert list(held.part(start, stop)) == some[start:stop]
-    found, places = held.within(start, stop)
-    assert [some[i] for i in places] == list(found) == [n for n in some if start <= n < stop]
-    assert np.arange(-1, 40)[held.index(-1)].tolist() == some
-    ascending = positions(np.array(sorted(some)))
-    below = ascending.below(np.arange(33)).tolist()
-    assert below == [sum(n < bound for n in some) for bound in range(33)]
+    assert "the first at head 0, query 1, key 30" in turned
 
 
 @given(st.lists(st.tuples(st.integers(0, 20), st.integers(0, 4)), min_size=1, max_size=6))
@@ -188,9 +164,9 @@ def test_ranges_of_numbers(runs: list[tuple[int, int]]) -> None:
     twice = sorted(n for n in set(listed) if listed.count(n) > 1)
     if twice:
         with pytest.raises(UsageError, match=f"--keys names {twice[0]} twice"):
-            numbers(text, 30, "key", "x")
+            positions(text, whole("key", 30), "x")
     else:
-        assert list(numbers(text, 30, "key", "x")) == listed
+        assert list(positions(text, whole("key", 30), "x")) == listed
 
 
 def matrix(path: Path, shape: tuple[int, int], dtype: Any = np.float32) -> str:
@@ -202,16 +178,14 @@ def matrix(path: Path, shape: tuple[int, int], dtype: Any = np.float32) -> str:
 @pytest.mark.parametrize(
     ("shape", "more", "arguments"),
     [
-        ((4, 1_000_000), (4, 4_000_000), []),
-        ((4, 1_000_000), (4, 4_000_000), ["--shrink", "mean"]),
-        ((4, 1_000_000), (4, 4_000_000), ["--diff"]),
-        ((4, 1_000_000), (4, 4_000_000), ["--keys", "7-900000,999999"]),
         ((1_000_000, 4), (4_000_000, 4), []),
+        ((1_000_000, 4), (4_000_000, 4), ["--shrink", "mean"]),
+        ((1_000_000, 4), (4_000_000, 4), ["--diff"]),
         ((1_000_000, 4), (4_000_000, 4), ["--queries", "900000-999999,0-800000"]),
     ],
-    ids=["keys", "mean", "difference", "some keys", "queries", "some queries"],
+    ids=["queries", "mean", "difference", "some queries"],
 )
-def test_memory_grows_with_neither_keys_nor_queries(
+def test_memory_does_not_grow_with_queries(
     tmp_path: Path, shape: tuple[int, int], more: tuple[int, int], arguments: list[str]
 ) -> None:
     peaks = []
@@ -223,3 +197,29 @@ def test_memory_grows_with_neither_keys_nor_queries(
         peaks.append(run.peak)
     assert peaks[1] - peaks[0] < 6 << 20, [peak >> 20 for peak in peaks]
     assert max(peaks) < 80 << 20, [peak >> 20 for peak in peaks]
+
+
+@pytest.mark.parametrize("arguments", [[], ["--shrink", "mean"], ["--diff"]], ids=str)
+def test_no_more_than_some_rows_are_held(tmp_path: Path, arguments: list[str]) -> None:
+    keys = 1_000_000
+    path = matrix(tmp_path / "w.npy", (4, keys))
+    more = matrix(tmp_path / "more.npy", (40, keys))
+    peaks = []
+    for name in (path, more):
+        other = [name] if "--diff" in arguments else []
+        run = run_qkv("heatmap", name, *arguments, *other, "-o", str(tmp_path / "x.svg"))
+        assert run.status == 0, run.error
+        peaks.append(run.peak)
+    assert peaks[1] - peaks[0] < 6 << 20, [peak >> 20 for peak in peaks]
+    assert max(peaks) < (60 << 20) + 10 * 4 * keys, [peak >> 20 for peak in peaks]
+
+
+def test_rows_too_long_to_be_held_are_refused(tmp_path: Path) -> None:
+    path = matrix(tmp_path / "w.npy", (2, 70_000_000))
+    run = run_qkv("heatmap", path, "-o", str(tmp_path / "x.svg"))
+    assert run.status == 2
+    assert run.error == (
+        f"qkv: {path}: 1 × 70000000 weights are 267 MiB, over the cap of 256 MiB to be held at "
+        "once; choose fewer --queries, or save a part\n"
+    )
+    assert run.peak < 80 << 20

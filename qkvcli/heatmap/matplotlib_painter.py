@@ -1,0 +1,187 @@
+"""The PNG and PDF painter: one Matplotlib figure, whose one set of axes is the page."""
+
+from __future__ import annotations
+
+import io
+import os
+import re
+import warnings
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from qkvcli.errors import UsageError, did_you_mean
+from qkvcli.heatmap.plain_matplotlib import matplotlib_imported
+from qkvcli.render.console import note
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from numpy.typing import NDArray
+
+    from qkvcli.heatmap.layout import Box, Layout
+
+_STROKE = 0.6  # the width of lines, in points
+_SETTINGS: dict[Any, str | int] = {
+    "pdf.fonttype": 42,  # text in TrueType outlines, which editors can read as text
+    "text.hinting": "no_hinting",  # hinted letters are wider than those the layout reckons with
+}
+# What would differ from one day or version to another.
+_METADATA = {"png": {"Software": None}, "pdf": {"CreationDate": None, "ModDate": None}}
+_SIDES = {"start": "left", "middle": "center", "end": "right"}
+
+
+def painted(layout: Layout, form: str, dpi: int) -> bytes:
+    """Return a layout as a PNG or PDF file.
+
+    Parameters
+    ----------
+    layout
+        The page; in a PNG no panel has more cells than pixels.
+    form
+        ``"png"`` or ``"pdf"``.
+    dpi
+        The pixels an inch of a PNG.
+
+    Raises
+    ------
+    UsageError
+        Matplotlib has no font of that name.
+    """
+    with matplotlib_imported():
+        import matplotlib as mpl
+        from matplotlib.figure import Figure
+
+        with mpl.rc_context(_SETTINGS), _glyphs_watched():
+            width, height = layout.width, layout.height
+            if form == "png":  # a part of a pixel would move everything by it
+                width, height = (round(side * dpi / 72) * 72 / dpi for side in (width, height))
+            page = Figure(figsize=(width / 72, height / 72), facecolor="white")
+            axes = page.add_axes((0, 0, 1, 1), frameon=False, xlim=(0, width), ylim=(height, 0))
+            axes.set_axis_off()
+            add_image = _pixels_added(dpi / 72) if form == "png" else _add_image
+            add_panel = _add_cells if layout.vector and form == "pdf" else add_image
+            for box, panel in layout.placed:
+                colours = layout.picture.palette.shown(missing=panel.missing > 0)
+                add_panel(axes, box, colours[panel.levels])
+            if layout.bar is not None:
+                add_image(axes, layout.bar, layout.picture.palette.colours[::-1, None, :])
+            _add_lines(axes, layout)
+            _add_texts(axes, layout)
+            out = io.BytesIO()
+            page.savefig(out, format=form, dpi=dpi, metadata=_METADATA[form])
+            return out.getvalue()
+
+
+def _pixels_added(scale: float) -> Callable[[Any, Box, NDArray[np.uint8]], None]:
+    """Return what adds an image in whole pixels, none of its cells left out.
+
+    Matplotlib's own image takes 80 bytes a pixel while it is drawn.
+    """
+    from matplotlib.artist import Artist
+
+    class Pixels(Artist):
+        def __init__(self, box: Box, colours: NDArray[np.uint8]) -> None:
+            super().__init__()
+            self._box, self._colours = box, colours
+
+        def draw(self, renderer: Any) -> None:  # noqa: ANN401
+            box, colours = self._box, self._colours
+            height, width = (max(1, round(side * scale)) for side in (box.height, box.width))
+            rows = np.arange(height) * len(colours) // height
+            columns = np.arange(width) * colours.shape[1] // width
+            pixels = np.full((height, width, 4), 255, np.uint8)
+            pixels[:, :, :3] = colours[rows[::-1, None], columns]
+            foot = renderer.height - round(box.y * scale) - height
+            gc = renderer.new_gc()
+            renderer.draw_image(gc, round(box.x * scale), foot, pixels)
+            gc.restore()
+
+    return lambda axes, box, colours: axes.add_artist(Pixels(box, colours))
+
+
+def _add_image(axes: Any, box: Box, colours: NDArray[np.uint8]) -> None:  # noqa: ANN401
+    from matplotlib.image import AxesImage
+
+    extent = (box.x, box.right, box.bottom, box.y)
+    image = AxesImage(axes, extent=extent, interpolation="none", origin="upper")
+    image.set_data(colours)
+    axes.add_artist(image)
+
+
+def _add_cells(axes: Any, box: Box, colours: NDArray[np.uint8]) -> None:  # noqa: ANN401
+    """Add a panel as rectangles, each reaching under those drawn after it, right of and below it.
+
+    Where cells only met, viewers that smooth their edges would let the page shine through.
+    """
+    from matplotlib.collections import PolyCollection
+
+    rows, columns = colours.shape[:2]
+    x, y = np.linspace(box.x, box.right, columns + 1), np.linspace(box.y, box.bottom, rows + 1)
+    top, left = (at.ravel() for at in np.indices((rows, columns)))
+    bottom, right = np.minimum(top + 2, rows), np.minimum(left + 2, columns)
+    corners = ((left, top), (right, top), (right, bottom), (left, bottom))
+    cells = np.stack([np.stack([x[i], y[j]], axis=-1) for i, j in corners], axis=1)
+    drawn = PolyCollection(cells, facecolors=colours.reshape(-1, 3) / 255, edgecolors="none")  # type: ignore[arg-type]
+    axes.add_collection(drawn, autolim=False)
+
+
+def _add_lines(axes: Any, layout: Layout) -> None:  # noqa: ANN401
+    """Add ticks, and the frames of panels and of the colour bar."""
+    from matplotlib.collections import LineCollection
+
+    boxes = layout.boxes if layout.bar is None else (*layout.boxes, layout.bar)
+    paths = [[(x1, y1), (x2, y2)] for x1, y1, x2, y2 in layout.lines]
+    for box in boxes:
+        (x, y), (right, bottom) = (box.x, box.y), (box.right, box.bottom)
+        paths.append([(x, y), (right, y), (right, bottom), (x, bottom), (x, y)])
+    drawn = LineCollection(paths, colors="black", linewidths=_STROKE, capstyle="projecting")
+    axes.add_collection(drawn, autolim=False)
+
+
+def _add_texts(axes: Any, layout: Layout) -> None:  # noqa: ANN401
+    font = _font(layout.font)
+    for text in layout.texts:
+        axes.text(
+            text.x,
+            text.y,
+            text.text,
+            fontproperties=font,
+            fontsize=text.size,
+            color=text.colour,
+            horizontalalignment=_SIDES[text.anchor],
+            verticalalignment="baseline",
+            rotation=90 if text.turned else 0,
+            rotation_mode="anchor",
+            parse_math=False,
+        )
+
+
+def _font(family: str | None) -> Any:  # noqa: ANN401
+    """Return a font that is installed; by default Matplotlib's own DejaVu Sans."""
+    import matplotlib as mpl
+    from matplotlib import font_manager
+
+    if family is None:
+        own = os.path.join(mpl.get_data_path(), "fonts", "ttf", "DejaVuSans.ttf")
+        return font_manager.FontProperties(fname=own)
+    families = [name.strip() for name in family.split(",")]
+    known = font_manager.get_font_names() + sorted(font_manager.font_family_aliases - {None})
+    found = [name for name in families if name.lower() in map(str.lower, known)]
+    if not found:
+        hint = did_you_mean(families[0], known)
+        raise UsageError(f"--font: Matplotlib finds no font {families[0]!r}{hint}")
+    return font_manager.FontProperties(family=found)
+
+
+@contextmanager
+def _glyphs_watched() -> Iterator[None]:
+    """Say in one line which signs the font lacks, instead of a warning of Matplotlib's for each."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        yield
+    lacking = [m[1] for w in caught if (m := re.match(r"Glyph (\d+) ", str(w.message)))]
+    if lacking:
+        shown = "".join(dict.fromkeys(chr(int(code)) for code in lacking[:8]))
+        note(f"warning: the font of PNG and PDF has no {shown}; boxes stand for it; try SVG")

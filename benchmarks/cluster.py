@@ -26,9 +26,9 @@ from distributed import LocalCluster
 from qkvcli.attention.fold import Plan
 from qkvcli.attention.weights import Weighting
 from qkvcli.blocks import Queries
+from qkvcli.run.choose import Workers
 from qkvcli.run.cluster import connected
 from qkvcli.run.local import Local
-from qkvcli.run.processes import Processes
 from qkvcli.run.work import fold
 from qkvcli.scores.text import TextScore
 from qkvcli.scores.vector import VectorScore
@@ -136,7 +136,7 @@ def main() -> None:
             "two threads": Local(2),
             "Dask, two": cluster,
         }
-        cut = {**ways, "two processes": Processes(2)}  # what is read in partitions
+        cut = {**ways, "two processes": Workers(2)}  # what is read in partitions
         if options.rows:
             keys = random.random((options.queries, options.width), np.float32)
             queries = Queries(tuple(map(str, range(len(keys)))), keys)

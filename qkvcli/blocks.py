@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from qkvcli.scores.prefilter import KeyBytes
+    from qkvcli.key_bytes import KeyBytes
 
     Keys = list[str] | NDArray[np.floating]
 

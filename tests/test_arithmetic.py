@@ -123,8 +123,8 @@ def test_the_same_bytes_whatever_threads_blas_was_given() -> None:
 
 def test_the_command_gives_the_same_bytes_whatever_threads_blas_was_given(tmp_path: Path) -> None:
     rng = np.random.default_rng(1)
-    arrays = {name: rng.normal(size=(70_000, 16)).astype("f4") for name in ("keys", "values")}
-    np.savez(tmp_path / "d.npz", queries=arrays["keys"][:300], **arrays)
+    keys, values = (rng.normal(size=(70_000, 16)).astype("f4") for _ in "kv")
+    np.savez(tmp_path / "d.npz", queries=keys[:300], keys=keys, values=values)
     told = set()
     for threads in ("1", "3"):
         env = {"OPENBLAS_NUM_THREADS": threads}

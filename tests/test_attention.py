@@ -16,6 +16,7 @@ from scipy.special import softmax
 
 from qkvcli import QkvError
 from qkvcli.attention.fold import Plan, State, finish, merge, summarise
+from qkvcli.attention.weights import MODES, Mask, Weighting
 from qkvcli.blocks import Queries
 from qkvcli.run.local import Local
 from qkvcli.run.work import fold
@@ -23,7 +24,6 @@ from qkvcli.scores import TEXT_SCORES, VECTOR_SCORES
 from qkvcli.scores.text import TextScore
 from qkvcli.scores.vector import VectorScore
 from qkvcli.sources.memory import store_of
-from qkvcli.attention.weights import MODES, Mask, Weighting
 from tests.support import folds, reference
 from tests.support.folds import attend
 

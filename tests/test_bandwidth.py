@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -25,7 +24,7 @@ from tests.support.command import SAMPLES, run_qkv
 from tests.support.folds import attend
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from numpy.typing import NDArray
 
@@ -302,5 +301,5 @@ def test_a_row_far_from_all_others_gets_a_neighbour(put: Callable[..., str]) -> 
 
 def test_too_many_rows_for_cross_validation_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cross_validation, "CAP", 39)
-    with pytest.raises(QkvError, match="40 rows are over the cap of 39 for `bandwidth='cv'`"):
+    with pytest.raises(QkvError, match=r"40 rows are over the cap of 39 for `bandwidth='cv'`"):
         _chosen(*_sine())

@@ -21,6 +21,7 @@ pytest.importorskip("distributed")
 from distributed import Client, LocalCluster
 
 from qkvcli.attention.fold import Plan
+from qkvcli.attention.weights import MODES, Weighting
 from qkvcli.blocks import Queries
 from qkvcli.errors import QkvError
 from qkvcli.run import cluster as clusters
@@ -33,7 +34,6 @@ from qkvcli.sources import open_table
 from qkvcli.sources.store import open_store
 from qkvcli.sources.table import TableOptions
 from qkvcli.sources.vectors import VectorBlock
-from qkvcli.attention.weights import MODES, Weighting
 from tests.support import folds, tables
 from tests.support.command import run_pty, run_qkv
 from tests.support.contract import Case, check
@@ -176,12 +176,18 @@ def test_a_file_that_workers_do_not_see(client: Client, put: Callable[[str, str]
 
 
 def test_another_version_is_told(client: Client) -> None:
-    with pytest.raises(QkvError, match=r"a worker has qkv .* install the same"), clusters._told():
-        client.submit(clusters._held, b"", "0.0.0", pure=False).result()
+    with (
+        pytest.raises(QkvError, match=r"a worker has qkv .* install the same"),
+        clusters._errors_as_lines(),
+    ):
+        client.submit(clusters._work_on_worker, b"", "0.0.0", pure=False).result()
 
 
 def test_what_a_worker_runs_into_is_one_line(client: Client) -> None:
-    with pytest.raises(QkvError, match=r"a worker failed .*ZeroDivisionError"), clusters._told():
+    with (
+        pytest.raises(QkvError, match=r"a worker failed .*ZeroDivisionError"),
+        clusters._errors_as_lines(),
+    ):
         client.submit(divmod, 1, 0, pure=False).result()
 
 

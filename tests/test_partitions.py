@@ -23,7 +23,6 @@ from qkvcli.errors import QkvError
 from qkvcli.run import processes
 from qkvcli.run.choose import Workers
 from qkvcli.run.local import Local
-from qkvcli.run.processes import Processes
 from qkvcli.run.work import Tree, Work, fold
 from qkvcli.scores.text import TextScore
 from qkvcli.scores.vector import VectorScore
@@ -94,7 +93,7 @@ def test_partitions_come_to_the_same(table: str, asked: tuple[str, ...], count: 
         (plan,) = plans(mode)
         here = answers(Local(), table, queries, plan)
         assert divided(table, queries, plan, count=count)
-        folds.assert_same(here, answers(Processes(count), table, queries, plan))
+        folds.assert_same(here, answers(folds.Forked(count), table, queries, plan))
         folds.assert_same(here, answers(Workers(count), table, queries, plan))
 
 
@@ -107,7 +106,7 @@ def test_numbers_are_read_in_partitions_too(put: Callable[[str, str], str]) -> N
         plan = Plan(VectorScore("gaussian"), Weighting(mode), top=3, records=True, width=2)
         here = answers(Local(), path, queries, plan)
         assert divided(path, queries, plan)
-        folds.assert_same(here, answers(Processes(3), path, queries, plan))
+        folds.assert_same(here, answers(folds.Forked(3), path, queries, plan))
 
 
 CELLS = st.sampled_from(["tin", "nose", "", "li", '"a,b"', '"a ""b"""', '"two\nlines"', "é"])
@@ -136,7 +135,7 @@ def test_whatever_a_table_holds(
     queries = Queries(("nose", "lip"), ["nose", "lip"])
     plan = Plan(TextScore("indel"), Weighting(mode, 0.2), top=4, records=True, width=1)
     here = answers(Local(), str(path), queries, plan)
-    folds.assert_same(here, answers(Processes(2), str(path), queries, plan))
+    folds.assert_same(here, answers(folds.Forked(2), str(path), queries, plan))
 
 
 def test_a_cell_over_the_seam_is_read_in_order(put: Callable[[str, str], str]) -> None:
@@ -147,7 +146,7 @@ def test_a_cell_over_the_seam_is_read_in_order(put: Callable[[str, str], str]) -
     (plan,) = plans("exact")
     assert not divided(path, queries, plan)
     here = answers(Local(), path, queries, plan)
-    folds.assert_same(here, answers(Processes(2), path, queries, plan))
+    folds.assert_same(here, answers(folds.Forked(2), path, queries, plan))
 
 
 @pytest.mark.parametrize("row", [3, 1_300, 2_499])
@@ -156,7 +155,7 @@ def test_what_is_refused_is_named_with_its_line(put: Callable[[str, str], str], 
     lines[row] = "a,b\n"
     path = put("t.csv", "name,kind,x\n" + "".join(lines))
     (plan,) = plans("softmax")
-    for executor in (Local(), Processes(2), Processes(5)):
+    for executor in (Local(), folds.Forked(2), folds.Forked(5)):
         with pytest.raises(QkvError, match=rf"t\.csv:{row + 2}: 2 fields where the header has 3"):
             answers(executor, path, Queries(("a",), ["a"]), plan)
 
@@ -221,7 +220,7 @@ def test_a_fork_that_is_killed_is_told(
 
     monkeypatch.setattr(processes._Folding, "finish", killed)
     with pytest.raises(QkvError, match="a process was killed; for want of memory"):
-        answers(Processes(2), table, Queries(("a",), ["a"]), *plans("exact"))
+        answers(folds.Forked(2), table, Queries(("a",), ["a"]), *plans("exact"))
     assert_ended(forked, 1)
 
 
@@ -231,7 +230,7 @@ def test_where_no_process_may_be_started_this_one_does_the_work(table: str) -> N
     here = answers(Local(), table, queries, plan)
     refused = mock.Mock(side_effect=BlockingIOError("Resource temporarily unavailable"))
     with mock.patch("os.fork", refused):
-        folds.assert_same(here, answers(Processes(3), table, queries, plan))
+        folds.assert_same(here, answers(folds.Forked(3), table, queries, plan))
     assert refused.call_count == 1
 
 
@@ -249,7 +248,7 @@ def test_nothing_is_left_running_after_a_failure(
 
     monkeypatch.setattr(processes._Folding, "finish", failing)
     with pytest.raises(KeyboardInterrupt):
-        answers(Processes(3), table, Queries(("a",), ["a"]), *plans("exact"))
+        answers(folds.Forked(3), table, Queries(("a",), ["a"]), *plans("exact"))
     assert_ended(forked, 2)
     assert not late.exists()
 
@@ -258,7 +257,7 @@ def test_progress_is_told_every_row(table: str) -> None:
     told: list[int] = []
     with tables.chunk(CHUNK):
         blocks = open_table(table).blocks()
-        fold(blocks, Queries(("a",), ["a"]), plans("softmax"), Processes(3), told.append)
+        fold(blocks, Queries(("a",), ["a"]), plans("softmax"), folds.Forked(3), told.append)
     assert sum(told) == 2_500
 
 

@@ -98,7 +98,7 @@ def test_heads_go_through_all_files() -> None:
 def test_rows_run_on(folder: Path) -> None:
     del folder
     database = open_store("p-*.npz", TableOptions())
-    assert database.keys == 100
+    assert database.count() == 100
     assert [block.start for block in database.heads[0].blocks()] == [0, 40, 41]
 
 

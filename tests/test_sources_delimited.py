@@ -19,10 +19,10 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from qkvcli.errors import InputError, UsageError
+from qkvcli.key_bytes import KeyBytes
 from qkvcli.sources import delimited, open_table
 from qkvcli.sources.delimited import cells as cutting
 from qkvcli.sources.delimited import runs
-from qkvcli.scores.prefilter import KeyBytes
 from qkvcli.sources.numbers import NUMBER, PLAIN, all_match
 from qkvcli.sources.table import TableOptions
 from tests.support.tables import blocks, chunk, keys, numbers, refusal, rows

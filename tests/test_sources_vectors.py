@@ -53,8 +53,8 @@ def test_a_block_of_a_head_travels_with_its_rows_alone(
             loaded = one.load()
             at = slice(block.start, block.start + len(block))
             np.testing.assert_array_equal(loaded.keys, wanted[at])
-            np.testing.assert_array_equal(loaded.numbers, numbers[at])
-            np.testing.assert_array_equal(loaded.pick_numbers([len(block) - 1]), numbers[at][-1:])
+            np.testing.assert_array_equal(loaded.values(), numbers[at])
+            np.testing.assert_array_equal(loaded.values([len(block) - 1]), numbers[at][-1:])
             last = block.start + len(block) - 1
             (record,) = loaded.records([len(block) - 1])
             assert record.key == (NAMES[last],)
@@ -75,7 +75,7 @@ def test_keys_that_are_the_values_travel_once() -> None:
     again = _sent(block)
     assert again.head.values is again.head.keys
     loaded = again.load()
-    assert loaded.numbers is loaded.keys
+    assert loaded.values() is loaded.keys
     assert loaded.records([3]) == [(("3",), ("6", "7"))]
 
 
@@ -87,7 +87,7 @@ def test_of_a_file_nothing_travels(put: Callable[..., str], tmp_path: Any) -> No
     again = _sent(block.load())
     assert again.head.keys == keys
     assert again.keys is None
-    assert again.numbers is None
+    assert again.values() is None
     np.testing.assert_array_equal(again.load().keys, KEYS[2])
     np.testing.assert_array_equal(again.load().numbers, VALUES[2])
 
@@ -96,7 +96,7 @@ def test_columns_are_numbered_where_there_are_several() -> None:
     assert _head(KEYS, VALUES).columns.value == ("value",)
     columns = _head(VALUES, KEYS).columns
     assert (columns.key, columns.value) == (("key",), ("v1", "v2"))
-    assert (columns.numbers, columns.numeric_key) == ((0, 1), True)
+    assert (columns.values(), columns.numeric_key) == ((0, 1), True)
 
 
 @pytest.mark.parametrize(

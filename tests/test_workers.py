@@ -6,6 +6,7 @@ import multiprocessing
 import os
 import pickle
 import signal
+import threading
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -37,12 +38,12 @@ if TYPE_CHECKING:
 
     from qkvcli.run.work import Executor
 
-WAYS: list[Executor] = [Local(), Local(2), Local(5), Processes(2), Workers(3)]
+WAYS: list[Executor] = [Local(), Local(2), Local(5), folds.Forked(2), Workers(3)]
 AVERAGE = Plan(None, Weighting("average", 1.0))
 
 
-def answers(executor: Executor, *arguments: Any, **more: Any) -> Any:
-    return fold(*arguments, executor, **more)
+def answers(executor: Executor, blocks: Any, queries: Queries, plans: Any, **more: Any) -> Any:
+    return fold(blocks, queries, plans, executor, **more)
 
 
 def table(rows: int) -> str:
@@ -195,9 +196,10 @@ def test_a_killed_process_is_one_line(
         return finish(*arguments)
 
     monkeypatch.setattr(processes._Folding, "finish", dying)
-    with tables.chunk(500), pytest.raises(QkvError, match="a process was killed"):
+    with tables.chunk(500):
         blocks = open_table(put("t.csv", table(2_000))).blocks()
-        answers(Processes(2), blocks, Queries(("",), [""]), [AVERAGE])
+        with pytest.raises(QkvError, match="a process was killed"):
+            answers(folds.Forked(2), blocks, Queries(("",), [""]), [AVERAGE])
 
 
 def test_the_command_gives_the_same_bytes(put: Callable[[str, str], str]) -> None:
@@ -217,7 +219,7 @@ def test_no_more_processes_than_partitions(put: Callable[[str, str], str]) -> No
         blocks: Any = open_table(path).blocks()
         count = len(blocks.partitions(200))
         assert 1 < count < 20
-        answers(Processes(200), blocks, Queries(("",), [""]), [AVERAGE])
+        answers(folds.Forked(200), blocks, Queries(("",), [""]), [AVERAGE])
     assert fork.call_count == count - 1
 
 
@@ -228,28 +230,39 @@ def test_many_processes_end_without_a_word(put: Callable[[str, str], str]) -> No
         assert (run.status, run.error) == (0, "")
 
 
-def test_what_suits_a_fold(put: Callable[[str, str], str]) -> None:
+def test_what_suits_a_fold(put: Callable[[str, str], str], monkeypatch: pytest.MonkeyPatch) -> None:
     """Processes where threads would wait for the interpreter's lock, threads elsewhere."""
-    path = put("t.csv", table(50))
+    monkeypatch.setattr(threading, "enumerate", lambda: [threading.main_thread()])
+    large, small = put("t.csv", table(700)), put("s.csv", table(5))
     text, vectors = Queries(("a",), ["a"]), Queries(("a",), np.zeros((1, 1)))
     many = Queries(("a", "b"), ["a", "b"])
     exact = Plan(TextScore("lcs"), Weighting("exact"))
     soft = Plan(TextScore("lcs"), Weighting("softmax"))
-    file, memory = open_table(path).blocks(), store_of(["a"]).heads[0].blocks()
-    arrays = store_of([[1.0]]).heads[0].blocks()
     kernel = Plan(VectorScore("gaussian"), Weighting("softmax"))
-    for queries, plan, blocks, wanted in (
-        (text, exact, file, Processes(4)),
-        (many, exact, file, Processes(4)),
-        (text, soft, file, Processes(4)),
-        (many, soft, file, Local(4)),  # RapidFuzz scores several outside the lock
-        (vectors, kernel, file, Processes(4)),  # a table's numbers are read under it
-        (text, soft, memory, Local(1)),
-        (many, soft, memory, Local(4)),
-        (vectors, kernel, arrays, Local(4)),
-    ):
-        assert choose(Work((queries,), (plan,)), blocks, 4) == wanted
-    assert choose(Work((text,), (exact,)), file, 1) == Local(1)
+    with tables.chunk(500):
+        file, little = open_table(large).blocks(), open_table(small).blocks()
+        memory = store_of(["a"]).heads[0].blocks()
+        arrays = store_of([[1.0]]).heads[0].blocks()
+        for queries, plan, blocks, wanted in (
+            (text, exact, file, Processes),
+            (many, exact, file, Processes),
+            (text, soft, file, Processes),
+            (many, soft, file, Local(4)),  # RapidFuzz scores several outside the lock
+            (vectors, kernel, file, Processes),  # a table's numbers are read under it
+            (text, exact, little, Local(1)),
+            (text, soft, memory, Local(1)),
+            (many, soft, memory, Local(4)),
+            (vectors, kernel, arrays, Local(4)),
+        ):
+            found = choose(Work((queries,), (plan,)), blocks, 4)
+            assert isinstance(found, Processes) if wanted is Processes else found == wanted
+        assert choose(Work((text,), (exact,)), file, 1) == Local(1)
+    monkeypatch.undo()
+    other = threading.Event()
+    threading.Thread(target=other.wait).start()
+    with tables.chunk(500):  # a fork would lose the other thread
+        assert choose(Work((text,), (exact,)), open_table(large).blocks(), 4) == Local(1)
+    other.set()
 
 
 @pytest.mark.parametrize("count", [0, -1])

@@ -130,7 +130,7 @@ def instruction_sets() -> dict[str, dict[str, str]]:
     They are this machine's own, and where that has more, one with AVX2 only.
     """
     own = {"OPENBLAS_CORETYPE": "", "OPENBLAS_L2_SIZE": ""}
-    more = [name for name in run([PYTHON, "-c", _SETS], env=own)[1].decode().split("\n")[0].split()]
+    more = run([PYTHON, "-c", _SETS], env=own)[1].decode().split("\n")[0].split()
     beyond = [name for name in more if name.startswith("AVX512") or name == "X86_V4"]
     found = {"this machine": own}
     if beyond:

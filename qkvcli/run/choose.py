@@ -28,11 +28,12 @@ def choose(work: Work, blocks: Iterable[Block], workers: int) -> Executor:
     """
     scores_outside = work.is_text and not work.holds_lock
     if isinstance(blocks, Divisible) and blocks.holds_lock and not scores_outside and workers > 1:
-        from qkvcli.run.processes import Processes, can_fork  # 20 ms, of which few need any
-
         alone = all(thread.daemon for thread in threading.enumerate()[1:])
-        if can_fork() and alone:
-            return Processes(workers)
+        partitions = blocks.partitions(workers) if hasattr(os, "fork") and alone else ()
+        if len(partitions) > 1:
+            from qkvcli.run.processes import Processes  # 20 ms, of which small tables need none
+
+            return Processes(workers, partitions)
     return Local(1 if work.holds_lock else workers)
 
 

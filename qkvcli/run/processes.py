@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING, Any, NoReturn, cast
 
 import numpy as np
 
-from qkvcli.blocks import Divisible
 from qkvcli.errors import QkvError
 from qkvcli.run.local import Local
 from qkvcli.run.work import Tree, floor_of, merged, totals
@@ -47,9 +46,18 @@ class Folded:
 
 @dataclass(frozen=True)
 class Processes:
-    """Several processes, this one and forks of it; each folds a partition at a time."""
+    """Several processes, this one and forks of it; each folds a partition at a time.
+
+    Parameters
+    ----------
+    count
+        How many processes.
+    partitions
+        All blocks, in two partitions or more.
+    """
 
     count: int
+    partitions: Sequence[Partition]
 
     def run(
         self, work: Work, blocks: Iterable[Block], progress: Progress | None = None
@@ -61,21 +69,12 @@ class Processes:
         QkvError
             A process was killed, most likely for want of memory.
         """
-        partitions: Sequence[Partition] = ()
-        if isinstance(blocks, Divisible) and can_fork():
-            partitions = blocks.partitions(self.count)
         masked = any(plan.mask is not None for plan in work.plans)  # which goes by rows' numbers
-        counted = all(partition.is_counted for partition in partitions)
-        if len(partitions) > 1 and (counted or not masked):
-            found = _fold_all(work, partitions, self.count, progress)
+        if not masked or all(partition.is_counted for partition in self.partitions):
+            found = _fold_all(work, self.partitions, self.count, progress)
             if found is not None:
                 return found
         return Local().run(work, blocks, progress)  # which names what is refused
-
-
-def can_fork() -> bool:
-    """Return whether a process can be forked here, so that it has all that this one has."""
-    return "fork" in multiprocessing.get_all_start_methods()
 
 
 class _Folding:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from qkvcli.blocks import Keys, Labels
-    from qkvcli.scores.prefilter import KeyBytes
+    from qkvcli.key_bytes import KeyBytes
 
 FIELD_CAP = 16 << 20
 """How long one record, and so one field, may be: 16 MiB."""

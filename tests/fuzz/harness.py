@@ -106,8 +106,8 @@ def _read_table(form: str, path: str) -> None:
     for reference in open_table(path, TableOptions(format=form)).blocks():
         block = reference.load()
         rows = range(len(block))
-        assert len(block.keys) == len(block.numbers) == len(block.records(rows)) == len(block)
-        for column in block.categories():
+        assert len(block.keys) == len(block.values()) == len(block.records(rows)) == len(block)
+        for column in block.labels():
             assert len(column.codes) == len(block)
 
 

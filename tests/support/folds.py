@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import fields, is_dataclass, replace
+from dataclasses import dataclass, fields, is_dataclass, replace
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +10,8 @@ import numpy as np
 
 import qkvcli
 from qkvcli.attention.fold import State, finish, merge, summarise
+from qkvcli.run.local import Local
+from qkvcli.run.processes import Processes
 from qkvcli.sources.memory import MemoryBlock, store_of
 from qkvcli.sources.vectors import VectorBlock
 
@@ -73,3 +75,16 @@ def assert_same(a: Any, b: Any, tolerance: float = 0.0) -> None:
         assert a.tobytes() == b.tobytes()
     else:
         assert a == b
+
+
+@dataclass(frozen=True)
+class Forked:
+    """Processes for whatever can be had in partitions, whoever else has threads here."""
+
+    count: int
+
+    def run(self, work: Any, blocks: Any, progress: Any = None) -> Any:
+        """Return the states of all rows."""
+        partitions = getattr(blocks, "partitions", lambda _: ())(self.count)
+        way: Any = Processes(self.count, partitions) if len(partitions) > 1 else Local()
+        return way.run(work, blocks, progress)

@@ -13,7 +13,7 @@ from pyarrow import types
 
 from qkvcli.blocks import Record, labels_of, number_text
 from qkvcli.errors import InputError
-from qkvcli.scores.prefilter import KeyBytes
+from qkvcli.key_bytes import KeyBytes
 from qkvcli.sources import TEXT, numbers
 from qkvcli.sources.arrow.fields import VECTOR, first_code, is_text, may_be_codes, working
 from qkvcli.sources.arrow.files import told

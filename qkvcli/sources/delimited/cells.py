@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from qkvcli.scores.prefilter import KeyBytes
+    from qkvcli.key_bytes import KeyBytes
 
 _LINE_END = ord("\n")
 _SLICE = 1 << 17
@@ -126,7 +126,7 @@ class DelimitedCells:
             return None
         if self.dialect.guessed and width == 1 and (b";" in self.data or b"\t" in self.data):
             return None
-        from qkvcli.scores.prefilter import KeyBytes
+        from qkvcli.key_bytes import KeyBytes
 
         return KeyBytes(self.data, partial(self._places, position))
 

@@ -393,11 +393,12 @@ main()
 """
 
 
+@pytest.mark.parametrize("attempts", [3, pytest.param(12, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
-def test_killed_while_it_writes(tmp_path: Path, number: signal.Signals) -> None:
+def test_killed_while_it_writes(tmp_path: Path, number: signal.Signals, attempts: int) -> None:
     """Kill a process that writes again and again, at odd moments: old or new, and whole."""
     path = tmp_path / "a.tsv"
-    for attempt in range(12):
+    for attempt in range(attempts):
         path.write_bytes(OLD)
         with subprocess.Popen(
             [sys.executable, "-c", WRITE_SLOWLY, str(path)],

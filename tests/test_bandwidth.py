@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+pytestmark = pytest.mark.numeric
+
 
 def _left_out(
     keys: NDArray[Any], values: Any, widths: Sequence[float], kernel: str, temperature: float = 1.0

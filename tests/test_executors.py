@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 
     from qkvcli.run.executors import Executor
 
+pytestmark = pytest.mark.numeric
+
 WAYS: list[Executor] = [Serial(), Threads(2), Threads(5), Processes(2)]
 
 

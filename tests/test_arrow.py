@@ -29,13 +29,15 @@ from qkvcli.sources.databases import open_database
 from qkvcli.sources.queries import asked
 from qkvcli.sources.table import TableOptions
 from tests.support import folds, tables
-from tests.support.command import run_pty, run_qkv
+from tests.support.command import run_inside, run_pty, run_qkv
 from tests.support.contract import Case, check
 from tests.test_shards import close
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
+
+    from tests.support.command import Outcome
 
 N = 100
 RANDOM = np.random.default_rng(0)
@@ -80,6 +82,7 @@ def write(tmp_path: Path) -> Callable[[str, Any], str]:
     return written
 
 
+@pytest.mark.parametrize("run", [run_inside, pytest.param(run_qkv, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("name", WRITERS)
 @pytest.mark.parametrize(
     "arguments",
@@ -94,7 +97,11 @@ def write(tmp_path: Path) -> Callable[[str, Any], str]:
     ids=" ".join,
 )
 def test_it_answers_as_csv(
-    name: str, arguments: tuple[str, ...], write: Callable[[str, Any], str], tmp_path: Path
+    name: str,
+    arguments: tuple[str, ...],
+    run: Callable[..., Outcome],
+    write: Callable[[str, Any], str],
+    tmp_path: Path,
 ) -> None:
     csv = str(tmp_path / "t.csv")
     table = TABLE
@@ -102,9 +109,9 @@ def test_it_answers_as_csv(
         table = table.sort_by([("year", "ascending"), ("y", "ascending")])
     pa.csv.write_csv(table.set_column(1, "kind", table["kind"].cast(pa.string())), csv)
     path = write(name, TABLE)
-    told = [run_qkv(*arguments, "-d", data, "-f", "json") for data in (csv, path)]
-    assert [run.status for run in told] == [0, 0], told
-    close(*(json.loads(run.out) for run in told))
+    told = [run(*arguments, "-d", data, "-f", "json") for data in (csv, path)]
+    assert [each.status for each in told] == [0, 0], told
+    close(*(json.loads(each.out) for each in told))
 
 
 @pytest.mark.parametrize("kind", [pa.list_(pa.float32()), pa.list_(pa.float32(), 3)], ids=str)

@@ -145,8 +145,7 @@ def _child(arguments: list[str], folder: Path, faults: Faults) -> None:
 
     from qkvcli import __main__ as process
 
-    _unmeasured()
-    gc.freeze()  # or the command would look through all that the tests hold before it dies
+    _alone()
     os.chdir(folder)
     os.dup2(os.open("stdout", os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), 1)
     os.dup2(os.open("stderr", os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), 2)
@@ -168,11 +167,14 @@ def _child(arguments: list[str], folder: Path, faults: Faults) -> None:
         process.main()
 
 
-def _unmeasured() -> None:
-    """Take this process out of a measure of coverage, whose locks no signal may interrupt.
+def _alone() -> None:
+    """Part this forked process from the tests that it comes from.
 
-    At ``os._exit`` it would save its data besides, and that would be what is killed.
+    It leaves a measure of coverage, whose locks no signal may interrupt; at ``os._exit`` it would
+    save its data besides, and that would be what is killed. Nor does it collect, and so copy, all
+    that the tests hold.
     """
+    gc.freeze()
     sys.settrace(None)
     os._exit = ctypes.CDLL(None)._exit
 
@@ -344,7 +346,7 @@ def _write_slowly(arguments: list[str], folder: Path) -> None:
             return fdopen(descriptor, mode)
         return io.BufferedWriter(_Slow(descriptor, "w"), 1024)
 
-    _unmeasured()
+    _alone()
     handle = signal.signal
 
     def begin(number: signal.Signals, handler: Any) -> Any:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import signal
 import stat
 import subprocess
@@ -219,7 +220,7 @@ def test_refused_before_any_work(tmp_path: Path) -> None:
     )
     assert "there is no directory" in refusal(f"{tmp_path}/new/")
     assert "Not a directory" in refusal(f"{source}/a.tsv")
-    assert "null byte" in refusal("a\0b")
+    assert re.search("null (byte|character)", refusal("a\0b"))  # as Python's release has it
     for name in ("in.csv", "link.csv", "hard.csv", "folder/../in.csv"):
         assert refusal(f"{tmp_path}/{name}", (source,)).endswith(
             f"{name}: is also an input; write to another file"

@@ -153,7 +153,7 @@ def _child(arguments: list[str], folder: Path, faults: Faults) -> None:
         signal.signal(number, signal.SIG_DFL)
     out = io.BufferedWriter(faults.raw()(1, "w", closefd=False), 256)
     sys.stdout = io.TextIOWrapper(out, "utf-8")
-    sys.stderr = open(2, "w", closefd=False)  # noqa: SIM115
+    sys.stderr = open(2, "w", closefd=False)  # noqa: SIM115 - until it dies
     sys.argv = ["qkv", *arguments]
     real = builtins.open
     with (
@@ -337,7 +337,7 @@ def _write_slowly(arguments: list[str], folder: Path) -> None:
 
     os.chdir(folder)
     os.dup2(os.open("stderr", os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), 2)
-    sys.stderr = open(2, "w", closefd=False)  # noqa: SIM115
+    sys.stderr = open(2, "w", closefd=False)  # noqa: SIM115 - until it dies
     sys.argv = ["qkv", *arguments]
     fdopen = os.fdopen
 

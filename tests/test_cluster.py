@@ -261,6 +261,7 @@ def stranger(request: pytest.FixtureRequest) -> Iterator[str]:
         connection.close()
 
 
+@pytest.mark.slow  # it waits
 def test_what_is_not_dask_is_given_up_within_seconds(stranger: str) -> None:
     run = run_qkv("lookup", "Li", "--scheduler", stranger)
     assert (run.status, run.out) == (2, b"")

@@ -213,6 +213,7 @@ def test_no_more_processes_than_blocks(put: Callable[[str, str], str]) -> None:
     assert fork.call_count == 3
 
 
+@pytest.mark.slow
 def test_many_processes_end_without_a_word(put: Callable[[str, str], str]) -> None:
     path = put("t.csv", table(150_000))
     for _ in range(5):

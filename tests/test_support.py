@@ -13,7 +13,7 @@ from unittest import mock
 
 import pytest
 
-from tests.support import processors
+from tests.support import contract, processors
 from tests.support.command import run_inside, run_pty, run_qkv
 from tests.support.contract import Case, check, check_inside, check_stdout, check_terminal
 from tests.support.slow import mostly_slow
@@ -66,7 +66,6 @@ BAD = [
         id="output replaced by the same",
     ),
     pytest.param(f"x = bytearray(600 << 20); x[::4096] = x[::4096]; {REFUSE}", id="memory"),
-    pytest.param(f"time.sleep(5.2); {REFUSE}", id="time"),
     pytest.param(
         f"sys.stderr.isatty() and os.write(1, b'\\x1b]0;x\\x07'); {REFUSE}", id="terminal"
     ),
@@ -92,6 +91,15 @@ def _run_inside(body: str) -> None:
 
     with mock.patch("qkvcli.cli.run", run), TemporaryDirectory() as folder:
         check_inside(CASE, Path(folder))
+
+
+def test_what_takes_too_long_fails(script: Any, monkeypatch: Any, tmp_path: Path) -> None:
+    monkeypatch.setattr(contract, "SECONDS", 1.0)
+    late = f"time.sleep(1.2); {REFUSE}"
+    with pytest.raises(AssertionError, match=r"\d s"):
+        check(CASE, tmp_path, program=script(late))
+    with pytest.raises(AssertionError, match=r"\d s"):
+        _run_inside(late)
 
 
 def test_a_good_refusal_passes_inside() -> None:

@@ -276,6 +276,7 @@ def test_ctrl_c_is_heard_while_nothing_answers(stranger: str) -> None:
     assert run.seconds < 4
 
 
+@pytest.mark.slow  # it waits
 def test_a_scheduler_that_is_killed_is_one_line(put: Callable[[str, str], str]) -> None:
     path, port = put("t.csv", lines(20_000)), str(free_port())
     dask = [sys.executable, "-m", "dask"]

@@ -3,13 +3,16 @@ PYTHON ?= .venv/bin/python
 BIN = $(dir $(PYTHON))
 ROUNDS ?= 100000
 
-.PHONY: help test lint format cover bench fuzz mutants ci
+.PHONY: help test slow lint format cover bench fuzz mutants ci
 
 help:      ## these tasks
 	@sed -n 's/^\([a-z]*\):  *## /\1\t/p' $(MAKEFILE_LIST)
 
-test:      ## every test
+test:      ## the tests, but the slow ones
 	$(PYTHON) -m pytest -n auto
+
+slow:      ## what the tests repeat at length
+	$(PYTHON) -m pytest -n auto -m slow
 
 lint:      ## style, types and import layers
 	$(BIN)ruff check
@@ -27,7 +30,7 @@ cover:     ## branch coverage, with the lines that are missed
 bench:     ## speed and memory, beside other programs: make bench NAMES="lookup pool"
 	$(PYTHON) -m benchmarks $(NAMES)
 
-fuzz:      ## mutated files, ROUNDS of each format
+fuzz:      ## mutated files, ROUNDS of each format, others each time
 	$(PYTHON) -m tests.fuzz --rounds $(ROUNDS)
 
 mutants:   ## mutation testing of the fold, the scores and the readers; SAMPLE=50 of each file alone

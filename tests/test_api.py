@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+pytestmark = pytest.mark.numeric
+
 NAMES, SINE = str(SAMPLES / "names.csv"), str(SAMPLES / "sine.csv")
 KEYS = ["Zhang", "Lipton", "Li", "Smola", "Hu", "Werness"]
 VALUES = ["Aston", "Zachary", "Mu", "Alex", "Rachel", "Brent"]

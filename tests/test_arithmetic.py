@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+pytestmark = pytest.mark.numeric
+
 NARROW = ["f2", "f4"]
 
 

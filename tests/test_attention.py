@@ -30,6 +30,8 @@ from tests.support.folds import attend
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+pytestmark = pytest.mark.numeric
+
 WORDS = ["Li", "Lipton", "Smola", "li", "Hu", "Werness", "Zhang", "", "Liß", "LISS", "Smolla", "Li"]
 WIDTH = 1.7
 

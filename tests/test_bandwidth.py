@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+pytestmark = pytest.mark.numeric
+
 
 def _left_out(
     keys: NDArray[Any], values: Any, widths: Sequence[float], kernel: str, temperature: float = 1.0
@@ -287,7 +289,7 @@ def test_widths_that_are_given() -> None:
     with pytest.raises(QkvError, match="`bandwidth` has 2 widths for 3 key columns"):
         given([1.0, 2.0], 3)
     for widths in ([0.0], [-1.0], [float("nan")], [float("inf")], [], 0, "wide", [[1.0]]):
-        with pytest.raises(QkvError, match="^`bandwidth`"):
+        with pytest.raises(QkvError, match=r"^`bandwidth`"):
             attend([1.0], [1.0, 2.0], score="gaussian", bandwidth=widths)
 
 

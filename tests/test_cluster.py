@@ -267,6 +267,7 @@ def stranger(request: pytest.FixtureRequest) -> Iterator[str]:
         connection.close()
 
 
+@pytest.mark.slow  # it waits
 def test_what_is_not_dask_is_given_up_within_seconds(stranger: str) -> None:
     run = run_qkv("lookup", "Li", "--scheduler", stranger)
     assert (run.status, run.out) == (2, b"")
@@ -281,6 +282,7 @@ def test_ctrl_c_is_heard_while_nothing_answers(stranger: str) -> None:
     assert run.seconds < 4
 
 
+@pytest.mark.slow  # it waits
 def test_a_scheduler_that_is_killed_is_one_line(put: Callable[[str, str], str]) -> None:
     path, port = put("t.csv", lines(20_000)), str(free_port())
     dask = [sys.executable, "-m", "dask"]

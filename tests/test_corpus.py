@@ -7,16 +7,18 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.corpus import CASES
-from tests.support.contract import check
+from tests.support.contract import check, check_inside
+from tests.support.slow import mostly_slow
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 
-def test_there_are_enough_of_them() -> None:
-    assert len(CASES) >= 300
-
-
 @pytest.mark.parametrize("name", CASES)
 def test_bad_input(name: str, tmp_path: Path) -> None:
+    check_inside(CASES[name], tmp_path)
+
+
+@pytest.mark.parametrize("name", mostly_slow(CASES, 60))
+def test_bad_input_as_a_user_gives_it(name: str, tmp_path: Path) -> None:
     check(CASES[name], tmp_path)

@@ -5,7 +5,9 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import errno
+import gc
 import io
+import itertools
 import os
 import random
 import signal
@@ -21,6 +23,7 @@ from unittest import mock
 import pytest
 
 from tests.support.command import SAMPLES
+from tests.support.slow import mostly_slow
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -64,11 +67,8 @@ OUTPUTS: dict[str, Output] = {
 ERRORS = ("ENOSPC", "EIO", "EACCES", "EPIPE", "MemoryError")
 WRITES = 10
 """Into how many writes at least an output is cut."""
-TO = ("file", "stdout")
-INJECTIONS = 2_000
-"""How many faults are injected at least, over all outputs, places and errors."""
-ENOUGH = -(-INJECTIONS // (len(OUTPUTS) * len(TO) * len(ERRORS)))
-"""How many of them each case injects at least, so that together they are as many."""
+FAULTS = mostly_slow(itertools.product(OUTPUTS, ("file", "stdout"), ERRORS), 18)
+"""Outputs, where to, and errors; a step of nine through them meets every output and error."""
 
 
 def _error(name: str) -> BaseException:
@@ -145,7 +145,7 @@ def _child(arguments: list[str], folder: Path, faults: Faults) -> None:
 
     from qkvcli import __main__ as process
 
-    _unmeasured()
+    _alone()
     os.chdir(folder)
     os.dup2(os.open("stdout", os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), 1)
     os.dup2(os.open("stderr", os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), 2)
@@ -153,7 +153,7 @@ def _child(arguments: list[str], folder: Path, faults: Faults) -> None:
         signal.signal(number, signal.SIG_DFL)
     out = io.BufferedWriter(faults.raw()(1, "w", closefd=False), 256)
     sys.stdout = io.TextIOWrapper(out, "utf-8")
-    sys.stderr = open(2, "w", closefd=False)  # noqa: SIM115
+    sys.stderr = open(2, "w", closefd=False)  # noqa: SIM115 - until it dies
     sys.argv = ["qkv", *arguments]
     real = builtins.open
     with (
@@ -167,11 +167,14 @@ def _child(arguments: list[str], folder: Path, faults: Faults) -> None:
         process.main()
 
 
-def _unmeasured() -> None:
-    """Take this process out of a measure of coverage, whose locks no signal may interrupt.
+def _alone() -> None:
+    """Part this forked process from the tests that it comes from.
 
-    At ``os._exit`` it would save its data besides, and that would be what is killed.
+    It leaves a measure of coverage, whose locks no signal may interrupt; at ``os._exit`` it would
+    save its data besides, and that would be what is killed. Nor does it collect, and so copy, all
+    that the tests hold.
     """
+    gc.freeze()
     sys.settrace(None)
     os._exit = ctypes.CDLL(None)._exit
 
@@ -200,9 +203,7 @@ def _warm() -> None:
             assert run([word.replace("{}", place) for word in output.arguments]) == 0
 
 
-@pytest.mark.parametrize("error", ERRORS)
-@pytest.mark.parametrize("to", TO)
-@pytest.mark.parametrize("name", OUTPUTS)
+@pytest.mark.parametrize(("name", "to", "error"), FAULTS)
 def test_a_fault_at_every_place(name: str, to: str, error: str, tmp_path: Path) -> None:
     """Fail the first call, the second, and so on, until the command succeeds."""
     _warm()
@@ -233,8 +234,9 @@ def test_a_fault_at_every_place(name: str, to: str, error: str, tmp_path: Path) 
             assert not zipfile.is_zipfile(target), here
         else:
             assert wanted.startswith(target.read_bytes()), here
-    injected = fail_at - 1
-    assert ENOUGH <= injected < 198
+    else:
+        pytest.fail("it never succeeded")
+    assert fail_at > WRITES, "not every write met a fault"
 
 
 def _whole(arguments: list[str], folder: Path, target: Path) -> bytes:
@@ -242,24 +244,24 @@ def _whole(arguments: list[str], folder: Path, target: Path) -> bytes:
     return target.read_bytes()
 
 
-MOMENTS = 200
-
-
+@pytest.mark.parametrize("moments", [20, pytest.param(200, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
-def test_killed_at_any_moment(number: signal.Signals, tmp_path: Path) -> None:
-    """Kill the command at 200 moments while it writes weights over an old file."""
+def test_killed_at_any_moment(number: signal.Signals, moments: int, tmp_path: Path) -> None:
+    """Kill the command at some moments while it writes weights over an old file."""
     _warm()
     (tmp_path / "k.csv").write_text("k\n" + "".join(f"key{i}\n" for i in range(1_000)))
     target = tmp_path / "w.npy"
     asked = ["lookup", *QUERIES, "-m", "softmax", "--data", "k.csv", "-o", "out.txt"]
     arguments = [*asked, "--weights", "w.npy", "--workers", "1"]
-    began = time.monotonic()
-    assert _killed(60, arguments, tmp_path, signal.SIGKILL) == 0
-    whole = time.monotonic() - began
+    whole = 60.0
+    for _ in range(2):  # the quicker of two, or most kills could come too late
+        began = time.monotonic()
+        assert _killed(60, arguments, tmp_path, signal.SIGKILL) == 0
+        whole = min(whole, time.monotonic() - began)
     wanted = target.read_bytes()
     dice = random.Random(number)
     ends: Counter[str] = Counter()
-    for _ in range(MOMENTS):
+    for _ in range(moments):
         target.write_bytes(OLD)
         status = _killed(dice.uniform(0, 1.2 * whole), arguments, tmp_path, number)
         found = target.read_bytes()
@@ -273,7 +275,7 @@ def test_killed_at_any_moment(number: signal.Signals, tmp_path: Path) -> None:
                 (tmp_path / name).unlink()
         else:
             assert left == []
-    assert ends["old"] > MOMENTS // 10
+    assert ends["old"] > moments // 10
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
@@ -335,7 +337,7 @@ def _write_slowly(arguments: list[str], folder: Path) -> None:
 
     os.chdir(folder)
     os.dup2(os.open("stderr", os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), 2)
-    sys.stderr = open(2, "w", closefd=False)  # noqa: SIM115
+    sys.stderr = open(2, "w", closefd=False)  # noqa: SIM115 - until it dies
     sys.argv = ["qkv", *arguments]
     fdopen = os.fdopen
 
@@ -344,7 +346,7 @@ def _write_slowly(arguments: list[str], folder: Path) -> None:
             return fdopen(descriptor, mode)
         return io.BufferedWriter(_Slow(descriptor, "w"), 1024)
 
-    _unmeasured()
+    _alone()
     handle = signal.signal
 
     def begin(number: signal.Signals, handler: Any) -> Any:

@@ -1,4 +1,4 @@
-"""A short round of fuzzing, the same each time; the long one is ``python -m tests.fuzz``."""
+"""A short round of fuzzing, the same each time; ``python -m tests.fuzz`` breaks other files."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ from tests.fuzz.seeds import SEEDS
 if TYPE_CHECKING:
     from pathlib import Path
 
-ROUNDS = 2_000
+FEW, MANY = 100, 2_000
+"""How many files of each format are broken every time, and in the slow tests."""
 
 
 @pytest.mark.parametrize("form", SEEDS)
@@ -26,7 +27,13 @@ def test_seeds_are_valid(form: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("form", SEEDS)
 def test_broken_files_are_read_or_refused(form: str) -> None:
-    assert harness.run(form, ROUNDS) == []
+    assert harness.run(form, FEW) == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("form", SEEDS)
+def test_many_broken_files_are_read_or_refused(form: str) -> None:
+    assert harness.run(form, MANY, first=FEW) == []
 
 
 @pytest.mark.parametrize("name", FINDINGS)

@@ -13,11 +13,15 @@ import numpy as np
 import pytest
 
 from tests.corpus.arrays import npy
-from tests.support.command import run_pty, run_qkv
-from tests.support.contract import check_terminal
+from tests.support.command import run_inside, run_pty, run_qkv
+from tests.support.contract import check_error, check_terminal
+from tests.support.slow import mostly_slow
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
+
+    from tests.support.command import Outcome
 
 NAUGHTY = [
     "\x1b[31mred\x1b[0m",
@@ -90,17 +94,16 @@ def test_nothing_reaches_a_terminal(command: str, form: str, table: str) -> None
         assert found["queries"][0]["query"] == NAUGHTY[0]
 
 
+@pytest.mark.parametrize("run", [run_inside, pytest.param(run_qkv, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("text", NAUGHTY)
-def test_nothing_is_lost_in_a_pipe(text: str, table: str) -> None:
+def test_nothing_is_lost_in_a_pipe(text: str, run: Callable[..., Outcome], table: str) -> None:
     arguments = ("lookup", "--data", table, "--format")
     for form, delimiter in (("csv", ","), ("tsv", "\t")):
-        run = run_qkv(*arguments, form, "--", text)
-        lines = list(
-            csv.reader(io.StringIO(run.text, newline=""), delimiter=delimiter, strict=True)
-        )
+        out = run(*arguments, form, "--", text).text
+        lines = list(csv.reader(io.StringIO(out, newline=""), delimiter=delimiter, strict=True))
         assert lines[0][2:4] == ["\x1b[1mk", "v\u202e"]
         assert lines[1] == [text, "1", text, f"{text}!", "1", "1"]
-    found = json.loads(run_qkv(*arguments, "json", "--", text).out)
+    found = json.loads(run(*arguments, "json", "--", text).out)
     (match,) = found["queries"][0]["matches"]
     assert match["key"] == {"\x1b[1mk": text}
     assert match["value"] == {"v\u202e": f"{text}!"}
@@ -115,14 +118,28 @@ def test_what_is_written_is_read_again(table: str, tmp_path: Path) -> None:
     assert again.out == first.out
 
 
-@pytest.mark.parametrize("text", NAUGHTY)
-def test_no_error_shows_it_either(text: str, tmp_path: Path) -> None:
-    for arguments in (
+def refused(text: str) -> list[tuple[str, ...]]:
+    """Return command lines whose error quotes a text."""
+    return [
         ("lookup", "--", f"{text}?"),
         ("lookup", "x", "--data", f"{text}.csv".replace("/", "|")),
         ("lookup", f"--{text}"),
         (text,),
-    ):
+    ]
+
+
+@pytest.mark.parametrize("text", NAUGHTY)
+def test_no_error_shows_it_either(text: str, tmp_path: Path) -> None:
+    for arguments in refused(text):
+        run = run_inside(*arguments, cwd=tmp_path)
+        assert run.status in (1, 2), run
+        check_error(run, "", "")
+        assert not run.out
+
+
+@pytest.mark.parametrize("text", mostly_slow(NAUGHTY, 5))
+def test_no_error_shows_it_on_a_terminal(text: str, tmp_path: Path) -> None:
+    for arguments in refused(text):
         run = run_pty(*arguments, cwd=tmp_path, columns=300)
         assert run.status in (1, 2), run
         check_terminal(run.out)

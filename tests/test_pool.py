@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+pytestmark = pytest.mark.numeric
+
 SINE = str(SAMPLES / "sine.csv")
 ANIMAL = str(SAMPLES / "animal_layer3_qkv.npz")
 

@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+pytestmark = pytest.mark.numeric
+
 ODD = ["", "a", "Straße", "STRASSE", "İstanbul", "istanbul", "ISTANBUL", "ﬁne", "FINE", "naïve"]
 ODD += [
     "nai\u0308ve",

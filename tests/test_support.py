@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sys
+import time
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
+from unittest import mock
 
 import pytest
 
-from tests.support.command import run_pty, run_qkv
-from tests.support.contract import Case, check, check_stdout, check_terminal
+from tests.support import contract, processors
+from tests.support.command import run_inside, run_pty, run_qkv
+from tests.support.contract import Case, check, check_inside, check_stdout, check_terminal
+from tests.support.slow import mostly_slow
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
 
 @pytest.fixture
@@ -22,7 +28,7 @@ def script(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], str]:
 
     def make(body: str) -> str:
         path = tmp_path_factory.mktemp("bin") / "program"
-        start = "import os, signal, sys, time\nif '--version' in sys.argv: sys.exit()\n"
+        start = "import os, shutil, signal, sys, time\nif '--version' in sys.argv: sys.exit()\n"
         path.write_text(f"#!{sys.executable} -IS\n{start}{body}\n")
         path.chmod(0o755)
         return str(path)
@@ -38,41 +44,107 @@ def test_a_good_refusal_passes(script: Any, tmp_path: Path) -> None:
     assert check(CASE, tmp_path, program=script(REFUSE)).status == 2
 
 
-@pytest.mark.parametrize(
-    "body",
-    [
-        pytest.param(REFUSE.replace("exit(2)", "exit(1)"), id="status"),
-        pytest.param(REFUSE.replace("bad;", "fine;"), id="message"),
-        pytest.param(REFUSE.replace("csv:3", "csv:4"), id="place"),
-        pytest.param(REFUSE.replace("qkv: ", ""), id="name"),
-        pytest.param(REFUSE.replace("\\n'", "'"), id="no line end"),
-        pytest.param(f"sys.stderr.write('qkv: bad.csv:3: it is bad\\n'); {REFUSE}", id="two lines"),
-        pytest.param(REFUSE.replace("it is bad", "it is bad\\x1b[31m"), id="escape"),
-        pytest.param(REFUSE.replace("it is bad", "it is bad\\x9b"), id="C1"),
-        pytest.param("raise ValueError('it is bad')", id="traceback"),
-        pytest.param("os.kill(os.getpid(), signal.SIGSEGV)", id="signal"),
-        pytest.param(f"print('a\\tb\\nc'); {REFUSE}", id="ragged stdout"),
-        pytest.param(f"print('[1, 2'); {REFUSE}", id="half of a document"),
-        pytest.param(f"sys.stdout.write('a\\nb'); {REFUSE}", id="half of a line"),
-        pytest.param(f"open('.tmp', 'w').close(); {REFUSE}", id="stray file"),
-        pytest.param(f"open('out.tsv', 'w').close(); {REFUSE}", id="output touched"),
-        pytest.param(f"os.chmod('out.tsv', 0o600); {REFUSE}", id="mode changed"),
-        pytest.param(
-            f"os.rename('out.tsv', 'x'); open('out.tsv', 'wb').write(open('x', 'rb').read()); "
-            f"os.remove('x'); {REFUSE}",
-            id="output replaced by the same",
-        ),
-        pytest.param(f"x = bytearray(600 << 20); x[::4096] = x[::4096]; {REFUSE}", id="memory"),
-        pytest.param(f"time.sleep(5.2); {REFUSE}", id="time"),
-        pytest.param(
-            f"sys.stderr.isatty() and os.write(1, b'\\x1b]0;x\\x07'); {REFUSE}", id="terminal"
-        ),
-        pytest.param(f"sys.stderr.isatty() and sys.exit(1); {REFUSE}", id="status on a terminal"),
-    ],
-)
+BAD = [
+    pytest.param(REFUSE.replace("exit(2)", "exit(1)"), id="status"),
+    pytest.param(REFUSE.replace("bad;", "fine;"), id="message"),
+    pytest.param(REFUSE.replace("csv:3", "csv:4"), id="place"),
+    pytest.param(REFUSE.replace("qkv: ", ""), id="name"),
+    pytest.param(REFUSE.replace("\\n'", "'"), id="no line end"),
+    pytest.param(f"sys.stderr.write('qkv: bad.csv:3: it is bad\\n'); {REFUSE}", id="two lines"),
+    pytest.param(REFUSE.replace("it is bad", "it is bad\\x1b[31m"), id="escape"),
+    pytest.param(REFUSE.replace("it is bad", "it is bad\\x9b"), id="C1"),
+    pytest.param("raise ValueError('it is bad')", id="traceback"),
+    pytest.param("os.kill(os.getpid(), signal.SIGSEGV)", id="signal"),
+    pytest.param(f"print('a\\tb\\nc'); {REFUSE}", id="ragged stdout"),
+    pytest.param(f"print('[1, 2'); {REFUSE}", id="half of a document"),
+    pytest.param(f"sys.stdout.write('a\\nb'); {REFUSE}", id="half of a line"),
+    pytest.param(f"open('.tmp', 'w').close(); {REFUSE}", id="stray file"),
+    pytest.param(f"open('out.tsv', 'w').close(); {REFUSE}", id="output touched"),
+    pytest.param(f"os.chmod('out.tsv', 0o600); {REFUSE}", id="mode changed"),
+    pytest.param(
+        f"shutil.copy('out.tsv', 'x'); os.replace('x', 'out.tsv'); {REFUSE}",
+        id="output replaced by the same",
+    ),
+    pytest.param(f"x = bytearray(600 << 20); x[::4096] = x[::4096]; {REFUSE}", id="memory"),
+    pytest.param(
+        f"sys.stderr.isatty() and os.write(1, b'\\x1b]0;x\\x07'); {REFUSE}", id="terminal"
+    ),
+    pytest.param(f"sys.stderr.isatty() and sys.exit(1); {REFUSE}", id="status on a terminal"),
+]
+
+
+@pytest.mark.parametrize("body", BAD)
 def test_a_bad_refusal_fails(script: Any, tmp_path: Path, body: str) -> None:
     with pytest.raises((AssertionError, ValueError)):
         check(CASE, tmp_path, program=script(body))
+
+
+def _run_inside(body: str) -> None:
+    """Hold the contract against a few lines of Python in the command's place."""
+
+    def run(_: object) -> object:
+        try:
+            exec(body, {"os": os, "shutil": shutil, "sys": sys, "time": time})  # noqa: S102 - it is our own
+        except SystemExit as end:
+            return end.code
+        return 0
+
+    with mock.patch("qkvcli.cli.run", run), TemporaryDirectory() as folder:
+        check_inside(CASE, Path(folder))
+
+
+def test_what_takes_too_long_fails(script: Any, monkeypatch: Any, tmp_path: Path) -> None:
+    monkeypatch.setattr(contract, "SECONDS", 1.0)
+    late = f"time.sleep(1.2); {REFUSE}"
+    with pytest.raises(AssertionError, match=r"\d s"):
+        check(CASE, tmp_path, program=script(late))
+    with pytest.raises(AssertionError, match=r"\d s"):
+        _run_inside(late)
+
+
+def test_a_good_refusal_passes_inside() -> None:
+    _run_inside(REFUSE)
+
+
+PROCESSES = ("signal", "terminal", "status on a terminal")
+
+
+@pytest.mark.parametrize("body", [bad for bad in BAD if bad.id not in PROCESSES])
+def test_a_bad_refusal_fails_inside(body: str) -> None:
+    with pytest.raises((AssertionError, ValueError)):
+        _run_inside(body)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "stdin"),
+    [
+        (("lookup", "Li", "--format", "json"), b""),
+        (("lookup", "-"), b"Hu\n"),
+        (("pool", b"\xff"), b""),
+    ],
+    ids=["an answer", "from a pipe", "a refusal"],
+)
+def test_inside_it_does_what_the_command_does(
+    arguments: tuple[str | bytes, ...], stdin: bytes
+) -> None:
+    one, other = (run(*arguments, stdin=stdin) for run in (run_inside, run_qkv))
+    assert (one.status, one.out, one.err) == (other.status, other.out, other.err)
+
+
+def test_all_but_some_cases_are_slow() -> None:
+    found = mostly_slow([(number, "x") for number in range(100)], 10)
+    often = [case for case in found if not getattr(case, "marks", ())]
+    assert often == [(number, "x") for number in range(0, 100, 10)]
+    assert [getattr(case, "values", case)[0] for case in found] == list(range(100))
+
+
+def test_settings_make_another_processor_of_this_one() -> None:
+    shown, missing = processors.settings()
+    assert len(shown) + len(missing) == 4
+    for what, setting in shown.items():
+        name, _, value = setting.partition("=")
+        kernels, features, _ = processors.in_use(**{name: value})
+        assert kernels == [what] or not set(value.split()) & set(features)
 
 
 def test_memory_is_the_programs_own(script: Any) -> None:

@@ -41,6 +41,8 @@ if TYPE_CHECKING:
 WAYS: list[Executor] = [Local(), Local(2), Local(5), folds.Forked(2), Workers(3)]
 AVERAGE = Plan(None, Weighting("average", 1.0))
 
+pytestmark = pytest.mark.numeric
+
 
 def answers(executor: Executor, blocks: Any, queries: Queries, plans: Any, **more: Any) -> Any:
     return fold(blocks, queries, plans, executor, **more)
@@ -223,6 +225,7 @@ def test_no_more_processes_than_partitions(put: Callable[[str, str], str]) -> No
     assert fork.call_count == count - 1
 
 
+@pytest.mark.slow
 def test_many_processes_end_without_a_word(put: Callable[[str, str], str]) -> None:
     path = put("t.csv", table(400_000))
     for _ in range(5):

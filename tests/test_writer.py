@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import signal
 import stat
 import subprocess
@@ -20,7 +21,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from qkvcli.errors import OutputError
-from qkvcli.render import writer
 from qkvcli.render.escape import visible
 from qkvcli.render.writer import open_target, target
 from tests.support.command import UNMEASURED, environment
@@ -219,7 +219,7 @@ def test_refused_before_any_work(tmp_path: Path) -> None:
     )
     assert "there is no directory" in refusal(f"{tmp_path}/new/")
     assert "Not a directory" in refusal(f"{source}/a.tsv")
-    assert "null byte" in refusal("a\0b")
+    assert re.search("null (byte|character)", refusal("a\0b"))  # as Python's release has it
     for name in ("in.csv", "link.csv", "hard.csv", "folder/../in.csv"):
         assert refusal(f"{tmp_path}/{name}", (source,)).endswith(
             f"{name}: is also an input; write to another file"
@@ -393,11 +393,12 @@ main()
 """
 
 
+@pytest.mark.parametrize("attempts", [3, pytest.param(12, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
-def test_killed_while_it_writes(tmp_path: Path, number: signal.Signals) -> None:
+def test_killed_while_it_writes(tmp_path: Path, number: signal.Signals, attempts: int) -> None:
     """Kill a process that writes again and again, at odd moments: old or new, and whole."""
     path = tmp_path / "a.tsv"
-    for attempt in range(12):
+    for attempt in range(attempts):
         path.write_bytes(OLD)
         with subprocess.Popen(
             [sys.executable, "-c", WRITE_SLOWLY, str(path)],
@@ -465,4 +466,4 @@ def test_visible(text: str, shown: str) -> None:
 
 def test_stdout_needs_no_name() -> None:
     assert target("-").is_stdout
-    assert target("-").name == writer.target("-").path.replace("-", "stdout")
+    assert target("-").name == "stdout"

@@ -28,7 +28,7 @@ def main() -> None:
 
                 os.setsid()
                 fcntl.ioctl(0, termios.TIOCSCTTY, 1)
-            os.execvp(program[0], program)  # noqa: S606
+            os.execvp(program[0], program)  # noqa: S606 - as a shell runs it
         finally:
             os._exit(127)
     # Its copies of the streams are closed, so that a pipe ends when the program leaves it.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypedDict
 
@@ -17,7 +16,8 @@ from qkvcli.sources.store import Asked, Store, open_store
 from qkvcli.sources.table import TableOptions
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
+    from contextlib import AbstractContextManager
     from typing import Self, Unpack
 
     from numpy.typing import ArrayLike
@@ -233,9 +233,10 @@ class Database:
         >>> found.matches[0].record, round(found.matches[0].weights[0], 2)
         (Record(key=('Li',), value=('Mu',)), 0.98)
         """
-        with self.ask(
-            queries, mode=mode, top=top or None, min_weight=min_weight, **scoring
-        ) as question:
+        with _runner(scoring) as runner:
+            question = self.ask(
+                queries, runner, mode=mode, top=top or None, min_weight=min_weight, **scoring
+            )
             return question.lookup()
 
     def attend(  # noqa: PLR0913 - each is an option of the command
@@ -297,18 +298,20 @@ class Database:
         >>> pairs.attend([[1.0, 0.0]], score="dot").output.round(3)
         array([[12.689]])
         """
-        with self.ask(
-            queries,
-            mode=mode,
-            causal=causal,
-            valid_lens=valid_lens,
-            mask=mask,
-            top=top,
-            weights=weights,
-            perplexity=perplexity,
-            jacobian=jacobian,
-            **scoring,
-        ) as question:
+        with _runner(scoring) as runner:
+            question = self.ask(
+                queries,
+                runner,
+                mode=mode,
+                causal=causal,
+                valid_lens=valid_lens,
+                mask=mask,
+                top=top,
+                weights=weights,
+                perplexity=perplexity,
+                jacobian=jacobian,
+                **scoring,
+            )
             return question.pool()
 
     def pool(self, queries: ArrayLike | Asked | None = None, **options: Any) -> Answer:  # noqa: ANN401
@@ -321,30 +324,25 @@ class Database:
         """
         return self.attend(queries, **options)
 
-    @contextmanager
     def ask(
         self,
         queries: ArrayLike | Asked | None,
-        *,
-        workers: int | None = 1,
-        scheduler: str | None = None,
+        runner: Executor,
         **options: Any,  # noqa: ANN401 - those of ``request``
-    ) -> Iterator[Question]:
-        """Have a question, resolved for this database, with what will work at it.
+    ) -> Question:
+        """Return a question resolved for this database, with what will work at it.
 
         Parameters
         ----------
         queries
             As of ``attend``.
-        workers, scheduler
-            As ``Scoring`` says.
+        runner
+            What runs the folds: see ``qkvcli.run.choose.executor``.
         **options
             What ``lookup`` and ``attend`` take.
         """
-        asked = request(**options)
-        with executor(workers, scheduler) as runner:
-            resolved = resolve(self.store, self._asked(queries), asked, runner)
-            yield Question(resolved, runner)
+        resolved = resolve(self.store, self._asked(queries), request(**options), runner)
+        return Question(resolved, runner)
 
     def _asked(self, queries: ArrayLike | Asked | None) -> Asked | None:
         """Return queries as the store meets them; its own where none are given."""
@@ -417,6 +415,11 @@ class Question:
         from qkvcli.run.matrix import labelled_weights
 
         return labelled_weights(self.resolved, where, self.executor)
+
+
+def _runner(scoring: Scoring) -> AbstractContextManager[Executor]:
+    """Return what does the work, and leave how queries and keys are scored."""
+    return executor(scoring.pop("workers", 1), scoring.pop("scheduler", None))
 
 
 def _copied(stream: Any, options: TableOptions) -> tuple[Any, str, TableOptions]:  # noqa: ANN401

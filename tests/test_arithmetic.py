@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
+from qkvcli import QkvError
 from tests.support import reference
 from tests.support.command import run_qkv
 from tests.support.folds import attend
@@ -305,3 +306,24 @@ def test_valid_lens_of_a_batch_whatever_the_queries(queries: int) -> None:
     for entry, length in enumerate(lengths):
         one = attend(asked[entry], keys[entry, :, :length], values[entry, :, :length])
         np.testing.assert_allclose(found.output[entry], one.output, rtol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("of_queries", "of_keys"), [((3,), (2,)), ((2,), (3,)), ((2, 4), (3, 2)), ((4,), (2, 2))]
+)
+def test_heads_that_do_not_divide(of_queries: tuple[int, ...], of_keys: tuple[int, ...]) -> None:
+    with pytest.raises(QkvError, match=r"^queries with leading axes \(.*a multiple of heads"):
+        attend(_random(1, *of_queries, 2, 3), _random(2, *of_keys, 4, 3))
+
+
+def test_a_mask_of_numbers_that_were_truth_values() -> None:
+    for mask, message in (
+        (np.ones((2, 4)), "holds 0 and 1 as float64"),
+        (np.full((2, 4), np.nan), "has NaN or"),
+        (np.full((2, 4), np.inf), "has NaN or"),
+        (np.ones((2, 4), "i4"), "of dtype int32"),
+    ):
+        with pytest.raises(QkvError, match=f"^`mask` {message}"):
+            attend(_random(1, 2, 3), _random(2, 4, 3), mask=mask)
+    hidden = attend(_random(1, 2, 3), _random(2, 4, 3), mask=np.full((2, 4), -np.inf))
+    assert not hidden.answered.any()

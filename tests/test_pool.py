@@ -18,6 +18,7 @@ import qkvcli
 from qkvcli.database import Database
 from qkvcli.errors import OutputError
 from qkvcli.run import matrix
+from qkvcli.run.local import Local
 from qkvcli.scores import KERNELS, VECTOR_SCORES
 from tests.support import reference
 from tests.support.command import SAMPLES, run_qkv
@@ -632,9 +633,8 @@ def test_the_matrix_comes_in_runs_that_change_nothing(monkeypatch: pytest.Monkey
     whole = attend(queries, keys, causal=True, weights=True).weights
     for cells in (1, 130, 1 << 23):
         monkeypatch.setattr(matrix, "_CELLS", cells)
-        with Database(keys).ask(queries, causal=True) as question:
-            runs = question.weights("w.npy")["weights"]
-            parts = list(runs.parts)
+        runs = Database(keys).ask(queries, Local(), causal=True).weights("w.npy")["weights"]
+        parts = list(runs.parts)
         assert runs.shape == (2, 20, 50)
         found = np.concatenate(parts).reshape(2, 20, 50)
         np.testing.assert_allclose(found, whole, rtol=1e-13, atol=0)

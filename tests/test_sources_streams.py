@@ -201,7 +201,7 @@ def test_an_unknown_extension(put: Any) -> None:
     with pytest.raises(UsageError) as caught:
         format_of(path)
     assert str(caught.value) == (
-        f"{path}: the extension names no table format; did you mean '.json'?; or pass --data-format"
+        f"{path}: the extension names no table format; did you mean '.json'?; or pass `data_format`"
     )
     assert rows(path, format="csv") == READ
 
@@ -258,7 +258,7 @@ def test_text_in_another_encoding_is_refused_by_its_line(put: Any, monkeypatch: 
         path = put("t.csv", data)
         with pytest.raises(InputError) as caught:
             list(streams.chunks(path))
-        assert str(caught.value) == f"{path}:4: is not utf-16 here; pass another --encoding"
+        assert str(caught.value) == f"{path}:4: is not utf-16 here; pass another `encoding`"
 
 
 def test_a_gzip_over_the_cap(put: Any, monkeypatch: Any) -> None:

@@ -89,14 +89,14 @@ def test_of_a_file_nothing_travels(put: Callable[..., str], tmp_path: Any) -> No
     assert again.keys is None
     assert again.values() is None
     np.testing.assert_array_equal(again.load().keys, KEYS[2])
-    np.testing.assert_array_equal(again.load().numbers, VALUES[2])
+    np.testing.assert_array_equal(again.load().values(), VALUES[2])
 
 
 def test_columns_are_numbered_where_there_are_several() -> None:
     assert _head(KEYS, VALUES).columns.value == ("value",)
     columns = _head(VALUES, KEYS).columns
     assert (columns.key, columns.value) == (("key",), ("v1", "v2"))
-    assert (columns.values(), columns.numeric_key) == ((0, 1), True)
+    assert (columns.numeric, columns.numeric_key) == ((0, 1), True)
 
 
 @pytest.mark.parametrize(

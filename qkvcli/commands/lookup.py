@@ -85,6 +85,7 @@ def lookup(  # noqa: PLR0913 - one parameter an option
     from qkvcli.render.lookups import write
     from qkvcli.render.progress import progress
     from qkvcli.render.style import Style
+    from qkvcli.run.choose import executor
 
     modes = list(dict.fromkeys(mode or [EXACT]))
     if weights is not None and len(modes) > 1:
@@ -111,24 +112,22 @@ def lookup(  # noqa: PLR0913 - one parameter an option
         labels=labels,
         read_twice=True if own or weights else None if not isinstance(width, tuple) else False,
     )
+    runner = context.with_resource(executor(outputs.workers(workers, scheduler), scheduler))
     asked = inputs.queries(database, query, queries, encoding, own=own)
     if asked is None:
         raise UsageError(inputs.NO_QUERY)
     with progress("choosing widths"):
-        question = context.with_resource(
-            database.ask(
-                asked,
-                mode=modes,
-                score=score,
-                temperature=temperature,
-                neighbors=neighbors,
-                bandwidth=width,
-                case_sensitive=case_sensitive,
-                top=top or None,
-                min_weight=min_weight,
-                workers=outputs.workers(workers, scheduler),
-                scheduler=scheduler,
-            )
+        question = database.ask(
+            asked,
+            runner,
+            mode=modes,
+            score=score,
+            temperature=temperature,
+            neighbors=neighbors,
+            bandwidth=width,
+            case_sensitive=case_sensitive,
+            top=top or None,
+            min_weight=min_weight,
         )
     # A matrix over the cap is refused here, before any work.
     matrix = question.weights(sink.weights.name) if sink.weights else None

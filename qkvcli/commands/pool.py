@@ -88,6 +88,7 @@ def pool(  # noqa: PLR0913 - one parameter an option
     from qkvcli.render.pools import write
     from qkvcli.render.progress import progress
     from qkvcli.render.style import Style
+    from qkvcli.run.choose import executor
 
     if len(modes or ()) > 1:
         message = "pool has one --mode; lookup shows several side by side"
@@ -114,27 +115,25 @@ def pool(  # noqa: PLR0913 - one parameter an option
         values=values,
         labels=labels,
     )
+    runner = context.with_resource(executor(outputs.workers(workers, scheduler), scheduler))
     asked = inputs.queries(database, query, queries, encoding, own=own)
     if asked is None and database.store.own_queries is None and mode != AVERAGE:
         raise UsageError(inputs.NO_QUERY)
     with progress("choosing widths"):
-        question = context.with_resource(
-            database.ask(
-                asked,
-                mode=mode,
-                score=score,
-                temperature=temperature,
-                neighbors=neighbors,
-                bandwidth=width,
-                case_sensitive=case_sensitive,
-                causal=causal,
-                valid_lens=lengths,
-                mask=allowed,
-                jacobian=jacobian,
-                perplexity=sink.form not in ("npy", "value"),
-                workers=outputs.workers(workers, scheduler),
-                scheduler=scheduler,
-            )
+        question = database.ask(
+            asked,
+            runner,
+            mode=mode,
+            score=score,
+            temperature=temperature,
+            neighbors=neighbors,
+            bandwidth=width,
+            case_sensitive=case_sensitive,
+            causal=causal,
+            valid_lens=lengths,
+            mask=allowed,
+            jacobian=jacobian,
+            perplexity=sink.form not in ("npy", "value"),
         )
     # A matrix over the cap is refused here, before any work.
     matrix = question.weights(sink.weights.name) if sink.weights else None

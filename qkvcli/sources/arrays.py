@@ -23,7 +23,7 @@ from typing import IO, TYPE_CHECKING, Any, BinaryIO, NoReturn
 
 import numpy as np
 
-from qkvcli.errors import InputError, UsageError, did_you_mean
+from qkvcli.errors import InputError, QkvError, UsageError, did_you_mean
 from qkvcli.sources import streams
 
 if TYPE_CHECKING:
@@ -435,6 +435,8 @@ class _Archive(Mapping[str, StoredArray]):
                 zipfile.ZipFile(stream) as archive,
             ):
                 yield archive, stream
+        except QkvError:  # which is a ValueError too
+            raise
         except _ZIP_DAMAGE as error:
             message = f"not a .npz file, or a damaged one ({error})"
             raise InputError(message, self._name) from None

@@ -13,7 +13,7 @@ import zlib
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, NamedTuple
 
-from qkvcli.errors import InputError, UsageError, did_you_mean
+from qkvcli.errors import InputError, QkvError, UsageError, did_you_mean
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterable, Iterator
@@ -61,6 +61,8 @@ def open_bytes(path: str) -> io.BufferedIOBase:
     name = display_name(path)
     try:
         raw = _stdin() if path == STDIN else open(path, "rb", buffering=0)  # noqa: SIM115
+    except QkvError:  # which is a ValueError too
+        raise
     except (OSError, ValueError) as error:
         raise InputError(_open_failure(error, path), name) from None
     stream = _Returnable(raw)

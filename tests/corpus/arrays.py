@@ -89,11 +89,6 @@ SHAPES: dict[str, tuple[tuple[str, ...], dict[str, bytes], str]] = {
         {"a.npy": npy(np.ones(3))},
         "a.npy: keys of shape (3,); they are (K, D)",
     ),
-    "5-d": (
-        ("--keys", "a.npy"),
-        {"a.npy": npy(np.ones((1, 1, 1, 2, 3)))},
-        "a.npy: keys of shape (1, 1, 1, 2, 3)",
-    ),
     "no rows": (
         ("--keys", "a.npy"),
         {"a.npy": npy(np.ones((0, 3)))},
@@ -201,10 +196,6 @@ QUERIES: dict[str, tuple[bytes, str]] = {
     ),
     "1-d": (npy(np.ones(3)), "q.npy: queries of shape (3,), and the keys have width 3"),
     "none": (npy(np.ones((0, 3))), "q.npy: queries of shape (0, 3)"),
-    "other heads": (
-        npy(np.ones((2, 1, 3))),
-        "q.npy: queries of shape (2, 1, 3) for keys with leading axes ()",
-    ),
     "NaN": (npy([[1, np.nan, 2.0]]), "q.npy: NaN or infinity at index [0, 1]"),
     "text": (npy(np.array([["a"]])), "q.npy: is of dtype <U1; numbers were expected"),
     "objects": (npy(np.array([{}]), allow_pickle=True), "q.npy: holds Python objects"),
@@ -225,7 +216,7 @@ POOL: dict[str, tuple[tuple[str, ...], dict[str, bytes], str]] = {
     "mask of floats": (
         ("--mask", "m.npy"),
         {"m.npy": npy(np.ones((3, 3)))},
-        "m.npy: is of dtype float64; a mask is True (1) where",
+        "m.npy: holds 0 and 1 as float64, which would be added to the scores",
     ),
     "mask that is none": (("--mask", "m.npy"), {"m.npy": b"x"}, "m.npy: not a .npy or .npz file"),
     "no such mask": (("--mask", "m.npy"), {}, "m.npy: "),

@@ -106,9 +106,16 @@ class ArrowSource:
     @property
     def dtype(self) -> np.dtype[np.floating]:
         """The wider of what keys and what values are."""
-        values = [field for field in self.fields.value if field.kind != TEXT]
-        types_ = [working(field, self._schema.field(field.name).type) for field in values]
-        return np.result_type(self.fields.dtype, *types_)
+        folders = dict(self._files[0].partition)  # whose columns no file has
+        kinds = [
+            np.dtype(np.float64) if field.name in folders else working(field, self._type(field))
+            for field in self.fields.value
+            if field.kind != TEXT
+        ]
+        return np.result_type(self.fields.dtype, *kinds)
+
+    def _type(self, field: Field) -> pa.DataType:
+        return self._schema.field(field.name).type
 
     def blocks(self) -> Iterator[ArrowBlock]:
         """Yield the blocks; what had to be read of an Arrow file to count its rows comes along."""

@@ -24,7 +24,7 @@ _SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 COMMANDS = {
     "lookup": "Look queries up among the keys of a database.",
     "pool": "Pool the values of a database under each query's weights.",
-    "heatmap": "Draw attention weights as a picture or in the terminal, or save what was chosen.",
+    "heatmap": "Draw attention weights as a picture, or in the terminal.",
 }
 """The commands and their first lines, which are known without importing them."""
 

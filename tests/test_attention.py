@@ -715,7 +715,7 @@ def test_an_overflow_is_told_by_the_first_row_of_its_block() -> None:
 def test_terms_that_overflow_are_told_though_they_might_cancel(
     score: str, options: dict[str, Any], signs: tuple[int, int]
 ) -> None:
-    keys = [[-1.0, -1.0, 0.0], [1e200 * signs[0], 1e200 * signs[1], 0.0]]
+    keys = [[1e200 * signs[0], 1e200 * signs[1], 0.0], [-1.0, -1.0, 0.0]]
     for count in (1, 3, 300):
         with pytest.raises(QkvError, match=r"^keys: row 0: a score or a sum overflows a double"):
             attend([[1e200, 1e200, 1e200]] * count, keys, [1.0, 2.0], score=score, **options)

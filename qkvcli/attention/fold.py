@@ -295,7 +295,9 @@ def _tiles(block: Block, queries: Queries, plan: Plan, floor: Floor) -> Iterator
     elif mode == EXACT:
         tiles = score.matches(block, queries, scored=plan.listed > 0)
     else:
-        tiles = score.tiles(block, queries, floor)
+        reach = plan.mask.reach(queries.rows) if plan.mask else None
+        stop = len(block) if reach is None else max(1, reach - block.start)
+        tiles = score.tiles(block, queries, floor, stop)
     for tile in tiles:
         yield _masked(_looked_at(tile, plan), block, queries, plan.mask)
 

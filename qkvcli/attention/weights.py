@@ -90,19 +90,35 @@ class Mask:
     added: NDArray[np.floating] | None = None
     own: NDArray[np.int64] | None = None
 
+    def reach(self, queries: NDArray[np.int64]) -> int | None:
+        """Return how many leading keys any of these queries may attend to; None for all.
+
+        What comes after them need not be scored: half the time of causal attention.
+        """
+        reaches = []
+        if self.causal:
+            reaches.append(int(queries[-1]) + 1)
+        if self.lengths is not None:
+            reaches.append(int(self.lengths[queries].max()))
+        return min(reaches, default=None)
+
     def hide(
         self, scores: NDArray[np.floating], queries: NDArray[np.int64], keys: NDArray[np.int64]
     ) -> None:
         """Set the scores (Q, K) of these queries and keys, by their rows, to −∞ where masked."""
-        rows = queries[:, None]
-        part = slice(queries[0], queries[-1] + 1)
+        import numpy as np  # the command line asks of modes without it
+
+        rows, part = queries[:, None], slice(queries[0], queries[-1] + 1)
         if self.added is not None:
             scores += self.added[part, keys]
-        if self.causal:
-            scores[keys > rows] = -math.inf
+        hidden: list[NDArray[np.bool_]] = []
+        if self.causal and keys[-1] > queries[0]:
+            hidden.append(keys > rows)
         if self.lengths is not None:
-            scores[keys >= self.lengths[queries][:, None]] = -math.inf
+            hidden.append(keys >= self.lengths[queries][:, None])
         if self.allowed is not None:
-            scores[~self.allowed[part, keys]] = -math.inf
+            hidden.append(~self.allowed[part, keys])
         if self.own is not None:
-            scores[keys == self.own[queries][:, None]] = -math.inf
+            hidden.append(keys == self.own[queries][:, None])
+        for where in hidden:
+            np.copyto(scores, -math.inf, where=where)

@@ -181,7 +181,7 @@ def heatmap(  # noqa: PLR0913 - an argument an option
         str | None, typer.Option(metavar="NAME", help="The encoding of CSV, JSON and labels.")
     ] = None,
 ) -> None:
-    """Draw attention weights as a picture or in the terminal, or save what was chosen.
+    """Draw attention weights as a picture, or in the terminal.
 
     Rows are queries and columns are keys. The shapes (Q, K), (H, Q, K), (layers, heads, Q, K)
     and, with --batch, (batch, heads, Q, K) and (layers, batch, heads, Q, K) are read.

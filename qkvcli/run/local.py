@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass
+from functools import cache
 from itertools import chain, islice
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
-
-from threadpoolctl import threadpool_limits
 
 from qkvcli.run.work import Tree, floor_of, merged, totals
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
+
+    from threadpoolctl import ThreadpoolController
 
     from qkvcli.attention.top import Floor
     from qkvcli.blocks import Block
@@ -47,7 +48,7 @@ class Local:
         """Return the states of all rows, for each part of the queries."""
         if work.is_text:  # which multiplies no matrices
             return self._run(work, blocks, progress)
-        with threadpool_limits(1, "blas"):
+        with _blas().limit(limits=1, user_api="blas"):
             return self._run(work, blocks, progress)
 
     def _run(self, work: Work, blocks: Iterable[Block], progress: Progress | None) -> list[States]:
@@ -65,6 +66,14 @@ class Local:
             except BaseException:
                 pool.shutdown(wait=False, cancel_futures=True)
                 raise
+
+
+@cache
+def _blas() -> ThreadpoolController:
+    """Return what says how many threads BLAS has; to look for it takes 2 ms."""
+    from threadpoolctl import ThreadpoolController  # 10 ms, of which text needs none
+
+    return ThreadpoolController()
 
 
 def _in_order(

@@ -58,7 +58,7 @@ class Score(Protocol):
         """Whether the score is −∞ beyond a distance."""
 
     def tiles(
-        self, block: Block, queries: Queries, floor: NDArray[np.floating] | float
+        self, block: Block, queries: Queries, floor: NDArray[np.floating] | float, stop: int
     ) -> Iterator[Tile]:
         """Yield the scores of a block; of rows in no tile no score reaches any query's floor.
 
@@ -68,6 +68,8 @@ class Score(Protocol):
             K rows, and Q queries.
         floor
             Scores below it, of each query (Q,) or of all, need not be right.
+        stop
+            Rows from there on are not wanted.
         """
 
     def matches(self, block: Block, queries: Queries, *, scored: bool) -> Iterator[Tile]:

@@ -68,7 +68,11 @@ class TextScore:
     bounded = False
 
     def tiles(
-        self, block: Block, queries: Queries, floor: NDArray[np.floating] | float = -np.inf
+        self,
+        block: Block,
+        queries: Queries,
+        floor: NDArray[np.floating] | float = -np.inf,
+        stop: int | None = None,
     ) -> Iterator[Tile]:
         """Yield the scores of a block, as ``Score.tiles`` says."""
         asked = self._folded(queries.keys)
@@ -79,7 +83,7 @@ class TextScore:
             if len(rows):
                 yield Tile(rows, self._scores(asked, self._folded(keys), cutoff), 0.0, 1.0)
             return
-        keys = self._folded(block.keys)
+        keys = self._folded(block.keys[:stop])
         step = max(1, _PAIRS // len(queries))
         for start in range(0, len(keys), step):
             part = keys[start : start + step]
@@ -93,7 +97,7 @@ class TextScore:
         for place, text in enumerate(queries.keys):
             wanted.setdefault(text, []).append(place)
         found = _equal_rows(block, list(wanted))
-        rows = np.unique(np.concatenate([np.empty(0, np.intp), *found.values()]))
+        rows = np.sort(np.concatenate([np.empty(0, np.intp), *found.values()]))
         if not rows.size:
             return
         scores = np.full((len(queries), len(rows)), -np.inf)

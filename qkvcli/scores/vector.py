@@ -59,11 +59,15 @@ class VectorScore:
         return self.name in ("boxcar", "triangular", "epanechnikov")
 
     def tiles(
-        self, block: Block, queries: Queries, floor: NDArray[np.floating] | float = -np.inf
+        self,
+        block: Block,
+        queries: Queries,
+        floor: NDArray[np.floating] | float = -np.inf,
+        stop: int | None = None,
     ) -> Iterator[Tile]:
         """Yield the scores of a block, as ``Score.tiles`` says."""
         del floor
-        keys: NDArray[np.floating] = block.keys
+        keys: NDArray[np.floating] = block.keys[:stop]
         dtype = np.result_type(keys, queries.keys)
         scorer = self._scorer(queries.keys.astype(dtype, copy=False))
         step = max(1, min(len(keys), _PAIRS // len(queries)))

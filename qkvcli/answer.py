@@ -425,6 +425,8 @@ class Lookup:
         Per query, head after head.
     rows
         How many keys there are.
+    top
+        How many keys are listed at most.
     about
         The question.
     """
@@ -433,6 +435,7 @@ class Lookup:
     temperatures: tuple[float, ...]
     found: tuple[Found, ...]
     rows: int
+    top: int
     about: About
 
     @property

@@ -205,6 +205,10 @@ class Source(Protocol):
         """K, where that takes no reading."""
 
     @property
+    def left_out(self) -> int:
+        """How many rows the last reading left out, as a number was missing in them."""
+
+    @property
     def kind(self) -> str:
         """What keys are: ``"text"``, numeric columns of a ``"table"``, or an ``"array"``."""
 

@@ -4,7 +4,8 @@ import errno
 import os
 import re
 import sys
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Iterable
 from typing import Annotated, Any
 
 import typer
@@ -27,6 +28,44 @@ COMMANDS = {
     "heatmap": "Draw attention weights as a picture, or in the terminal.",
 }
 """The commands and their first lines, which are known without importing them."""
+
+
+_NEGATIVE = re.compile(r"-(?:[0-9]|\.[0-9])[0-9.eE+,; -]*")
+
+
+class _OfQueries(typer.core.TyperCommand):
+    """A command whose arguments are queries, negative numbers among them."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> Any:  # noqa: ANN401 - Click's own
+        """Parse the words of a command line, with all that are no options put behind ``--``."""
+        known = [parameter for parameter in self.params if parameter.param_type_name == "option"]
+        valued = {n for p in known if not getattr(p, "is_flag", False) for n in p.opts}
+        options: list[str] = []
+        words: list[str] = []
+        rest = deque(args)
+        while rest:
+            word = rest.popleft()
+            if word == "--":
+                _check_words(rest, {name for option in known for name in option.opts})
+                words += rest
+                break
+            if word == "-" or not word.startswith("-") or _NEGATIVE.fullmatch(word):
+                words.append(word)
+                continue
+            options.append(word)
+            if word in valued:
+                if not rest:  # no value: Click says so, were there no -- behind it
+                    return super().parse_args(ctx, args)
+                options.append(rest.popleft())
+        return super().parse_args(ctx, [*options, "--", *words] if words else options)
+
+
+def _check_words(words: Iterable[str], options: set[str]) -> None:
+    """Refuse an option that stands where all is taken for a query."""
+    for word in words:
+        if word.partition("=")[0] in options:
+            message = f"{word!r} stands after --, behind which all is a query; put it before, or "
+            raise UsageError(message + "put a query of this name in a file")
 
 
 class _Commands(typer.core.TyperGroup):
@@ -63,7 +102,8 @@ for _name, _summary in COMMANDS.items():
 def _command(name: str) -> Any:  # noqa: ANN401 - Click's own
     """Import a command and return what parses and calls it."""
     alone = typer.Typer(add_completion=False, rich_markup_mode=None, context_settings=_SETTINGS)
-    alone.command(name)(_function(name))
+    parser = None if name == "heatmap" else _OfQueries
+    alone.command(name, cls=parser)(_function(name))
     return typer.main.get_command(alone)
 
 

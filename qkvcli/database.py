@@ -13,7 +13,7 @@ from qkvcli.run.request import request
 from qkvcli.run.resolve import resolve
 from qkvcli.sources import sample
 from qkvcli.sources.store import Asked, Store, open_store
-from qkvcli.sources.table import TableOptions
+from qkvcli.sources.table import SKIP, TableOptions
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -105,6 +105,7 @@ class Database:
         key_type: str | None = None,
         value_type: str | None = None,
         data_format: str | None = None,
+        missing: str | None = None,
         keys: str | os.PathLike[str] | None = None,
         values: str | os.PathLike[str] | None = None,
         labels: str | os.PathLike[str] | None = None,
@@ -129,6 +130,9 @@ class Database:
         data_format
             ``"csv"``, ``"tsv"``, ``"json"``, ``"jsonl"``, ``"parquet"`` or ``"arrow"``; by default
             what the name says.
+        missing
+            ``"skip"`` leaves rows out in which a number is missing (empty, NA, N/A, nan, null, None
+            or -), and ``left_out`` tells how many; by default they are refused.
         keys, values
             Array files (…, K, D) and (…, K, Dv), in place of ``data``.
         labels
@@ -142,6 +146,9 @@ class Database:
         QkvError
             What cannot be read, with the place and the way out.
         """
+        if missing not in (None, SKIP):
+            message = f"`missing` {missing!r} is not 'skip'; by default what is missing is refused"
+            raise UsageError(message)
         options = TableOptions(
             key=(key,) if isinstance(key, str) else tuple(map(str, key)),
             value=(value,) if isinstance(value, str) else tuple(map(str, value)),
@@ -151,6 +158,7 @@ class Database:
             key_type=key_type,
             value_type=value_type,
             format=data_format,
+            missing=missing,
         )
         database, file = cls.__new__(cls), None
         if hasattr(data, "read"):
@@ -158,7 +166,7 @@ class Database:
         vars(database)["_file"] = file  # which is gone with the database
         if data is None and keys is None:
             name = "names.csv"
-            data, options = sample(name), options.named(f"the bundled {name}")
+            data, options = sample(name), options.bundled(f"the bundled {name}")
         if data is None or isinstance(data, str | os.PathLike):
             k, v, names = (None if p is None else os.fspath(p) for p in (keys, values, labels))
             path = "" if data is None else os.fspath(data)
@@ -181,6 +189,11 @@ class Database:
     def kind(self) -> str:
         """What keys are: ``"text"``, numeric columns of a ``"table"``, or an ``"array"``."""
         return self.store.kind
+
+    @property
+    def left_out(self) -> int:
+        """How many rows were left out, as a number was missing in them."""
+        return self.store.left_out
 
     @property
     def batch_shape(self) -> tuple[int, ...]:
@@ -364,11 +377,36 @@ class Database:
 
         return queries_from_words(self.store, words)
 
-    def read(self, path: str, encoding: str | None = None) -> Asked:
-        """Return the queries of a file, or of ``-``, standard input."""
+    def read(
+        self,
+        path: str | os.PathLike[str],
+        encoding: str | None = None,
+        *,
+        query_key: str | Sequence[str] = (),
+        header: bool = True,
+        data_format: str | None = None,
+    ) -> Asked:
+        """Return the queries of a file, or of ``"-"``, standard input.
+
+        Parameters
+        ----------
+        path
+            An array file; a table that has the key columns; or lines, of text or of numbers.
+        encoding
+            Of text, if not UTF-8.
+        query_key
+            Which columns of a table are the queries, where they are called otherwise than the keys.
+        header
+            Whether the first record of CSV or TSV names the columns.
+        data_format
+            The format of standard input, if it is a table.
+        """
         from qkvcli.sources.queries import queries_from_file
 
-        return queries_from_file(self.store, path, encoding)
+        key = (query_key,) if isinstance(query_key, str) else tuple(map(str, query_key))
+        return queries_from_file(
+            self.store, os.fspath(path), encoding, key=key, header=header, form=data_format
+        )
 
     def own_keys(self) -> Asked:
         """Return the keys as queries, as in self-attention."""

@@ -253,6 +253,7 @@ def test_every_machine_format(form: str, tmp_path: Path) -> None:
 
 def test_json_schema() -> None:
     found = document("Li", "-m", "softmax", "-m", "exact", "--top", "1", "--explain")
+    every = document("Li", "-m", "softmax", "--top", "6")["queries"][0]["answers"]["softmax"]
     assert list(found) == ["schema", "source", "rows", "score", "modes", "queries"]
     assert (found["schema"], found["rows"], found["score"]) == ("qkv.lookup/1", 6, "indel-winkler")
     assert found["modes"] == [
@@ -268,7 +269,8 @@ def test_json_schema() -> None:
     assert match["weights"] == {"softmax": pytest.approx(0.98112, abs=1e-5), "exact": 1.0}
     assert match["explain"]["softmax"]["log_weight"] == 10
     assert one["answers"]["exact"] == {"first_name": {"Mu": 1.0}}
-    shares = one["answers"]["softmax"]["first_name"]
+    assert list(one["answers"]["softmax"]["first_name"]) == ["Mu"]  # as many as --top
+    shares = every["first_name"]
     assert list(shares) == ["Mu", "Zachary", "Alex", "Aston", "Rachel", "Brent"]
     assert math.fsum(shares.values()) == pytest.approx(1, abs=1e-12)
     assert one["perplexity"]["exact"] == 1
@@ -328,7 +330,7 @@ def test_data_from_the_environment() -> None:
     answered("Li", "--data", str(SAMPLES / "names.json"), env={"QKV_DATA": WITHOUT_LI})
 
 
-@pytest.mark.parametrize("word", ["-5", "-Li", "--self"])
+@pytest.mark.parametrize("word", ["-5", "-Li", "--other"])
 def test_queries_that_look_like_options(word: str, put: Callable[[str, str], str]) -> None:
     path = put("k.csv", f"k,v\n{word},found\n")
     assert (
@@ -503,7 +505,8 @@ class TestManyTexts:
         for mode in (("average",), ("softmax", "-T", "1")):
             run = answered("name5", "-d", path, "-m", *mode, "--format", "value")
             assert run.text == "COMMON\n"
-        found = document("name5", "-d", path, "-m", "average")["queries"][0]["answers"]["average"]
+        how = ("name5", "-d", path, "-m", "average", "--top", "4200")
+        found = document(*how)["queries"][0]["answers"]["average"]
         assert len(found["v"]) == 1_000
         assert found["v"]["COMMON"] == pytest.approx(3_000 / 4_200)
 

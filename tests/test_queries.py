@@ -36,7 +36,6 @@ def pooled(*arguments: str, **how: Any) -> list[list[str]]:
         ("q.csv", b"x\n1\n2.5\n"),
         ("q.csv", b"1\n2.5\n"),
         ("q.csv", b'"1"\n"2.5"\n'),
-        ("q.csv", b"speed\n1\n2.5\n"),
         ("q.csv", b"n,x,y\na,1,7\nb,2.5,8\n"),
         ("q.tsv", b"X\ty\n1\t7\n2.5\t8\n"),
         ("q.json", b"[1, 2.5]"),
@@ -64,7 +63,6 @@ def test_numbers_in_any_file(name: str, data: bytes, tmp_path: Path) -> None:
         ("q.txt", b"Li\nHu\n"),
         ("q.csv", b"last_name\nLi\nHu\n"),
         ("q.csv", b'age,LAST_NAME\n3,"Li"\n4,Hu\n'),
-        ("q.csv", b"Li\nHu\n"),
         ("q.json", b'["Li", "Hu"]'),
         ("q.jsonl", b'"Li"\n{"last_name": "Hu", "age": 4}\n'),
         ("q.txt", "Li\nHu\n".encode("utf-16")),
@@ -140,3 +138,87 @@ def test_a_dash_stands_alone() -> None:
         2,
         "qkv: - reads queries from stdin and stands alone; put a query that is - in a file\n",
     )
+
+
+ASKED = "id,who\n1,Lipten\n2,Smolla\n"
+
+
+def test_a_table_without_the_key_column_is_refused(put: Callable[..., str]) -> None:
+    how = ("-m", "approximate", "--format", "value")
+    for name, text in (("q.csv", ASKED), ("q.json", '[{"id": 1, "who": "Lipten"}]')):
+        run = run_qkv("lookup", "--queries", put(name, text), *how)
+        assert (run.status, run.out) == (2, b"")
+        assert "has no column 'last_name', as the keys have; its columns are id, who" in run.error
+        assert "--query-key" in run.error
+    path = put("q.csv", ASKED)
+    for column in ("who", "2", "WHO"):
+        run = run_qkv("lookup", "--queries", path, "--query-key", column, *how)
+        assert (run.status, run.text) == (0, "Zachary\nAlex\n"), run
+    missed = run_qkv("lookup", "--queries", path, "--query-key", "whom", *how)
+    assert (missed.status, missed.out) == (2, b"")
+    assert "who" in missed.error
+
+
+def test_a_query_key_needs_a_table(put: Callable[..., str]) -> None:
+    words = run_qkv("lookup", "Li", "--query-key", "1")
+    assert (words.status, words.out) == (2, b"")
+    lines = run_qkv("lookup", "--queries", put("q.txt", "Li\n"), "--query-key", "1")
+    assert (lines.status, lines.out) == (2, b"")
+
+
+@pytest.mark.parametrize("name", ["q.csv", "q.tsv"])
+def test_a_table_of_queries_without_a_header(name: str, put: Callable[..., str]) -> None:
+    path = put(name, "Li\nHu\n")
+    refused = run_qkv("lookup", "--queries", path)
+    assert (refused.status, refused.out) == (2, b"")
+    assert "--no-header if its first line is a query" in refused.error
+    run = run_qkv("lookup", "--queries", path, "--no-header", "--format", "value")
+    assert (run.status, run.text) == (0, "Mu\nRachel\n")
+
+
+@pytest.mark.parametrize(
+    ("form", "data"),
+    [
+        ("csv", "age,last_name\n3,Li\n"),
+        ("tsv", "age\tlast_name\n3\tLi\n"),
+        ("json", '[{"age": 3, "last_name": "Li"}]'),
+        ("jsonl", '{"age": 3, "last_name": "Li"}\n'),
+    ],
+)
+def test_a_table_comes_through_a_pipe(form: str, data: str) -> None:
+    run = run_qkv("lookup", "-", "--data-format", form, "-f", "value", stdin=data.encode())
+    assert (run.status, run.text) == (0, "Mu\n"), run
+
+
+@pytest.mark.parametrize("command", ["lookup", "pool"])
+@pytest.mark.parametrize("word", ["-3", "-.5", "-1e1", "-2.5"])
+def test_a_negative_number_is_a_query(command: str, word: str) -> None:
+    how = ("--data", SINE) if command == "pool" else ("--data", SINE, "-m", "approximate")
+    run = run_qkv(command, word, *how)
+    assert run.status == 0, run
+    assert run.text.splitlines()[1].split("\t")[0] == word
+    assert run.text == run_qkv(command, *how, "--", word).text
+
+
+@pytest.mark.parametrize("command", ["lookup", "pool"])
+@pytest.mark.parametrize("option", ["--data", "-d", "--mode=exact", "--self", "-o"])
+def test_an_option_after_the_end_of_options_is_told(command: str, option: str) -> None:
+    run = run_qkv(command, "--", "-3", option, "f.csv")
+    assert (run.status, run.out) == (2, b"")
+    assert run.error.startswith(f"qkv: {option!r} stands after --, behind which all is a query")
+
+
+def test_it_is_said_that_the_bundled_names_answered() -> None:
+    said = "no --data was given: the bundled names.csv answers"
+    for asked in (["5"], ["-3"], ["1,2"], ["Li", "--key", "1"]):
+        assert said in run_qkv("lookup", *asked, "-m", "approximate").error
+    for asked in (["Li"], ["Lipten"], ["4th"]):
+        assert run_qkv("lookup", *asked, "-m", "approximate").error == ""
+
+
+@pytest.mark.parametrize("mode", ["approximate", "softmax"])
+def test_more_neighbors_than_keys_are_refused(mode: str) -> None:
+    for command in ("lookup", "pool"):
+        run = run_qkv(command, "Li", "-m", mode, "-k", "7")
+        assert (run.status, run.out) == (2, b"")
+        assert "has 6 keys; give at most 6" in run.error

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -211,7 +212,7 @@ def test_a_number_that_turns_to_text_in_a_later_block(put: Any, monkeypatch: Any
     path = put("t.jsonl", '["a", 1]\n["b", 2]\n\n["c", "x"]\n')
     assert refusal(path).startswith(f"{path}:4: 'x' is not a finite number")
     path = put("t.json", '{"a": 1,\n"b": 2,\n"c": null}')
-    assert refusal(path).startswith(f"{path}:3: '' is not a finite number")
+    assert refusal(path).startswith(f"{path}:3: '' in the value column 'value', which has numbers")
 
 
 def test_blocks_count_on(put: Any, monkeypatch: Any) -> None:
@@ -285,3 +286,19 @@ def test_every_shape_gives_the_same_rows(
 def test_a_number_in_a_cell_reads_back_the_same(value: float) -> None:
     assert float(records.cell(value)) == value
     assert "." not in records.cell(float(int(value))) or abs(value) < 1
+
+
+def test_one_line_takes_time_in_proportion_to_its_length(put: Any) -> None:
+    """In proportion: twenty times as long; to the length squared: some two hundred times."""
+    seconds = []
+    for count in (5_000, 100_000):
+        path = put(f"{count}.json", json.dumps([{"k": f"k{i}", "v": i} for i in range(count)]))
+        began = time.process_time()
+        assert len(rows(path)) == count
+        seconds.append(time.process_time() - began)
+    assert seconds[1] < 60 * seconds[0], seconds
+
+
+def test_a_number_that_is_none_is_told_at_its_line(put: Any) -> None:
+    path = put("t.json", '[\n  {"k": "a", "v": 1},\n  {"k": "b", "v": NaN}\n]\n')
+    assert refusal(path).startswith(f"{path}:3:")

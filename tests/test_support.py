@@ -232,7 +232,7 @@ def test_a_terminal_may_have_colours_and_lines() -> None:
     [
         (("lokup",), "there is no command 'lokup'; did you mean 'lookup'"),
         (("--nothing",), "there is no option --nothing"),
-        (("lookup", "-5"), "there is no option -5; to use '-5' as a query, put -- before it"),
+        (("lookup", "-L"), "there is no option -L; to use '-L' as a query, put -- before it"),
         (("lookup", b"\xff"), "argument 2 is not UTF-8"),
         (("lookup", "--\x1b[31m"), r"\\x1b\[31m"),
     ],

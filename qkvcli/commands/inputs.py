@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from qkvcli.commands.options import columns
 from qkvcli.errors import InputError, UsageError
+from qkvcli.render.console import note
 from qkvcli.sources import streams
 
 if TYPE_CHECKING:
@@ -34,6 +36,7 @@ def database(  # noqa: PLR0913 - what a database is opened by
     key_type: str | None,
     value_type: str | None,
     data_format: str | None,
+    missing: str | None,
     keys: str | None,
     values: str | None,
     labels: str | None,
@@ -48,6 +51,9 @@ def database(  # noqa: PLR0913 - what a database is opened by
     named = (("--data", data), ("--keys", keys), ("--values", values), ("--labels", labels))
     for option, given in named:
         _check_name(option, given)
+    told = (key, value, delimiter, no_header, key_type, value_type, data_format)
+    if data is None and keys is None and any(told):
+        note("no --data was given: the bundled names.csv answers")
     return Database.open(
         data,
         key=columns(key, "--key"),
@@ -58,6 +64,7 @@ def database(  # noqa: PLR0913 - what a database is opened by
         key_type=key_type,
         value_type=value_type,
         data_format=data_format,
+        missing=missing,
         keys=keys,
         values=values,
         labels=labels,
@@ -106,21 +113,53 @@ def check_ways(
         raise UsageError(message)
 
 
+def say_left_out(database: Database) -> None:
+    """Tell how many rows were left out, as a number was missing in them."""
+    if database.left_out:
+        count = "1 row" if database.left_out == 1 else f"{database.left_out} rows"
+        note(f"{count} left out, in which a number is missing")
+
+
+@dataclass(frozen=True)
+class QueryOptions:
+    """How queries are read, as the options say it."""
+
+    key: str | None
+    encoding: str | None
+    data_format: str | None
+    no_header: bool
+    own: bool
+    has_data: bool
+
+
 def queries(
-    database: Database,
-    words: Sequence[str] | None,
-    file: str | None,
-    encoding: str | None,
-    *,
-    own: bool,
+    database: Database, words: Sequence[str] | None, file: str | None, how: QueryOptions
 ) -> Asked | None:
     """Return the queries that were asked, or None where none were."""
-    if own:
-        return database.own_keys()
     file = streams.STDIN if words == [streams.STDIN] else file
+    if how.key is not None and file is None:
+        message = "--query-key chooses a column of a table of queries; pass --queries FILE"
+        raise UsageError(message)
+    if how.own:
+        return database.own_keys()
     if file is not None:
-        return database.read(file, encoding)
+        return database.read(
+            file,
+            how.encoding,
+            query_key=columns(how.key, "--query-key"),
+            header=not how.no_header,
+            data_format=how.data_format,
+        )
+    if words and not how.has_data and any(map(_is_number, words)):
+        note("no --data was given: the bundled names.csv answers, whose keys are text")
     return database.typed(words) if words else None
+
+
+def _is_number(word: str) -> bool:
+    """Return whether a query is a number, or several, and no text."""
+    from qkvcli.sources import numbers
+
+    return numbers.all_match([cell.strip() for cell in word.split(",")], numbers.NUMBER)
 
 
 def lengths(text: str | None) -> NDArray[np.int64] | None:

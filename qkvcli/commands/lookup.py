@@ -64,10 +64,12 @@ def lookup(  # noqa: PLR0913 - one parameter an option
     key_type: options.KeyType = None,
     value_type: options.ValueType = None,
     data_format: options.DataFormat = None,
+    missing: options.Missing = None,
     keys: options.KeysFile = None,
     values: options.ValuesFile = None,
     labels: options.Labels = None,
     queries: options.QueriesFile = None,
+    query_key: options.QueryKey = None,
     own: options.SelfQueries = False,
     form: Annotated[str, options.format_of(*FORMATS)] = options.AUTO,
     output: options.Output = "-",
@@ -107,13 +109,22 @@ def lookup(  # noqa: PLR0913 - one parameter an option
         key_type=key_type,
         value_type=value_type,
         data_format=data_format,
+        missing=missing,
         keys=keys,
         values=values,
         labels=labels,
         read_twice=True if own or weights else None if not isinstance(width, tuple) else False,
     )
     runner = context.with_resource(executor(outputs.workers(workers, scheduler), scheduler))
-    asked = inputs.queries(database, query, queries, encoding, own=own)
+    how = inputs.QueryOptions(
+        query_key,
+        encoding,
+        data_format,
+        no_header=no_header,
+        own=own,
+        has_data=data is not None or keys is not None,
+    )
+    asked = inputs.queries(database, query, queries, how)
     if asked is None:
         raise UsageError(inputs.NO_QUERY)
     with progress("choosing widths"):
@@ -133,6 +144,7 @@ def lookup(  # noqa: PLR0913 - one parameter an option
     matrix = question.weights(sink.weights.name) if sink.weights else None
     with progress("looking up", question.rows) as advance:
         answer = question.lookup(advance)
+    inputs.say_left_out(database)
     outputs.say_widths(answer.about)
     complaints = [_complaint(answer, one) for one in answer.unmatched]
     if len(complaints) == len(answer.found):

@@ -114,7 +114,10 @@ Delimiter = Annotated[
 ]
 NoHeader = Annotated[
     bool,
-    typer.Option("--no-header", help="The first record is a row; columns are numbered."),
+    typer.Option(
+        "--no-header",
+        help="The first record is a row, of the data and of --queries; columns are numbered.",
+    ),
 ]
 Encoding = Annotated[
     str | None,
@@ -149,12 +152,29 @@ DataFormat = Annotated[
         help="csv, tsv, json, jsonl, parquet or arrow; by default the name tells.",
     ),
 ]
+Missing = Annotated[
+    str | None,
+    typer.Option(
+        "--missing",
+        metavar="skip",
+        parser=one_of("skip"),
+        help="Leave rows out in which a number is missing; by default they are refused.",
+    ),
+]
 QueriesFile = Annotated[
     str | None,
     typer.Option(
         "--queries",
         metavar="FILE",
         help="A file of queries: a line each, a table with the key columns, JSON, or an array.",
+    ),
+]
+QueryKey = Annotated[
+    str | None,
+    typer.Option(
+        "--query-key",
+        metavar="COL[,COL]",
+        help="Which columns of a table of queries are asked; by default those named as the keys'.",
     ),
 ]
 Neighbors = Annotated[

@@ -68,10 +68,12 @@ def pool(  # noqa: PLR0913 - one parameter an option
     key_type: options.KeyType = None,
     value_type: options.ValueType = None,
     data_format: options.DataFormat = None,
+    missing: options.Missing = None,
     keys: options.KeysFile = None,
     values: options.ValuesFile = None,
     labels: options.Labels = None,
     queries: options.QueriesFile = None,
+    query_key: options.QueryKey = None,
     own: options.SelfQueries = False,
     form: Annotated[str, options.format_of(*FORMATS)] = options.AUTO,
     output: options.Output = "-",
@@ -111,12 +113,21 @@ def pool(  # noqa: PLR0913 - one parameter an option
         key_type=key_type,
         value_type=value_type,
         data_format=data_format,
+        missing=missing,
         keys=keys,
         values=values,
         labels=labels,
     )
     runner = context.with_resource(executor(outputs.workers(workers, scheduler), scheduler))
-    asked = inputs.queries(database, query, queries, encoding, own=own)
+    how = inputs.QueryOptions(
+        query_key,
+        encoding,
+        data_format,
+        no_header=no_header,
+        own=own,
+        has_data=data is not None or keys is not None,
+    )
+    asked = inputs.queries(database, query, queries, how)
     if asked is None and database.store.own_queries is None and mode != AVERAGE:
         raise UsageError(inputs.NO_QUERY)
     with progress("choosing widths"):
@@ -139,8 +150,8 @@ def pool(  # noqa: PLR0913 - one parameter an option
     matrix = question.weights(sink.weights.name) if sink.weights else None
     with progress("pooling", question.rows) as advance:
         answer = question.pool(advance)
+    inputs.say_left_out(database)
     outputs.say_widths(question.resolved.about)
-    missing = answer.unanswered
     style = Style(sink.form, defuse=csv_safe, color=sink.color, terminal=sink.on_terminal)
     sink.write(lambda stream: write(stream, answer, style))
     if matrix is not None:
@@ -149,7 +160,7 @@ def pool(  # noqa: PLR0913 - one parameter an option
     if not answer.answered.any():
         way = "try --mode approximate" if mode == EXACT else "widen --bandwidth, or mask less"
         raise NoMatchError(f"{_unanswered(answer)}; {way}")
-    if missing:
+    if not answer.answered.all():
         note(_unanswered(answer))
     return 0
 

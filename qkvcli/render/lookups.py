@@ -118,6 +118,6 @@ def _answer_item(answer: Lookup, values: tuple[Value | None, ...] | None) -> dic
     if values is None:
         return None
     return {
-        name: dict(value[:_SHARES]) if isinstance(value, tuple) else finite(value)
+        name: dict(value[: min(answer.top, _SHARES)]) if isinstance(value, tuple) else finite(value)
         for name, value in zip(answer.about.columns.value, values, strict=True)
     }

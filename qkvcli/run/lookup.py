@@ -55,6 +55,7 @@ def look_up(resolved: Resolved, executor: Executor, progress: Progress | None = 
         tuple(temperature_of(mode, temperature) for mode in modes),
         tuple(found),
         rows,
+        resolved.request.top,
         resolved.about,
     )
 
@@ -70,6 +71,7 @@ def _one_head(
     # What can be read once only is searched for the closest key in the same reading.
     once = not source.reopenable and EXACT in request.modes
     answers = fold(source.blocks(), head.queries, plans + [nearest] * once, executor, progress)
+    resolved.check_neighbors(answers[0].rows)
     main, closest = answers[: len(plans)], dict(enumerate(_best_of(answers[-1]))) if once else {}
     where = "".join(f"{i}/" for i in head.index)
     records = {row: record for answer in main for row, record in answer.records.items()}

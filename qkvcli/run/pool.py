@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING
 
 from qkvcli.answer import stack
 from qkvcli.attention.fold import LABEL_CAP
-from qkvcli.attention.weights import APPROXIMATE, SOFTMAX
-from qkvcli.errors import InputError, UsageError
+from qkvcli.errors import InputError
 from qkvcli.run.work import fold
 
 if TYPE_CHECKING:
@@ -46,10 +45,7 @@ def pool(resolved: Resolved, executor: Executor, progress: Progress | None = Non
 
 def _check(answer: Answer, resolved: Resolved) -> None:
     store = resolved.store
-    count = resolved.request.neighbors or 0
-    if count > answer.rows and answer.mode in (APPROXIMATE, SOFTMAX):
-        message = f"`neighbors` {count}, and {store.name} has {answer.rows} keys; "
-        raise UsageError(message + f"give at most {answer.rows}")
+    resolved.check_neighbors(answer.rows)
     for position, found in zip(store.columns.text, answer.labels, strict=True):
         if found is None:
             name = store.columns.value[position]

@@ -8,7 +8,15 @@ from typing import TYPE_CHECKING, Any
 
 from qkvcli.answer import About, Bandwidth, heads_of
 from qkvcli.attention.fold import Plan
-from qkvcli.attention.weights import AVERAGE, EXACT, SOFTMAX, Mask, Weighting, temperature_of
+from qkvcli.attention.weights import (
+    APPROXIMATE,
+    AVERAGE,
+    EXACT,
+    SOFTMAX,
+    Mask,
+    Weighting,
+    temperature_of,
+)
 from qkvcli.blocks import Queries
 from qkvcli.errors import InputError, UsageError
 from qkvcli.scores import KERNELS, TEXT_SCORES
@@ -56,6 +64,19 @@ class Resolved:
     request: Request
     heads: tuple[Head, ...]
     about: About
+
+    def check_neighbors(self, rows: int) -> None:
+        """Refuse more neighbours than there are keys, once these are counted.
+
+        Raises
+        ------
+        UsageError
+            With both numbers.
+        """
+        count = self.request.neighbors or 0
+        if count > rows and set(self.request.modes) & {APPROXIMATE, SOFTMAX}:
+            message = f"`neighbors` {count}, and {self.store.name} has {rows} keys; "
+            raise UsageError(message + f"give at most {rows}")
 
 
 def resolve(store: Store, asked: Asked | None, request: Request, executor: Executor) -> Resolved:

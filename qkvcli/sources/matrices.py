@@ -237,8 +237,10 @@ def _from_text(data: bytes, extension: str, options: ReadOptions, file: str) -> 
     delimiter = checked_delimiter(options.delimiter) if options.delimiter else guess
     width = _width(data, delimiter, file)
     guessed = options.delimiter is None and declared is None
+    from qkvcli.sources import numbers as grammars
+
     cells = DelimitedCells(data, line, Dialect(file, delimiter, width, guessed))
-    plain = cells.matrix(range(width), plain=False)
+    plain = cells.matrix(range(width), grammars.NUMBER)
     if plain is not None:
         numbered = _counts(plain[0].tolist()) and bool((plain[1:] % 1).any())
         return Matrices(file, in_memory(plain[1:] if numbered else plain, file))

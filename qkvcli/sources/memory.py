@@ -16,7 +16,7 @@ from qkvcli.sources import numbers
 from qkvcli.sources.arrays import first_nonfinite
 from qkvcli.sources.queries import queries_from_array
 from qkvcli.sources.store import Asked, Store, check_shapes
-from qkvcli.sources.table import TableOptions, find_column
+from qkvcli.sources.table import SKIP, TableOptions, find_column
 from qkvcli.sources.vectors import ROWS, Head, VectorSource, in_memory
 
 if TYPE_CHECKING:
@@ -119,6 +119,7 @@ class MemorySource:
 
     reopenable = True
     name = NAME
+    left_out = 0
     names: Sequence[str] | None = None
 
     def __init__(self, whole: MemoryBlock, kind: str) -> None:
@@ -348,6 +349,10 @@ def store_of_columns(columns: Mapping[str, Any], options: TableOptions) -> Store
     key = [names[find_column(c, names, "`key`", NAME)] for c in options.key] or names[:1]
     value = [names[find_column(c, names, "`value`", NAME)] for c in options.value]
     value = value or [name for name in names if name not in key] or key
+    left_out = 0
+    if options.missing == SKIP:
+        columns, left_out = _without_missing(columns, [*key, *value])
+        lengths = {len(column) for column in columns.values()}
     keys = [_column(columns[name], name, "key", options.key_type) for name in key]
     values = [_column(columns[name], name, "value", options.value_type) for name in value]
     (count,) = lengths
@@ -368,7 +373,26 @@ def store_of_columns(columns: Mapping[str, Any], options: TableOptions) -> Store
         matrix,
         tuple(column for column in values if isinstance(column, list)),
     )
-    return Store(NAME, (MemorySource(whole, "text" if is_text else "table"),))
+    source = MemorySource(whole, "text" if is_text else "table")
+    source.left_out = left_out
+    return Store(NAME, (source,))
+
+
+def _without_missing(
+    columns: Mapping[str, Any], names: Sequence[str]
+) -> tuple[dict[str, list[Any]], int]:
+    """Return columns without the rows in which a number is missing, and how many there were."""
+    cells = {name: np.asarray(column).tolist() for name, column in columns.items()}
+    kept = list(range(len(next(iter(cells.values())))))
+    for name in names:
+        if any(isinstance(cell, numbers_abc.Real) for cell in cells[name]):
+            kept = [row for row in kept if not _is_gone(cells[name][row])]
+    found = {name: [column[row] for row in kept] for name, column in cells.items()}
+    return found, len(next(iter(cells.values()))) - len(kept)
+
+
+def _is_gone(cell: Any) -> bool:  # noqa: ANN401 - of any library
+    return cell is None or cell != cell or str(cell) == "<NA>"  # noqa: PLR0124
 
 
 def _column(
@@ -404,7 +428,7 @@ def _column(
 def _of_objects(array: NDArray[Any], name: str) -> NDArray[Any]:
     """Return an array of Python's objects as one of numbers or of text."""
     cells = array.tolist()
-    gone = [cell is None or cell != cell or str(cell) == "<NA>" for cell in cells]  # noqa: PLR0124
+    gone = [_is_gone(cell) for cell in cells]
     present = [cell for cell, is_gone in zip(cells, gone, strict=True) if not is_gone]
     if all(isinstance(cell, str) for cell in present):
         texts = ["" if is_gone else cell for cell, is_gone in zip(cells, gone, strict=True)]

@@ -10,13 +10,19 @@ from itertools import islice
 PLAIN = r"-?(?:0|[1-9][0-9]{0,14}|(?:0|[1-9][0-9]*)\.[0-9]*|\.[0-9]+)"
 LARGEST = 1e15
 """What a plain whole number is below."""
-# A value, or a key under --key-type number: what programs print for a finite number.
+# A value: the same with a sign and an exponent, which programs print for small and large numbers.
+VALUE = rf"[+-]?{PLAIN.removeprefix('-?')}(?:[eE][+-]?[0-9]+)?"
+# What --key-type number and --value-type number take: whatever spells a finite number.
 NUMBER = r"[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?"
 _DIGITS = 299
 """So many digits, without an exponent, are below the largest double."""
 _SURE = rf"(?:[0-9]{{1,{_DIGITS}}}+(?:\.[0-9]*+)?+|\.[0-9]++)"
 _SURE_PLAIN = r"-?+(?:(?:0|[1-9][0-9]{0,14}+)(?:\.[0-9]*+)?+|\.[0-9]++)"
-SURE = {PLAIN: _SURE_PLAIN, NUMBER: rf"[+-]?+{_SURE}"}
+SURE = {
+    PLAIN: _SURE_PLAIN,
+    VALUE: rf"[+-]?+{_SURE_PLAIN.removeprefix('-?+')}",
+    NUMBER: rf"[+-]?+{_SURE}",
+}
 """By grammar, what most of its numbers look like, all of them finite; quicker to match."""
 # What is a number elsewhere and a mistake here: never taken for text beside numbers.
 _MISTAKEN = re.compile(
@@ -24,6 +30,13 @@ _MISTAKEN = re.compile(
     re.IGNORECASE,
 )
 _LEADING_ZERO = re.compile(r"-?0[0-9]")
+_MISSING = ("", "na", "n/a", "nan", "null", "none", "-")
+"""What stands for a missing number, whatever its case."""
+
+
+def is_missing(cell: str) -> bool:
+    """Return whether a cell is empty, or says that a number is missing."""
+    return cell.strip(" \t").casefold() in _MISSING
 
 
 def all_match(cells: Sequence[str], grammar: str) -> bool:

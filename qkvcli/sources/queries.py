@@ -90,7 +90,15 @@ class _Row(NamedTuple):
     where: str
 
 
-def queries_from_file(store: Store, path: str, encoding: str | None = None) -> Asked:
+def queries_from_file(  # noqa: PLR0913 - how a file is read
+    store: Store,
+    path: str,
+    encoding: str | None = None,
+    *,
+    key: Sequence[str] = (),
+    header: bool = True,
+    form: str | None = None,
+) -> Asked:
     """Return the queries of a file.
 
     Parameters
@@ -98,15 +106,23 @@ def queries_from_file(store: Store, path: str, encoding: str | None = None) -> A
     store
         What is asked.
     path
-        An array file; a table (CSV, TSV, JSON, JSON Lines), whose columns are those that are named
-        as the keys', or else all; or lines, of text or of numbers, of another file or of ``-``.
+        An array file; a table (CSV, TSV, JSON, JSON Lines, Parquet, Arrow), of which the columns
+        are read that are named as the keys'; or lines, of text or of numbers, of another file or
+        of ``-``.
     encoding
         Of text, if not UTF-8.
+    key
+        Which columns of a table are the queries, by name or number from 1, if others.
+    header
+        Whether the first record of CSV or TSV names the columns.
+    form
+        The format of ``-``, if it is a table.
 
     Raises
     ------
     InputError
-        Queries of another width than the keys, with both widths; or no queries.
+        A table without the key columns, with those that it has; queries of another width than the
+        keys, with both widths; or no queries.
     """
     if holds_arrays(path):
         from qkvcli.sources.arrays import open_arrays, pick
@@ -115,7 +131,16 @@ def queries_from_file(store: Store, path: str, encoding: str | None = None) -> A
         alone = next(iter(arrays.values())) if len(arrays) == 1 else None
         stored = alone or pick(arrays, QUERIES, "a file with one array", path)
         return queries_from_array(store, stored)
-    found = list(_rows(store, path, encoding))
+    form = form or form_of(path) if path == streams.STDIN else form_of(path)
+    is_table = bool(form) and not path.lower().removesuffix(".gz").endswith(".txt")
+    if key and not is_table:
+        message = "`query_key` chooses a column of a table, and this is read line by line"
+        raise UsageError(message, streams.display_name(path))
+    if is_table:
+        columns = _KeyColumns(store, key, streams.display_name(path), form)
+        found = [columns.pick(record) for record in _records(store, path, encoding, form, header)]
+    else:
+        found = list(_lines(store, path, encoding))
     if not found:
         message = "holds no queries; give one a line"
         raise InputError(message, streams.display_name(path))
@@ -127,15 +152,6 @@ def queries_from_file(store: Store, path: str, encoding: str | None = None) -> A
     vectors = np.array([_row_vector(store, row) for row in found], store.heads[0].key_dtype)
     labels = tuple(",".join(row.cells) for row in found)
     return Asked((), [Queries(labels, vectors)])
-
-
-def _rows(store: Store, path: str, encoding: str | None) -> Iterator[_Row]:
-    form = "" if path == streams.STDIN else form_of(path)
-    if form in ("json", "jsonl"):
-        return _picked(store, _json_rows(path, encoding, lines=form == "jsonl"))
-    if form and not path.lower().removesuffix(".gz").endswith(".txt"):
-        return _picked(store, _table_rows(path, encoding, form))
-    return _lines(store, path, encoding)
 
 
 def _lines(store: Store, path: str, encoding: str | None) -> Iterator[_Row]:
@@ -156,16 +172,92 @@ def _lines(store: Store, path: str, encoding: str | None) -> Iterator[_Row]:
 
 _SEPARATOR = re.compile(r" *[,;\t] *| +")
 
-_Record = tuple[tuple[str, ...] | None, _Row]
-"""A row of a table, and the names of its cells where it has them."""
+
+class _Record(NamedTuple):
+    """A row of a table: the names of its cells where it has them, its cells, and its place."""
+
+    names: tuple[str, ...] | None
+    cells: list[str]
+    where: str
 
 
-def _table_rows(path: str, encoding: str | None, form: str) -> Iterator[_Record]:
+class _KeyColumns:
+    """Picks the cells of the key columns, by their names where a record has any.
+
+    Parameters
+    ----------
+    store, key
+        What is asked, and the columns that were chosen by name or number.
+    file, form
+        What errors call the file, and its format.
+    """
+
+    def __init__(self, store: Store, key: Sequence[str], file: str, form: str) -> None:
+        self._key, self._file = key, file
+        # Keys of an array have no columns: all columns are one vector's.
+        self._wanted = store.columns.key if store.kind != "array" else ()
+        self._is_text, self._may_lack_names = store.kind == "text", form in ("csv", "tsv")
+        self._known: dict[tuple[str, ...] | None, list[int]] = {}
+
+    def pick(self, record: _Record) -> _Row:
+        """Return one record's query."""
+        names = record.names
+        if names not in self._known or names is None:
+            self._known[names] = self._places(record)
+        return _Row([record.cells[place] for place in self._known[names]], record.where)
+
+    def _places(self, record: _Record) -> list[int]:
+        names = record.names or tuple(str(i + 1) for i in range(len(record.cells)))
+        if self._key:
+            from qkvcli.sources.table import find_column
+
+            return [find_column(column, names, "`query_key`", record.where) for column in self._key]
+        if record.names is None or not self._wanted:
+            if self._is_text and len(record.cells) != len(self._wanted):
+                cells = "1 cell" if len(record.cells) == 1 else f"{len(record.cells)} cells"
+                message = f"{cells}, and a key has {len(self._wanted)}; pass `query_key`"
+                raise InputError(message, record.where)
+            return list(range(len(record.cells)))
+        folded = [name.strip().casefold() for name in names]
+        lacking = [name for name in self._wanted if name.casefold() not in folded]
+        if lacking:
+            message = f"has no column {lacking[0]!r}, as the keys have; its columns are "
+            message += f"{', '.join(names[:12])}: pass `query_key`"
+            if self._may_lack_names:
+                message += ", or `header=False` if its first line is a query"
+            raise InputError(message, self._file if self._may_lack_names else record.where)
+        return [folded.index(name.casefold()) for name in self._wanted]
+
+
+def _records(
+    store: Store,
+    path: str,
+    encoding: str | None,
+    form: str,
+    header: bool,  # noqa: FBT001
+) -> Iterator[_Record]:
+    """Yield the records of a table; a first record of numbers names no columns of numbers."""
+    if form in ("json", "jsonl"):
+        yield from _json_records(path, encoding, lines=form == "jsonl")
+        return
+    names: tuple[str, ...] | None = None
+    for number, record in enumerate(_table_records(path, encoding, form)):
+        if number == 0 and record.names is None and header:
+            plain = numbers.all_match([cell.strip() for cell in record.cells], numbers.NUMBER)
+            if not (plain and store.kind != "text"):
+                names = tuple(record.cells)
+                continue
+        yield record._replace(names=record.names or names)
+
+
+def _table_records(path: str, encoding: str | None, form: str) -> Iterator[_Record]:
     """Yield the records of a table, of a CSV or TSV file all without names."""
     from qkvcli.sources.table import TableBlock, TableOptions
 
     plain = form in ("csv", "tsv")
-    options = TableOptions(header=not plain, encoding=encoding, key_type="text", value_type="text")
+    options = TableOptions(
+        header=not plain, encoding=encoding, key_type="text", value_type="text", format=form
+    )
     source = open_table(path, options)
     names = None if plain else (*source.columns.key, *source.columns.value)
     width = 1 if source.columns.key == source.columns.value else 0  # a column that is its own value
@@ -174,58 +266,27 @@ def _table_rows(path: str, encoding: str | None, form: str) -> Iterator[_Record]
         for row, record in enumerate(block.records(range(len(block)))):
             place = f"{source.name}: row {block.start + row}"
             if isinstance(block, TableBlock):
-                place = block.layout.where(block.cells.line(row))
+                place = block.where(row)
             cells = list(record.key) if width else [*record.key, *record.value]
-            yield names, _Row(cells, place)
+            yield _Record(names, cells, place)
 
 
-def _json_rows(path: str, encoding: str | None, *, lines: bool) -> Iterator[_Record]:
+def _json_records(path: str, encoding: str | None, *, lines: bool) -> Iterator[_Record]:
     """Yield what a JSON list, or each line of JSON Lines, holds: a cell, cells, or a record."""
-    from qkvcli.sources.records import Scanner, cell, json_lines
+    from qkvcli.sources.records import Scanner, cell, json_elements, json_lines
 
     name = streams.display_name(path)
     if lines:
         values = json_lines(path, encoding, name)
     else:
-        scanner = Scanner(streams.decode(streams.read_document(path, encoding), name), name)
-        found = scanner.value()
-        scanner.end("the list")
-        if not isinstance(found, list):
-            scanner.fail("queries are a JSON list", 0)
-        values = ((value, name) for value in found)
+        text = streams.decode(streams.read_document(path, encoding), name)
+        values = json_elements(Scanner(text, name))
     for value, where in values:
         if isinstance(value, dict):
-            yield tuple(value), _Row([cell(one) for one in value.values()], where)
+            yield _Record(tuple(value), [cell(one) for one in value.values()], where)
         else:
             parts = value if isinstance(value, list) else [value]
-            yield None, _Row([cell(part) for part in parts], where)
-
-
-def _picked(store: Store, rows: Iterator[_Record]) -> Iterator[_Row]:
-    """Yield the cells that are named as the key columns; all of them where none is."""
-    wanted = [key.casefold() for key in store.columns.key]
-    names: tuple[str, ...] | None = None
-    for number, (own, row) in enumerate(rows):
-        if own is None and number == 0 and _is_header(store, row.cells, wanted):
-            names = tuple(row.cells)
-            continue
-        known = [name.casefold() for name in own or names or ()]
-        if all(key in known for key in wanted):
-            yield row._replace(cells=[row.cells[known.index(key)] for key in wanted])
-        elif store.kind == "text" and len(wanted) == 1:
-            yield row._replace(cells=row.cells[:1])
-        else:
-            yield row
-
-
-def _is_header(store: Store, cells: list[str], wanted: Sequence[str]) -> bool:
-    """Return whether a first record names columns: the keys', or anything but numbers."""
-    folded = {cell.strip().casefold() for cell in cells}
-    if folded & set(wanted):
-        return True
-    digits = any(character.isdigit() for cell in cells for character in cell)
-    odd = any(numbers.mistaken(cell) for cell in cells)
-    return store.kind != "text" and all(cells) and not (digits or odd)
+            yield _Record(None, [cell(part) for part in parts], where)
 
 
 def _row_vector(store: Store, row: _Row) -> list[float]:

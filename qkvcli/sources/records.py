@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 from contextlib import closing
-from itertools import islice
+from itertools import chain, islice
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
 from qkvcli.errors import InputError
 from qkvcli.sources import streams
 from qkvcli.sources.table import (
     FIELD_CAP,
+    SKIP,
     Layout,
     ListCells,
     TableBlock,
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Generator, Iterable, Iterator
 
     from qkvcli.blocks import Columns
+    from qkvcli.sources.table import Cells
 
 ROWS = 8_192
 """How many rows of a JSON document or a JSON Lines file make a block."""
@@ -82,27 +84,28 @@ class Scanner:
 
     def __init__(self, text: str, name: str, line: int = 1) -> None:
         self._text = text
-        self._name = name
+        self.name = name
         self._line = line
-        self._counted = (0, line)
+        self._counted = (0, line, 0)
         self.at = 0
 
     def where(self, position: int | None = None) -> str:
         """Return ``file:line:column`` of a position in the text."""
         position = self.at if position is None else position
         line = self._line + self._text.count("\n", 0, position)
-        return f"{self._name}:{line}:{self.column(position)}"
+        return f"{self.name}:{line}:{position - self._text.rfind(chr(10), 0, position)}"
 
-    def column(self, position: int) -> int:
-        """Return the column, from 1, of a position in the text."""
-        return position - self._text.rfind("\n", 0, position)
+    def place(self) -> tuple[int, int]:
+        """Return the line and the column reached, from 1; counted on from the last call.
 
-    def line(self) -> int:
-        """Return the line reached; counted on from the last call."""
-        since, line = self._counted
-        line += self._text.count("\n", since, self.at)
-        self._counted = (self.at, line)
-        return line
+        A document may be one long line, whose start is not looked for again at every row.
+        """
+        since, line, start = self._counted
+        more = self._text.count("\n", since, self.at)
+        if more:
+            line, start = line + more, self._text.rfind("\n", since, self.at) + 1
+        self._counted = (self.at, line, start)
+        return line, self.at - start + 1
 
     def peek(self) -> str:
         """Skip white space and return the next character, or nothing at the end."""
@@ -194,7 +197,7 @@ class Row(NamedTuple):
     column: int
 
 
-def _row(value: Any, scanner: Scanner, start: int, line: int) -> Row:  # noqa: ANN401
+def _row(value: Any, scanner: Scanner, start: int, place: tuple[int, int]) -> Row:  # noqa: ANN401
     if isinstance(value, dict):
         names, parts = tuple(value), list(value.values())
     elif isinstance(value, list) and len(value) == 2:  # noqa: PLR2004
@@ -202,7 +205,7 @@ def _row(value: Any, scanner: Scanner, start: int, line: int) -> Row:  # noqa: A
     else:
         message = f"a row is an object or a [key, value] pair, not this ({_kind(value)})"
         scanner.fail(message, start)
-    return Row(names, _cells(parts, scanner, start), line, scanner.column(start))
+    return Row(names, _cells(parts, scanner, start), *place)
 
 
 def _kind(value: Any) -> str:  # noqa: ANN401
@@ -234,16 +237,34 @@ def _document_rows(scanner: Scanner) -> Iterator[Row]:
     scanner.end("the document; is this JSON Lines?")
 
 
+def json_elements(scanner: Scanner) -> Iterator[tuple[Any, str]]:
+    """Yield the values of a JSON list one by one, each with its place."""
+    if scanner.peek() != "[":
+        scanner.value()
+        scanner.fail("queries are a JSON list", 0)
+    scanner.at += 1
+    if not scanner.take("]"):
+        while True:
+            scanner.peek()
+            where = "{}:{}:{}".format(scanner.name, *scanner.place())
+            yield scanner.value(), where
+            if scanner.take("]"):
+                break
+            if not scanner.take(","):
+                scanner.fail("not well-formed JSON (expecting ',' or ']')")
+    scanner.end("the list")
+
+
 def _element(scanner: Scanner) -> Row:
     scanner.peek()
-    start, line = scanner.at, scanner.line()
-    return _row(scanner.value(), scanner, start, line)
+    start, place = scanner.at, scanner.place()
+    return _row(scanner.value(), scanner, start, place)
 
 
 def _member(scanner: Scanner, seen: set[str]) -> Row:
     if scanner.peek() != '"':
         scanner.fail("not well-formed JSON (expecting a key in double quotes)")
-    start, line = scanner.at, scanner.line()
+    start, (line, _) = scanner.at, scanner.place()
     key = scanner.value()
     if key in seen:
         scanner.fail(f"the key {key!r} stands twice in one object; keep one", start)
@@ -251,9 +272,9 @@ def _member(scanner: Scanner, seen: set[str]) -> Row:
     if not scanner.take(":"):
         scanner.fail("not well-formed JSON (expecting ':')")
     scanner.peek()
-    start = scanner.at
+    start, (_, column) = scanner.at, scanner.place()
     cells = [key, *_cells([scanner.value()], scanner, start)]
-    return Row(None, cells, line, scanner.column(start))
+    return Row(None, cells, line, column)
 
 
 def _scanned_lines(
@@ -272,7 +293,7 @@ def _scanned_lines(
 
 def _line_rows(path: str, encoding: str | None, name: str) -> Iterator[Row]:
     for value, scanner, line in _scanned_lines(path, encoding, name):
-        yield _row(value, scanner, 0, line)
+        yield _row(value, scanner, 0, (line, 1))
 
 
 def json_lines(path: str, encoding: str | None, name: str) -> Iterator[tuple[Any, str]]:
@@ -323,14 +344,15 @@ class RecordSource(TableSource):
         if self._first is None:  # read before
             self._stream = self._blocks_of_cells()
             self._first = next(self._stream)
-        cells: ListCells | None
-        cells, self._first = self._first, None
+        first, self._first = self._first, None
         start = 0
         with closing(self._stream) as stream:
-            while cells is not None:
+            parts: Iterable[Cells] = chain([first], stream)
+            if self._options.missing == SKIP:
+                parts = self.kept(parts, self._layout)
+            for cells in parts:
                 yield TableBlock(start, self._layout, cells)
                 start += len(cells)
-                cells = next(stream, None)
 
     def _rows(self) -> Iterator[Row]:
         encoding = self._options.encoding

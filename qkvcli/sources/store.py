@@ -75,6 +75,11 @@ class Store:
         """D, the width of a key; 0 for text."""
         return self.heads[0].depth
 
+    @property
+    def left_out(self) -> int:
+        """How many rows were left out, as a number was missing in them."""
+        return self.heads[0].left_out
+
     def count(self) -> int:
         """Return K; of a table this takes a reading."""
         rows = self.heads[0].rows
@@ -112,6 +117,7 @@ class BufferedSource:
         self.key_dtype: np.dtype[np.floating] = source.key_dtype
         self.dtype: np.dtype[np.floating] = source.dtype
         self._blocks = list(source.blocks())
+        self.left_out = source.left_out
 
     @property
     def rows(self) -> int:

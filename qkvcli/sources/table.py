@@ -11,7 +11,7 @@ from qkvcli.errors import InputError, UsageError, did_you_mean
 from qkvcli.sources import NUMBER, TEXT, numbers
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     import numpy as np
     from numpy.typing import NDArray
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from qkvcli.blocks import Keys, Labels
     from qkvcli.key_bytes import KeyBytes
 
+SKIP = "skip"
+"""What is done with rows in which a number is missing, if not to refuse them."""
 FIELD_CAP = 16 << 20
 """How long one record, and so one field, may be: 16 MiB."""
 
@@ -39,6 +41,8 @@ class TableOptions:
         The text's encoding; by default what a byte order mark says, else UTF-8.
     key_type, value_type
         ``"text"``, ``"number"`` or None, which decides by the first block's cells.
+    missing
+        ``"skip"`` leaves rows out in which a number is missing; by default they are refused.
     name
         What errors call the table; by default its path.
     format
@@ -54,11 +58,16 @@ class TableOptions:
     key_type: str | None = None
     value_type: str | None = None
     format: str | None = None
+    missing: str | None = None
     name: str | None = None
 
     def named(self, name: str) -> TableOptions:
         """Return the options for a table that errors call so."""
         return replace(self, name=name)
+
+    def bundled(self, name: str) -> TableOptions:
+        """Return the options for a table of the package, of which it is known how it is written."""
+        return replace(self.named(name), header=True, delimiter=None, encoding=None, format=None)
 
 
 class Cells(Protocol):
@@ -85,7 +94,7 @@ class Cells(Protocol):
     def line(self, row: int) -> int:
         """Return the line of the file on which a row starts."""
 
-    def matrix(self, positions: Sequence[int], *, plain: bool) -> NDArray[np.float64] | None:
+    def matrix(self, positions: Sequence[int], grammar: str) -> NDArray[np.float64] | None:
         """Return columns as numbers by a reader in C, or None where it cannot vouch for them."""
 
 
@@ -123,7 +132,7 @@ class ListCells:
         """Return the line of the file on which a row starts."""
         return self.lines[row]
 
-    def matrix(self, positions: Sequence[int], *, plain: bool) -> None:
+    def matrix(self, positions: Sequence[int], grammar: str) -> None:
         """Leave the reading of numbers to the general way."""
 
 
@@ -136,10 +145,16 @@ class Layout:
     value: tuple[int, ...]
     columns: Columns
     key_grammar: str
+    value_grammar: str
 
     def where(self, line: int) -> str:
         """Return the place of a line, as errors name it."""
         return f"{self.name}:{line}"
+
+    def column_name(self, position: int) -> str:
+        """Return what a key or a value column is called."""
+        places, names = self.key + self.value, self.columns.key + self.columns.value
+        return names[places.index(position)]
 
 
 class TableSource:
@@ -148,6 +163,16 @@ class TableSource:
     columns: Columns
     rows: int | None = None
     names: Sequence[str] | None = None
+    left_out = 0
+
+    def kept(self, parts: Iterable[Cells], layout: Layout) -> Iterator[Cells]:
+        """Yield cells without the rows in which a number is missing, which are counted."""
+        self.left_out = 0
+        for cells in parts:
+            some = without_missing(cells, layout)
+            self.left_out += len(cells) - len(some)
+            if len(some):
+                yield some
 
     @property
     def kind(self) -> str:
@@ -222,7 +247,7 @@ class TableBlock:
     def _values(self) -> NDArray[np.float64]:
         if self.layout.columns.numeric_key:
             return self._vectors_and_numbers[1]
-        return self._matrix(self._numeric_positions, numbers.NUMBER, "value")
+        return self._matrix(self._numeric_positions, self.layout.value_grammar, "value")
 
     @property
     def _numeric_positions(self) -> tuple[int, ...]:
@@ -232,12 +257,13 @@ class TableBlock:
     def _vectors_and_numbers(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Vector keys and numeric values, in one reading where the reader in C can do both."""
         layout, values = self.layout, self._numeric_positions
-        plain = layout.key_grammar == numbers.PLAIN
-        both = self.cells.matrix(layout.key + values, plain=plain)
-        if both is not None:
+        # What is a plain number is a value too; of other grammars both must be the same.
+        grammar = numbers.PLAIN if layout.key_grammar == numbers.PLAIN else layout.value_grammar
+        both = self.cells.matrix(layout.key + values, grammar)
+        if both is not None and grammar in (numbers.PLAIN, layout.key_grammar):
             return both[:, : len(layout.key)], both[:, len(layout.key) :]
         keys = self._matrix(layout.key, layout.key_grammar, "key")
-        return keys, self._matrix(values, numbers.NUMBER, "value")
+        return keys, self._matrix(values, layout.value_grammar, "value")
 
     @property
     def columns(self) -> Columns:
@@ -273,29 +299,50 @@ class TableBlock:
 
         if not positions:
             return np.empty((len(self), 0))
-        found = self.cells.matrix(positions, plain=grammar == numbers.PLAIN)
+        found = self.cells.matrix(positions, grammar)
         if found is not None:
             return found
         matrix = np.empty((len(self), len(positions)))
         for target, position in enumerate(positions):
             column = self.cells.column(position)
             if not numbers.all_match(column, grammar):
-                self._refuse(column, grammar, role)
+                self._refuse(column, grammar, role, self.layout.column_name(position))
             matrix[:, target] = np.array(column, dtype=np.float64)
             if not np.isfinite(matrix[:, target]).all():
-                self._refuse(column, grammar, role)
+                self._refuse(column, grammar, role, self.layout.column_name(position))
         return matrix
 
-    def _refuse(self, column: list[str], grammar: str, role: str) -> NoReturn:
+    def _refuse(self, column: list[str], grammar: str, role: str, name: str) -> NoReturn:
         row = numbers.first_mismatch(column, grammar)
         if row is None:
             raise AssertionError(column[:3])
-        refuse_number(column[row], self.layout.where(self.cells.line(row)), role)
+        refuse_number(column[row], self.where(row), role, name)
 
 
-def refuse_number(cell: str, where: str, role: str) -> NoReturn:
+def without_missing(cells: Cells, layout: Layout) -> Cells:
+    """Return the rows in which no number of the key or of the values is missing."""
+    numeric = [layout.value[i] for i in layout.columns.numeric]
+    numeric += layout.key if layout.columns.numeric_key else ()
+    gone = {
+        row
+        for position in numeric
+        for row, cell in enumerate(cells.column(position))
+        if numbers.is_missing(cell)
+    }
+    rows = [row for row in range(len(cells)) if row not in gone]
+    if not gone:
+        return cells
+    flat = [cell for row in rows for cell in cells.row(row)]
+    return ListCells(flat, len(cells.row(0)), [cells.line(row) for row in rows])
+
+
+def refuse_number(cell: str, where: str, role: str, column: str = "") -> NoReturn:
     """Raise the error for a cell that should have been a number."""
     shown = repr(cell if len(cell) <= 40 else cell[:37] + "...")  # noqa: PLR2004
+    if numbers.is_missing(cell):
+        named = f" {column!r}" if column else ""
+        message = f"{shown} in the {role} column{named}, which has numbers: pass `missing='skip'` "
+        raise InputError(message + f"to leave such rows out, or `{role}_type='text'`", where)
     finite = "a finite number" if role == "value" else "a plain decimal number"
     way_out = f"mend it, or pass `{role}_type='text'`"
     message = f"{shown} is not {finite}, as its {role} column has; {way_out}"
@@ -332,20 +379,28 @@ def layout(names: Sequence[str], first: Cells, options: TableOptions, name: str)
         # A bare list of keys is its own values, as in self-attention.
         value = tuple(i for i in range(len(names)) if i not in key) or key
     # A table of nothing but numbers is known at once.
-    plain = first.matrix(range(len(names)), plain=True) is not None
+    plain = first.matrix(range(len(names)), numbers.PLAIN) is not None
 
     def is_numeric(position: int, role: str, wanted: str | None) -> bool:
         if plain:
             return wanted != TEXT
-        return _is_numeric(first, position, role, wanted, name)
+        skip = options.missing == SKIP
+        return _is_numeric(first, position, role, wanted, (name, names[position]), skip=skip)
 
     kinds = [is_numeric(i, "key", options.key_type) for i in key]
     numeric = [i for i, at in enumerate(value) if is_numeric(at, "value", options.value_type)]
     columns = Columns(
         tuple(names[i] for i in key), tuple(names[i] for i in value), all(kinds), tuple(numeric)
     )
-    grammar = numbers.NUMBER if options.key_type == NUMBER else numbers.PLAIN
-    return Layout(name, key, value, columns, grammar)
+    grammars = _grammar("key", options.key_type), _grammar("value", options.value_type)
+    return Layout(name, key, value, columns, *grammars)
+
+
+def _grammar(role: str, wanted: str | None) -> str:
+    """Return what is a number in a column: a code with a leading zero is one only if asked for."""
+    if wanted == NUMBER:
+        return numbers.NUMBER
+    return numbers.PLAIN if role == "key" else numbers.VALUE
 
 
 def find_column(column: str, names: Sequence[str], option: str, name: str) -> int:
@@ -367,20 +422,35 @@ def find_column(column: str, names: Sequence[str], option: str, name: str) -> in
     raise UsageError(message)
 
 
-def _is_numeric(first: Cells, position: int, role: str, wanted: str | None, name: str) -> bool:
+def _is_numeric(  # noqa: PLR0913 - a column, and how it is to be read
+    first: Cells,
+    position: int,
+    role: str,
+    wanted: str | None,
+    names: tuple[str, str],
+    *,
+    skip: bool,
+) -> bool:
+    """Return whether a column is of numbers; ``names`` are the table's and the column's."""
     if wanted == TEXT:
         return False
-    grammar = numbers.PLAIN if role == "key" and wanted is None else numbers.NUMBER
+    grammar = _grammar(role, wanted)
     row = first.first_mismatch(position, grammar)
     if row is None:
         return True
-    cell = first.row(row)[position]
-    if wanted == NUMBER:
-        refuse_number(cell, f"{name}:{first.line(row)}", role)
-    # Numbers, and what was surely meant as numbers, are a column of numbers with a mistake in it.
-    if numbers.mistaken(cell):
-        cells = first.column(position)
-        odd = numbers.mismatches(cells, grammar)
-        if len(odd) < len(cells) and all(numbers.mistaken(cells[i]) for i in odd):
-            refuse_number(cell, f"{name}:{first.line(row)}", role)
-    return False
+    if wanted != NUMBER and not _is_no_text(first.row(row)[position]):
+        return False
+    # Numbers, and what was surely meant as numbers or stands for a missing one, are a column of
+    # numbers with a mistake in it.
+    cells = first.column(position)
+    odd = numbers.mismatches(cells, grammar)
+    if wanted != NUMBER and not (len(odd) < len(cells) and all(_is_no_text(cells[i]) for i in odd)):
+        return False
+    wrong = [row for row in odd if not (skip and numbers.is_missing(cells[row]))]
+    if wrong:
+        refuse_number(cells[wrong[0]], f"{names[0]}:{first.line(wrong[0])}", role, names[1])
+    return True
+
+
+def _is_no_text(cell: str) -> bool:
+    return numbers.mistaken(cell) or numbers.is_missing(cell)

@@ -209,6 +209,7 @@ class VectorSource:
 
     reopenable = True
     kind = "array"
+    left_out = 0
 
     def __init__(self, head: Head, *more: Head) -> None:
         self.name = head.keys.name

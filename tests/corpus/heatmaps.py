@@ -96,6 +96,7 @@ MATRICES: dict[str, Bad] = {
 # What the readers of tables say, too; and where a matrix is told something else.
 SAME = ("truncated", "truncated string", "trailing comma", "single quotes", "invalid UTF-8")
 OTHERWISE = {
+    "values nan": (":3", f"'nan' {NOT_FINITE}"),
     "empty": ("", EMPTY),
     "blank lines only": ("", EMPTY),
     "sep= only": ("", EMPTY),

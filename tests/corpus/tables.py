@@ -79,7 +79,12 @@ DELIMITED: dict[str, Bad] = {
     "gzip header only": Bad("t.csv.gz", gzip.compress(b"k,v\n")[:9], "", GZIP),
     "rubbish after gzip": Bad("t.csv.gz", gzip.compress(b"k,v\na,b\n") + b"x", "", GZIP),
     "ragged in gzip": Bad("t.csv.gz", gzip.compress(b"k,v\na,b,c\n"), ":2", RAGGED),
-    "values nan": Bad("t.csv", "k,v\na,1\nb,nan\n", ":3", "'nan' is not a finite number"),
+    "values nan": Bad(
+        "t.csv",
+        "k,v\na,1\nb,nan\n",
+        ":3",
+        "'nan' in the value column 'v', which has numbers: pass --missing skip",
+    ),
     "values inf": Bad("t.csv", "k,v\na,1\nb,inf\n", ":3", "'inf' is not a finite number"),
     "values 1_000": Bad("t.csv", "k,v\na,1\nb,1_000\n", ":3", "'1_000' is not a finite number"),
     "values in Arabic digits": Bad(
@@ -90,7 +95,12 @@ DELIMITED: dict[str, Bad] = {
     "keys 1_000": Bad(
         "t.csv", "k,v\n1,a\n1_000,b\n", ":3", "'1_000' is not a plain decimal number"
     ),
-    "keys nan": Bad("t.csv", "k,v\n1,a\nnan,b\n", ":3", "'nan' is not a plain decimal number"),
+    "keys nan": Bad(
+        "t.csv",
+        "k,v\n1,a\nnan,b\n",
+        ":3",
+        "'nan' in the key column 'k', which has numbers: pass --missing skip",
+    ),
     "keys 1e999": Bad(
         "t.csv",
         "k,v\n1,a\n1e999,b\n",

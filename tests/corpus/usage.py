@@ -7,9 +7,11 @@ import re
 from tests.support.contract import Case
 
 BOTH: dict[str, tuple[tuple[str, ...], str]] = {
-    "-5": (("-5",), "there is no option -5; to use '-5' as a query, put -- before it"),
     "-Li": (("-Li",), "there is no option -L; to use '-Li' as a query, put -- before it"),
-    "-1.5,2": (("-1.5,2",), "there is no option -1; to use '-1.5,2' as a query, put -- before it"),
+    "an option after --": (
+        ("--", "x", "--temperature", "1"),
+        "'--temperature' stands after --, behind which all is a query; put it before, or",
+    ),
     "a mistyped option": (
         ("x", "--tempreature", "1"),
         "there is no option --tempreature; did you mean '--temperature'?",

@@ -51,6 +51,7 @@ class ArrowSource:
     """
 
     reopenable = True
+    left_out = 0
     names: Sequence[str] | None = None
 
     def __init__(self, path: str, options: TableOptions) -> None:
@@ -58,6 +59,9 @@ class ArrowSource:
         form = options.format if options.format in ("parquet", "arrow") else None
         self._files = files_of(path, form)
         self._options = options
+        if options.missing is not None:  # rows are counted from what the file declares
+            message = "`missing=skip` is for CSV, TSV, JSON and data frames; filter the file"
+            raise UsageError(message, path)
         first = self._files[0]
         self._schema = self._schema_of(first)
         names = self._names_of(first, self._schema)
@@ -200,10 +204,10 @@ class ArrowSource:
         if name in self._folders:
             return Field(name, role, wanted or self._folders[name])
         kind = self._kind_of(piece.file, self._schema, name)
-        if kind == NUMBER and role == "key" and wanted is None and self._are_codes(name, piece):
+        if kind == NUMBER and wanted is None and self._are_codes(name, piece):
             kind = TEXT
         if kind != VECTOR:
-            return Field(name, role, wanted or kind, is_plain=role == "key" and wanted is None)
+            return Field(name, role, wanted or kind, is_plain=wanted is None)
         if wanted is not None:
             message = f"`{role}_type={wanted!r}`: the column {name!r} of {self.name} is of vectors"
             raise UsageError(message)

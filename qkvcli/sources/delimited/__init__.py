@@ -17,6 +17,7 @@ from qkvcli.sources.delimited.cells import DelimitedCells, Dialect, csv_reason, 
 from qkvcli.sources.delimited.runs import Run, runs_of
 from qkvcli.sources.table import (
     FIELD_CAP,
+    SKIP,
     Layout,
     TableBlock,
     TableOptions,
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Generator, Iterable, Iterator, Sequence
 
     from qkvcli.blocks import Columns
+    from qkvcli.sources.table import Cells
 
 _FIRST = 1 << 16
 """How large the first block is: what it finds may spare work on all others."""
@@ -55,8 +57,10 @@ class DelimitedSource(TableSource):
         self._first: tuple[DelimitedCells, ...] = (first,)
         self.columns: Columns = self.layout.columns
 
-    def blocks(self) -> Blocks:
+    def blocks(self) -> Blocks | Iterator[TableBlock]:
         """Return the blocks of rows."""
+        if self.options.missing == SKIP:
+            return blocks_of(self.kept(self.read(), self.layout), self.layout)
         return Blocks(self)
 
     def read(self) -> Generator[DelimitedCells, None, None]:
@@ -233,7 +237,7 @@ class LaterPartition:
         self.end = yield from runs_of(chunks, self.source.name, self.begin, held, ends=ends)
 
 
-def blocks_of(cells: Iterable[DelimitedCells], layout: Layout) -> Iterator[TableBlock]:
+def blocks_of(cells: Iterable[Cells], layout: Layout) -> Iterator[TableBlock]:
     """Yield a block for each run of cells, with its rows numbered from 0 on."""
     start = 0
     for some in cells:

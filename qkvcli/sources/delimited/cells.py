@@ -209,7 +209,9 @@ class DelimitedCells:
         """Return the line of the file on which a row starts."""
         return self.first_line + row if self._is_lines else self._cells.line(row)
 
-    def matrix(self, positions: Sequence[int], *, plain: bool) -> NDArray[np.float64] | None:
+    def matrix(  # noqa: PLR0911 - each look that costs little comes before the next
+        self, positions: Sequence[int], grammar: str
+    ) -> NDArray[np.float64] | None:
         """Return columns as numbers through NumPy's reader in C.
 
         That reader knows ``nan``, spaces and more; so it is only given bytes that can spell
@@ -221,7 +223,10 @@ class DelimitedCells:
         every = len(positions) == self.dialect.width
         if not (self._is_lines if every else self._plain):
             return None
-        if not self._spells_numbers(plain=plain) or (plain and _has_leading_zero(self.data)):
+        plain, any_code = grammar == numbers.PLAIN, grammar == numbers.NUMBER
+        if not self._spells_numbers(plain=plain):
+            return None
+        if not any_code and _has_leading_zero(self.data):
             return None
         try:
             found: NDArray[np.float64] = np.loadtxt(
@@ -236,7 +241,7 @@ class DelimitedCells:
         if every and found.shape[1] != self.dialect.width:
             return None
         # Beyond, perhaps a whole number of too many digits.
-        most = numbers.LARGEST if plain else np.inf
+        most = np.inf if any_code else numbers.LARGEST
         if not max(found.max(initial=0), -found.min(initial=0)) < most:
             return None
         if every and list(positions) != list(range(len(positions))):

@@ -21,25 +21,6 @@ def _terminate(_signal: int, _frame: FrameType | None) -> NoReturn:
     raise Terminated
 
 
-def _lose_no_interruption() -> None:
-    """Have an interruption come once more that came where nothing can be raised.
-
-    That is so in a finalizer, and in what Python calls as a module's lock is let go: it would print
-    the exception and go on with the program.
-    """
-    tell = sys.unraisablehook
-    handlers = {KeyboardInterrupt: signal.default_int_handler, Terminated: _terminate}
-
-    def hook(unraised: sys.UnraisableHookArgs) -> None:
-        if unraised.exc_type not in handlers:
-            tell(unraised)
-            return
-        signal.signal(signal.SIGALRM, handlers[unraised.exc_type])
-        signal.setitimer(signal.ITIMER_REAL, 0.001)
-
-    sys.unraisablehook = hook
-
-
 def _caught(number: signal.Signals) -> signal.Signals:
     """Have another signal end the process at once."""
     for each in (number, signal.SIGINT, signal.SIGTERM):
@@ -59,7 +40,6 @@ def main() -> NoReturn:
     for name in ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "OMP_NUM_THREADS"):
         os.environ.setdefault(name, "1")
     try:
-        _lose_no_interruption()
         signal.signal(signal.SIGTERM, _terminate)
         from qkvcli.cli import run  # inside, so that Ctrl-C during the import is silent too
 

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import signal
 import subprocess
-import sys
 
 import pytest
 
 from qkvcli import cli
-from tests.support.command import QKV, UNMEASURED, environment, run_qkv
+from tests.support.command import QKV, run_qkv
 
 COMMANDS = {name: cli._command(name) for name in cli.COMMANDS}
 
@@ -74,46 +72,3 @@ def test_help_that_cannot_be_shown_is_an_error(arguments: list[str]) -> None:
         assert (run.returncode, run.stdout) == (2, "")
         assert run.stderr.startswith(f"qkv: stdout: {line}")
         assert run.stderr.count("\n") == 1
-
-
-FINALIZED = """
-import os, sys, time
-import qkvcli.cli
-from qkvcli.__main__ import main
-
-class Held:
-    def __del__(self):
-        {statement}
-        sys.getsizeof(self)  # where a handler may run
-
-def run(arguments):
-    Held()
-    time.sleep({seconds})
-    return 0
-
-qkvcli.cli.run = run
-main()
-"""
-
-
-def _finalized(statement: str, seconds: int) -> subprocess.CompletedProcess[bytes]:
-    return subprocess.run(
-        [sys.executable, "-c", FINALIZED.format(statement=statement, seconds=seconds)],
-        env=environment(UNMEASURED),
-        capture_output=True,
-        check=False,
-        timeout=20,
-    )
-
-
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_an_interruption_in_a_finalizer_is_not_lost(number: signal.Signals) -> None:
-    """Python prints what is raised there, and goes on."""
-    done = _finalized(f"os.kill(os.getpid(), {int(number)})", 30)
-    assert (done.returncode, done.stdout, done.stderr) == (-number, b"", b"")
-
-
-def test_any_other_failure_in_a_finalizer_is_told() -> None:
-    done = _finalized("raise ValueError('lost')", 0)
-    assert done.returncode == 0
-    assert done.stderr.startswith(b"Exception ignored in: <function Held.__del__")

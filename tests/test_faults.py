@@ -22,7 +22,7 @@ from unittest import mock
 
 import pytest
 
-from tests.support.command import SAMPLES
+from tests.support.command import LOST, SAMPLES
 from tests.support.slow import mostly_slow
 
 if TYPE_CHECKING:
@@ -268,7 +268,8 @@ def test_killed_at_any_moment(number: signal.Signals, moments: int, tmp_path: Pa
         assert found in (OLD, wanted)
         ends["old" if found == OLD else "new"] += 1
         assert status in (0, -number)
-        assert (tmp_path / "stderr").read_bytes() == b""
+        said = (tmp_path / "stderr").read_bytes()
+        assert said == b"" or said.startswith(LOST)
         left = [name for name in os.listdir(tmp_path) if name.endswith(".qkv")]
         if number == signal.SIGKILL:  # after which no process can clear up
             for name in left:

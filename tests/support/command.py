@@ -30,6 +30,8 @@ _LAUNCHER = str(Path(__file__).with_name("launcher.py"))
 # What a user's shell may hold and a test must not depend on.
 _UNSET = ("COLUMNS", "LINES", "NO_COLOR", "FORCE_COLOR", "TERM", "QKV_DATA", "PYTHONIOENCODING")
 _DEFAULTS = {"LC_ALL": "C.UTF-8", "TERM": "xterm-256color"}
+LOST = b"Exception ignored in"
+"""What Python says of an interruption in a finalizer, before it goes on as if there was none."""
 UNMEASURED = {"COVERAGE_PROCESS_CONFIG": None}
 """A change of the environment of every process that a test interrupts by a signal.
 

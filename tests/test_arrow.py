@@ -232,6 +232,21 @@ def test_what_cannot_be_scored_is_named(
         assert path in str(caught.value)
 
 
+@pytest.mark.parametrize("columns", ["e,y", "y,e"])
+@pytest.mark.parametrize("command", ["pool", "lookup"])
+@pytest.mark.parametrize("vector", [None, [None, 1.0]], ids=str)
+def test_a_null_among_vectors_is_told(
+    columns: str, command: str, vector: Any, write: Callable[[str, Any], str]
+) -> None:
+    vectors = pa.array([[1.0, 2.0], vector, [3.0, 4.0]])
+    found = {"e": vectors, "y": [1.0, 2.0, 3.0]}
+    path = write("t.parquet", {name: found[name] for name in columns.split(",")})
+    run = run_qkv(command, "--self", "--data", path, *(["-m", "softmax"] * (command == "lookup")))
+    assert (run.status, run.out) == (2, b"")
+    assert run.error.startswith(f"qkv: {path}: row 1: null in the column 'e'"), run.error
+    assert run.error.count("\n") == 1
+
+
 def test_row_numbers_in_errors_count_through_row_groups(write: Callable[[str, Any], str]) -> None:
     path = write("t.parquet", {"a": ["x"] * 99, "v": [1.0] * 77 + [None] + [2.0] * 21})
     assert "row 77: null" in tables.refusal(path)

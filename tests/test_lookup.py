@@ -762,3 +762,14 @@ def test_ctrl_c_dies_by_the_signal(put: Callable[[str, str], str]) -> None:
     left = run.out.rpartition(b"\x1b[2K")[2]  # a bar that had just appeared is gone
     assert left.replace(b"\x1b[?25h", b"").replace(b"^C", b"").replace(b"\r\n", b"") == b""
     assert b"qkv:" not in run.out
+
+
+@pytest.mark.parametrize("value", ["Oslo,3", ",", "a,b,c", 'say "x"', " ,", "a\tb", "\t"])
+@pytest.mark.parametrize(("form", "delimiter"), [("csv", ","), ("tsv", "\t")])
+def test_a_cell_with_delimiters_stays_one(
+    value: str, form: str, delimiter: str, put: Callable[[str, str], str]
+) -> None:
+    path = put("t.json", json.dumps([{"k": "Li", "v": value}]))
+    run = answered("Li", "-d", path, "--format", form)
+    header, row = csv.reader(io.StringIO(run.text, newline=""), delimiter=delimiter)
+    assert dict(zip(header, row, strict=True))["v"] == value

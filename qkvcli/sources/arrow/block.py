@@ -132,7 +132,8 @@ class ArrowBlock:
             column = column.take(pa.array(rows, pa.int64()))
         if not is_text(column.type):
             return [
-                "" if cell is None else _number_text(cell, column.type) for cell in _cells(column)
+                "" if cell is None else _number_text(cell, column.type)
+                for cell in self._cells(column)
             ]
         with told(self.piece.file.name):
             found: list[str] = column.fill_null("").to_numpy(zero_copy_only=False).tolist()
@@ -142,9 +143,10 @@ class ArrowBlock:
         if field.kind != VECTOR:
             return [(text,) for text in self._texts(field, rows)]
         column = self._column(field.name).take(pa.array(rows, pa.int64()))
-        return [
-            tuple(_number_text(x, column.type.value_type) for x in row) for row in _cells(column)
-        ]
+        cells = self._cells(column)
+        if None in cells:
+            self._refuse(field, rows[cells.index(None)], "null")
+        return [tuple(_number_text(x, column.type.value_type) for x in row) for row in cells]
 
     def _matrix(self, wanted: Sequence[Field]) -> NDArray[np.floating]:
         parts = [self._numbers(field) for field in wanted]
@@ -198,14 +200,14 @@ class ArrowBlock:
             refuse_number(cells[odd], self.piece.where(odd), field.role)
         return np.array(cells, np.float64).reshape(-1, 1)
 
+    def _cells(self, column: pa.ChunkedArray) -> list[Any]:
+        with told(self.piece.file.name):
+            found: list[Any] = column.to_pylist()
+            return found
+
     def _refuse(self, field: Field, row: int, found: str) -> NoReturn:
         message = f"{found} in the column {field.name!r}, whose {field.role}s are numbers"
         raise InputError(f"{message}; mend it, or leave the row out", self.piece.where(row))
-
-
-def _cells(column: pa.ChunkedArray) -> list[Any]:
-    found: list[Any] = column.to_pylist()
-    return found
 
 
 def _number_text(cell: object, kind: pa.DataType) -> str:

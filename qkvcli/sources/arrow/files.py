@@ -91,7 +91,7 @@ def told(name: str) -> Iterator[None]:
         yield
     except FileNotFoundError:
         raise InputError("no such file", name) from None
-    except (OSError, ArrowException, UnicodeDecodeError) as error:
+    except (OSError, ArrowException, UnicodeDecodeError, ArithmeticError) as error:  # decimals
         raise InputError(f"cannot be read: {one_line(error)}", name) from None
     except Exception as error:
         if not is_url(name) or isinstance(error, (QkvError, MemoryError)):

@@ -637,7 +637,7 @@ def test_a_table_on_a_terminal() -> None:
         "   1  Lipton     Zachary     0.900   0.949",
         "   2  Li         Mu          0.600   0.047",
         "answer Zachary 0.949, Mu 0.047, Brent 0.003, Aston 0.001, …",
-        "effective keys 1.25",
+        "perplexity 1.25",
         "left out: 4 rows, weight 0.004",
     ]
 
@@ -645,7 +645,7 @@ def test_a_table_on_a_terminal() -> None:
 def test_modes_side_by_side_on_a_terminal() -> None:
     lines = screen("Li", *(word for mode in ALL for word in ("-m", mode)))
     assert lines[1].split() == ["rank", "last_name", "first_name", "score", *ALL]
-    assert "exact        answer Mu   effective keys 1" in lines
+    assert "exact        answer Mu   perplexity 1" in lines
 
 
 @pytest.mark.parametrize("columns", [20, 40, 80, 120])

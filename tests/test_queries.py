@@ -22,7 +22,7 @@ PLANE = "a,b,y\n1,2,3\n2,3,4\n3,5,9\n"
 
 
 def pooled(*arguments: str, **how: Any) -> list[list[str]]:
-    """Return the rows that pool writes, without the effective keys."""
+    """Return the rows that pool writes, without the perplexity."""
     run = run_qkv("pool", *arguments, **how)
     assert run.status == 0, run
     return [row[:-1] for row in csv.reader(io.StringIO(run.text), delimiter="\t")]

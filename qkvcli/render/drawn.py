@@ -113,7 +113,7 @@ def _summary(answer: Lookup, found: Found) -> Iterator[tuple[str, list[Text]]]:
         named = zip(answer.about.columns.value, values, strict=True)
         shown = visible("; ".join(_shown_value(name, value) for name, value in named))
         parts = [Text("answer ", style="dim").append(shown, style="not dim bold")]
-        parts.append(Text(f"effective keys {perplexity:.3g}", style="dim"))
+        parts.append(Text(f"perplexity {perplexity:.3g}", style="dim"))
         if weight > 0:
             text = f"left out: {rows} rows, weight {brief(repr(weight))}"
             parts.append(Text(text, style="dim"))

@@ -240,7 +240,7 @@ def _draw(stream: BinaryIO, answer: Answer, style: Style) -> None:
         Column(name, numeric=i in _about(answer).columns.numeric)
         for i, name in enumerate(_about(answer).columns.value)
     ]
-    columns += [Column("effective keys", numeric=True)] if has_keys else []
+    columns += [Column("perplexity", numeric=True)] if has_keys else []
     columns += [Column(name, numeric=True) for name in _slope_columns(answer)]
     rows = [
         [*map(str, head), *_query_cells(answer, label), *_drawn(answer, one, query)]

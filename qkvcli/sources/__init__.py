@@ -6,7 +6,7 @@ import os
 from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
-from qkvcli.errors import UsageError, did_you_mean
+from qkvcli.errors import InputError, UsageError, did_you_mean
 from qkvcli.sources import streams
 
 if TYPE_CHECKING:
@@ -33,6 +33,8 @@ _EXTENSIONS = {
     **dict.fromkeys((".parquet", ".pq", ".parq"), "parquet"),
     **dict.fromkeys((".arrow", ".feather", ".ipc"), "arrow"),
 }
+PYTORCH = (".pt", ".pth", ".ckpt")
+IS_PYTORCH = "a PyTorch file, which is a pickle and not read; save it as .safetensors or .npy"
 
 
 def sample(name: str) -> str:
@@ -144,6 +146,8 @@ def format_of(path: str, encoding: str | None = None) -> str:
         return _EXTENSIONS[extension]
     if not extension or not os.path.isfile(path):
         return "csv"
+    if extension in PYTORCH:
+        raise InputError(IS_PYTORCH, path)
     hint = did_you_mean(extension, list(_EXTENSIONS))
     message = f"{path}: the extension names no table format{hint}; or pass `data_format`"
     raise UsageError(message)

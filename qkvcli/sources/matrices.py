@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, NoReturn
 import numpy as np
 
 from qkvcli.errors import InputError, UsageError, did_you_mean
-from qkvcli.sources import arrays, streams
+from qkvcli.sources import IS_PYTORCH, PYTORCH, arrays, streams
 from qkvcli.sources.arrays import StoredArray
 
 # What reads text is imported where it is read: most weights are arrays.
@@ -33,7 +33,6 @@ MAX_AXES = 5
 _TEXT_FORMATS = (".csv", ".tsv", ".tab", ".txt", ".json")
 _LONGEST_HEADER = 100 << 20  # of .safetensors, which starts with its length
 _TABS = (".tsv", ".tab")
-_PYTORCH = (".pt", ".pth", ".ckpt")
 _SEPARATOR = re.compile(rb"sep=([\t !#-~])\r?(?:\n|\Z)", re.IGNORECASE)
 _LAYER = re.compile(r"([0-9]+)")
 _CONSTANT = re.compile(r"-?(NaN|Infinity)(?= is not JSON)")
@@ -105,9 +104,8 @@ def open_matrices(path: str, options: ReadOptions) -> Matrices:
     """
     file = streams.display_name(path)
     extension = os.path.splitext(path.lower().removesuffix(".gz"))[1]
-    if extension in _PYTORCH and streams.reopenable(path):
-        message = "a PyTorch file, which is a pickle and not read; save it as .safetensors or .npy"
-        raise InputError(message, file)
+    if extension in PYTORCH and streams.reopenable(path):
+        raise InputError(IS_PYTORCH, file)
     if extension == ".safetensors":
         from qkvcli.sources.safetensors import open_tensors  # few read these
 

@@ -152,6 +152,11 @@ class MemorySource:
             )
 
 
+def array_of(data: Any) -> Any:  # noqa: ANN401 - whatever NumPy takes
+    """Return a column of a data frame, or a whole one, as an array, and all else as it is."""
+    return data.to_numpy() if hasattr(data, "to_numpy") else data
+
+
 def texts_of(data: Any) -> list[str] | None:  # noqa: ANN401 - whatever NumPy takes
     """Return strings where something is a string, or an array or a sequence of nothing else."""
     if isinstance(data, str):
@@ -182,6 +187,7 @@ def store_of(keys: ArrayLike, values: ArrayLike | None = None) -> Store:
     InputError
         Shapes that do not fit together, or a dtype that is not pooled.
     """
+    keys, values = array_of(keys), array_of(values)
     key_texts = texts_of(keys)
     value_texts = texts_of(keys if values is None else values)
     if key_texts is None and value_texts is None:
@@ -256,8 +262,7 @@ def queries_of(store: Store, queries: ArrayLike) -> Asked:
     InputError
         A width that does not fit, or a query that is not finite.
     """
-    if hasattr(queries, "to_numpy"):  # a column of a data frame
-        queries = queries.to_numpy()
+    queries = array_of(queries)
     empty = queries.size == 0 if isinstance(queries, np.ndarray) else queries in ([], ())
     if empty:
         raise UsageError("no `queries`; give one or more")
@@ -415,7 +420,7 @@ def _column(
     if array.dtype.kind not in "biuf":
         message = f"the column {name!r} is of dtype {array.dtype}; use numbers or text"
         raise InputError(message, NAME)
-    codes = role == "key" and wanted is None and array.dtype.kind in "iu"
+    codes = wanted is None and array.dtype.kind in "iu"
     if wanted == "text" or (codes and np.abs(array.astype(np.float64)).max() >= numbers.LARGEST):
         return [number_text(cell) for cell in array.tolist()]
     stored = in_memory(array[:, None], name).rows(0, len(array))[:, 0]
@@ -439,11 +444,13 @@ def _of_objects(array: NDArray[Any], name: str) -> NDArray[Any]:
         if not isinstance(cell, numbers_abc.Real):
             message = f"{cell!r} in the column {name!r} is neither a number nor text"
             raise InputError(message, f"{NAME}: row {row}")
+    if all(isinstance(cell, int) for cell in cells) and max(map(abs, cells)) >= numbers.LARGEST:
+        return np.array(list(map(str, cells)))  # which a double does not hold
     return np.array(cells, np.float64)
 
 
 def _refuse_missing(row: int, name: str, cell: object) -> NoReturn:
-    message = f"{cell} in the column {name!r}, which has numbers; fill it, or leave the row out"
+    message = f"{cell} in the column {name!r}, which has numbers; fill it, or pass `missing='skip'`"
     raise InputError(message, f"{NAME}: row {row}")
 
 

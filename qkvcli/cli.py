@@ -33,7 +33,21 @@ COMMANDS = {
 _NEGATIVE = re.compile(r"-(?:[0-9]|\.[0-9])[0-9.eE+,; -]*")
 
 
-class _OfQueries(typer.core.TyperCommand):
+class _Command(typer.core.TyperCommand):
+    """A command whose help has groups and examples."""
+
+    def format_options(self, ctx: Any, formatter: Any) -> None:  # noqa: ANN401 - Click's own
+        from qkvcli.commands.help import write_options
+
+        write_options(self, ctx, formatter)
+
+    def format_epilog(self, ctx: Any, formatter: Any) -> None:  # noqa: ANN401, ARG002 - Click's own
+        from qkvcli.commands.help import write_examples
+
+        write_examples(self, formatter)
+
+
+class _OfQueries(_Command):
     """A command whose arguments are queries, negative numbers among them."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> Any:  # noqa: ANN401 - Click's own
@@ -102,7 +116,7 @@ for _name, _summary in COMMANDS.items():
 def _command(name: str) -> Any:  # noqa: ANN401 - Click's own
     """Import a command and return what parses and calls it."""
     alone = typer.Typer(add_completion=False, rich_markup_mode=None, context_settings=_SETTINGS)
-    parser = None if name == "heatmap" else _OfQueries
+    parser = _Command if name == "heatmap" else _OfQueries
     alone.command(name, cls=parser)(_function(name))
     return typer.main.get_command(alone)
 
@@ -131,7 +145,9 @@ def _version(wanted: bool) -> None:  # noqa: FBT001 - Typer calls it so
 def _qkv(
     _show: Annotated[  # noqa: FBT002 - Typer makes an option of it
         bool,
-        typer.Option("--version", callback=_version, is_eager=True, help="Print the version."),
+        typer.Option(
+            "--version", "-V", callback=_version, is_eager=True, help="Print the version."
+        ),
     ] = False,
 ) -> None:
     pass
@@ -188,6 +204,8 @@ def in_options(message: str) -> str:
 
 def _call(arguments: list[str]) -> int:
     command = typer.main.get_command(app)
+    if arguments[:1] == ["help"]:
+        arguments = [*arguments[1:], "--help"]
     if _COMPLETION in os.environ:
         command.main(args=arguments, prog_name="qkv")
     try:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
+from pathlib import Path
 
 import pytest
 
 from qkvcli import cli
-from tests.support.command import QKV, run_qkv
+from qkvcli.commands.help import GROUPS
+from tests.support.command import QKV, SAMPLES, run_qkv
 
 COMMANDS = {name: cli._command(name) for name in cli.COMMANDS}
 
@@ -44,12 +47,53 @@ def test_completion() -> None:
     assert complete("qkv", "lo") == ["lookup"]
     assert complete("qkv", "lookup", "--temp") == ["--temperature"]
     assert complete("qkv", "lokup", "--temp") == []
+    assert complete("qkv", "lookup", "--mode", "s") == ["softmax"]
+    assert complete("qkv", "pool", "--score", "ja") == ["jaro-winkler"]
+    assert complete("qkv", "heatmap", "--scale", "p") == ["panel"]
+    sine = str(SAMPLES / "sine.csv")
+    assert complete("qkv", "pool", "--data", sine, "--key", "") == ["x", "y"]
+    assert complete("qkv", "pool", "--data", sine, "--value", "y") == ["y"]
+    assert complete("qkv", "pool", "--data", "nothing.csv", "--value", "y") == []
     for shell in ("bash", "zsh", "fish"):
         # The current shell is told by the names of the processes above; there may be none here.
         inside = f"exec -a {shell} bash -c '\"{QKV}\" --show-completion; exit $?'"
         shown = subprocess.run(["bash", "-c", inside], capture_output=True, text=True, check=True)
         assert "_QKV_COMPLETE" in shown.stdout
         assert f"complete_{shell}" in shown.stdout
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_help_has_groups_and_examples_that_work(name: str, tmp_path: Path) -> None:
+    run = run_qkv("help", name)
+    assert (run.status, run.error) == (0, "")
+    assert run.out == run_qkv(name, "--help").out
+    for title, options in GROUPS[name].items():
+        group = run.text.split(f"\n{title}:\n")[1].split("\n\n")[0]
+        ours = [
+            option for option in options if f"{option} " in run.text or f"{option}\n" in run.text
+        ]
+        assert ours
+        assert all(option in group for option in ours)
+    _, _, shown = run.text.partition("\nExamples:\n")
+    lines = [line.strip() for line in shown.splitlines() if line.strip()]
+    assert len(lines) == 3
+    for line in lines:
+        done = subprocess.run(
+            ["bash", "-o", "pipefail", "-c", line],
+            cwd=tmp_path,
+            env={**os.environ, "PATH": f"{Path(QKV).parent}{os.pathsep}{os.environ['PATH']}"},
+            capture_output=True,
+            check=False,
+        )
+        assert done.returncode == 0, (line, done.stderr)
+
+
+def test_help_and_version_in_short() -> None:
+    assert run_qkv("help").out == run_qkv("--help").out
+    assert run_qkv("-V").out == run_qkv("--version").out
+    run = run_qkv("help", "lokup")
+    assert (run.status, run.out) == (2, b"")
+    assert "did you mean 'lookup'?" in run.error
 
 
 def test_two_dashes_end_the_options() -> None:

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from qkvcli.commands.options import above_zero, number, one_of, whole
+from qkvcli.commands.options import above_zero, choice, number, whole
 
 _FILES = "Files"
 _CHOICE = "What is drawn"
@@ -35,7 +35,7 @@ def heatmap(  # noqa: PLR0913 - an argument an option
         str | None,
         typer.Option(
             "--format",
-            parser=one_of("svg", "png", "pdf", "terminal", "npy", "npz", "csv"),
+            **choice("svg", "png", "pdf", "terminal", "npy", "npz", "csv"),
             metavar="svg|png|pdf|terminal|npy|npz|csv",
             help="By default what the output's name says; without an output, the terminal.",
         ),
@@ -65,7 +65,7 @@ def heatmap(  # noqa: PLR0913 - an argument an option
     reduce: Annotated[
         str | None,
         typer.Option(
-            parser=one_of("mean", "max", "min"),
+            **choice("mean", "max", "min"),
             metavar="mean|max|min",
             help="Draw one panel a layer, reduced over heads (see --over).",
         ),
@@ -73,7 +73,7 @@ def heatmap(  # noqa: PLR0913 - an argument an option
     over: Annotated[
         str,
         typer.Option(
-            parser=one_of("heads", "all"),
+            **choice("heads", "all"),
             metavar="heads|all",
             help="What --reduce reduces over: heads, or layers and heads.",
         ),
@@ -109,7 +109,7 @@ def heatmap(  # noqa: PLR0913 - an argument an option
     shrink: Annotated[
         str,
         typer.Option(
-            parser=one_of("max", "mean"),
+            **choice("max", "mean"),
             metavar="max|mean",
             help="What a pixel shows that stands for several weights.",
         ),
@@ -117,7 +117,7 @@ def heatmap(  # noqa: PLR0913 - an argument an option
     scale: Annotated[
         str,
         typer.Option(
-            parser=one_of("shared", "panel"),
+            **choice("shared", "panel"),
             metavar="shared|panel",
             help="One colour scale for all panels, or one each.",
         ),
@@ -169,7 +169,7 @@ def heatmap(  # noqa: PLR0913 - an argument an option
     color: Annotated[
         str,
         typer.Option(
-            parser=one_of("auto", "always", "never"),
+            **choice("auto", "always", "never"),
             metavar="auto|always|never",
             help="Whether the terminal picture is in colour.",
         ),

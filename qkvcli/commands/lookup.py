@@ -32,7 +32,7 @@ def lookup(  # noqa: PLR0913 - one parameter an option
             "--mode",
             "-m",
             metavar="MODE",
-            parser=options.one_of(*MODES),
+            **options.choice(*MODES),
             help=f"{', '.join(MODES)}; several are shown side by side.  [default: {EXACT}]",
         ),
     ] = None,

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import re
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from qkvcli.errors import UsageError, did_you_mean
+from qkvcli.errors import QkvError, UsageError, did_you_mean
 from qkvcli.render.console import COLORS
 from qkvcli.scores import BANDWIDTH_RULES as RULES
 from qkvcli.scores import TEXT_SCORES, VECTOR_SCORES
@@ -89,6 +90,28 @@ def one_of(*choices: str) -> Callable[[str], str]:
     return read
 
 
+def choice(*choices: str) -> dict[str, Any]:
+    """Return what makes an option take one of some words, which a shell completes."""
+    return {
+        "parser": one_of(*choices),
+        "autocompletion": lambda incomplete: [w for w in choices if w.startswith(incomplete)],
+    }
+
+
+def complete_column(ctx: typer.Context, incomplete: str) -> list[str]:
+    """Return the columns of a file in ``--data`` that start so, for a shell."""
+    from qkvcli.database import Database
+
+    data = ctx.params.get("data")
+    if data is None or not os.path.isfile(data):
+        return []
+    try:
+        columns = Database.open(data).store.columns
+    except (QkvError, OSError):
+        return []
+    return [c for c in (*columns.key, *columns.value) if c.startswith(incomplete)]
+
+
 Data = Annotated[
     str | None,
     typer.Option(
@@ -103,11 +126,21 @@ Data = Annotated[
 ]
 Key = Annotated[
     str | None,
-    typer.Option("--key", metavar="COL[,COL]", help="Key columns, by name or number from 1."),
+    typer.Option(
+        "--key",
+        metavar="COL[,COL]",
+        help="Key columns, by name or number from 1.",
+        autocompletion=complete_column,
+    ),
 ]
 Value = Annotated[
     str | None,
-    typer.Option("--value", metavar="COL[,COL]", help="Value columns, by name or number from 1."),
+    typer.Option(
+        "--value",
+        metavar="COL[,COL]",
+        help="Value columns, by name or number from 1.",
+        autocompletion=complete_column,
+    ),
 ]
 Delimiter = Annotated[
     str | None, typer.Option("--delimiter", metavar="CHAR", help="What separates cells, or 'tab'.")
@@ -130,7 +163,7 @@ KeyType = Annotated[
     typer.Option(
         "--key-type",
         metavar="TYPE",
-        parser=one_of(TEXT, NUMBER),
+        **choice(TEXT, NUMBER),
         help="text or number; by default the cells tell.",
     ),
 ]
@@ -139,7 +172,7 @@ ValueType = Annotated[
     typer.Option(
         "--value-type",
         metavar="TYPE",
-        parser=one_of(TEXT, NUMBER),
+        **choice(TEXT, NUMBER),
         help="text or number; by default the cells tell.",
     ),
 ]
@@ -148,7 +181,7 @@ DataFormat = Annotated[
     typer.Option(
         "--data-format",
         metavar="FORMAT",
-        parser=one_of(*TABLE_FORMATS),
+        **choice(*TABLE_FORMATS),
         help="csv, tsv, json, jsonl, parquet or arrow; by default the name tells.",
     ),
 ]
@@ -157,7 +190,7 @@ Missing = Annotated[
     typer.Option(
         "--missing",
         metavar="skip",
-        parser=one_of("skip"),
+        **choice("skip"),
         help="Leave rows out in which a number is missing; by default they are refused.",
     ),
 ]
@@ -204,7 +237,7 @@ def format_of(*forms: str) -> Any:  # noqa: ANN401 - what Typer makes of an anno
         "--format",
         "-f",
         metavar="FORMAT",
-        parser=one_of(AUTO, TABLE, *forms),
+        **choice(AUTO, TABLE, *forms),
         help=f"{AUTO}, {TABLE}, {', '.join(forms)}; {AUTO} is a table on a terminal, else TSV.",
     )
 
@@ -240,7 +273,7 @@ Scheduler = Annotated[
 ]
 Color = Annotated[
     str,
-    typer.Option("--color", metavar="WHEN", parser=one_of(*COLORS), help=f"{', '.join(COLORS)}."),
+    typer.Option("--color", metavar="WHEN", **choice(*COLORS), help=f"{', '.join(COLORS)}."),
 ]
 CsvSafe = Annotated[
     bool,
@@ -271,7 +304,7 @@ ScoreName = Annotated[
         "--score",
         "-s",
         metavar="SCORE",
-        parser=one_of(*TEXT_SCORES, *VECTOR_SCORES),
+        **choice(*TEXT_SCORES, *VECTOR_SCORES),
         help=f"For text {', '.join(TEXT_SCORES)}; for vectors {', '.join(VECTOR_SCORES)}."
         "  [default: indel-winkler, gaussian for columns, scaled-dot for arrays]",
     ),

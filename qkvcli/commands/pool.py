@@ -33,7 +33,7 @@ def pool(  # noqa: PLR0913 - one parameter an option
             "--mode",
             "-m",
             metavar="MODE",
-            parser=options.one_of(*MODES),
+            **options.choice(*MODES),
             help=f"{', '.join(MODES)}.  [default: {SOFTMAX}]",
         ),
     ] = None,

@@ -1,0 +1,83 @@
+"""What ``--help`` shows of a command: its options in groups, and examples that work as typed."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+_ASKED: Mapping[str, Sequence[str]] = {
+    "Attention": (
+        "--data", "--mode", "--score", "--temperature", "--neighbors", "--bandwidth",
+        "--case-sensitive", "--causal", "--valid-lens", "--mask",
+    ),
+    "How data are read": (
+        "--key", "--value", "--delimiter", "--no-header", "--encoding", "--key-type",
+        "--value-type", "--data-format", "--missing", "--keys", "--values", "--labels",
+    ),
+    "Queries": ("--queries", "--query-key", "--self"),
+    "Output": (
+        "--top", "--min-weight", "--explain", "--jacobian", "--format", "--output", "--weights",
+        "--csv-safe", "--color",
+    ),
+    "Work": ("--workers", "--scheduler"),
+}  # fmt: skip
+_DRAWN: Mapping[str, Sequence[str]] = {
+    "Which weights": (
+        "--name", "--batch", "--layers", "--heads", "--queries", "--keys", "--reduce", "--over",
+        "--rollout", "--diff", "--delimiter", "--encoding",
+    ),
+    "Labels": ("--labels", "--query-labels", "--key-labels", "--merge-subwords", "--drop"),
+    "Colours": ("--shrink", "--scale", "--vmin", "--vmax", "--log", "--cmap"),
+    "Page": (
+        "--title", "--titles", "--annotate", "--size", "--font", "--font-size", "--xlabel",
+        "--ylabel", "--colorbar-label", "--colorbar",
+    ),
+    "Output": ("--output", "--format", "--dpi", "--color"),
+}  # fmt: skip
+GROUPS = {"lookup": _ASKED, "pool": _ASKED, "heatmap": _DRAWN}
+"""For each command its options by the title of their group, in order."""
+
+EXAMPLES = {
+    "lookup": (
+        "qkv lookup Li --mode softmax",
+        "qkv lookup Lipten -m exact -m approximate -m softmax -m average",
+        "printf 'Lipten\\nSmolla\\n' | qkv lookup - -m approximate --format tsv",
+    ),
+    "pool": (
+        "qkv pool Lee --format table",
+        "printf 'x,y\\n1,2\\n2,4\\n3,7\\n' | qkv pool 1.5 2.5 --data -",
+        "qkv pool --self --weights weights.npz -o pooled.csv",
+    ),
+    "heatmap": (
+        "qkv lookup --self -m softmax --weights names.npz -o found.tsv",
+        "qkv heatmap names.npz",
+        "qkv heatmap names.npz --size 3.3 -o names.pdf",
+    ),
+}
+"""For each command some lines for a shell."""
+
+
+def write_options(command: Any, context: Any, formatter: Any) -> None:  # noqa: ANN401 - Click's own
+    """Write a command's arguments and options, group by group."""
+    records: dict[str, list[Any]] = {"Arguments": []}
+    title_of = {name: title for title, names in GROUPS[command.name].items() for name in names}
+    records |= {title: [] for title in GROUPS[command.name]}
+    for parameter in command.get_params(context):
+        found = parameter.get_help_record(context)
+        if parameter.param_type_name == "argument":
+            title = "Arguments"
+        else:
+            title = next((title_of[n] for n in parameter.opts if n in title_of), "Other")
+        records.setdefault(title, []).append(found)
+    for title, lines in records.items():
+        with formatter.section(title):
+            formatter.write_dl(lines)
+
+
+def write_examples(command: Any, formatter: Any) -> None:  # noqa: ANN401 - Click's own
+    """Write examples, each on a line as it is typed."""
+    with formatter.section("Examples"):
+        for line in EXAMPLES[command.name]:
+            formatter.write(f"  {line}\n")

@@ -182,12 +182,59 @@ def test_explain() -> None:
     found = rows("Li", "-m", "softmax", "--explain")
     for row in found:
         assert row["temperature"] == "0.1"
-        assert float(row["log_weight"]) == pytest.approx(float(row["score"]) / 0.1)
+        assert float(row["logit"]) == pytest.approx(float(row["score"]) / 0.1)
         assert row["rule"] == "a(q, k) / T; exp(a/T) / Σ exp(a/T)"
     sides = rows("Li", "-m", "exact", "-m", "average", "--explain")
-    assert (sides[0]["log_weight_exact"], sides[1]["log_weight_exact"]) == ("0", "-inf")
+    assert (sides[0]["logit_exact"], sides[1]["logit_exact"]) == ("0", "-inf")
     assert (sides[0]["temperature_exact"], sides[0]["temperature_average"]) == ("0", "inf")
     assert sides[0]["rule_average"] == "0; 1/m on every key"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "temperature"),
+    [
+        (("Lipten",), 0.1),
+        (("Li", "-T", "0.5"), 0.5),
+        (("Li", "-k", "2"), 0.1),
+        (("Hu", "-T", "9"), 9),
+    ],
+    ids=str,
+)
+def test_the_steps_are_those_of_a_softmax(arguments: tuple[str, ...], temperature: float) -> None:
+    """Each column follows from the one before, as a person would work it out."""
+    how = ("-m", "softmax", "--top", "0", "--explain", "--format", "table")
+    run = answered(*arguments, *how)
+    assert max(map(len, run.text.splitlines())) <= 80
+    head, *lines, total = run.text.split("\n\n")[1].splitlines()[1:]
+    assert head.split() == ["last_name", "score", "÷", "T", "exp", "÷", "Σ", "×", "first_name"]
+    steps = [[float(cell) for cell in line.split()[1:5]] for line in lines]
+    every = {row["last_name"]: row for row in rows(*arguments, "-m", "softmax", "--top", "0")}
+    for line, (score, divided, exponential, weight) in zip(lines, steps, strict=True):
+        wanted = every[line.split()[0]]
+        assert score == pytest.approx(float(wanted["score"]), abs=5e-4)
+        assert divided == pytest.approx(float(wanted["score"]) / temperature, abs=6e-4)
+        assert exponential == pytest.approx(
+            math.exp(float(wanted["score"]) / temperature), rel=6e-3
+        )
+        assert weight == pytest.approx(float(wanted["weight"]), rel=6e-3, abs=5e-4)
+        assert line.split()[5] == wanted["first_name"]
+    assert total.startswith("Σ over the 2 best" if "-k" in arguments else "Σ over all keys")
+    numbers = [cell for cell in total.split() if re.fullmatch(r"[0-9.]+", cell)]
+    assert float(numbers[-3]) == pytest.approx(sum(step[2] for step in steps), rel=6e-3)
+    assert numbers[-2] == "1"
+
+
+def test_the_steps_of_what_no_double_holds() -> None:
+    run = answered("Li", "-m", "softmax", "-T", "0.001", "--explain", "--format", "table")
+    assert "1.97e+434" in run.text  # exp(1000)
+
+
+def test_four_modes_stay_a_table() -> None:
+    modes = ("-m", "exact", "-m", "approximate", "-m", "softmax", "-m", "average")
+    run = run_pty("lookup", "Lipten", *modes, "--explain", "--color", "never", columns=80)
+    shown = run.text.replace("\r", "").splitlines()
+    assert shown[1].split()[-4:] == ["exact", "approximate", "softmax", "average"]
+    assert max(map(len, shown)) <= 80
 
 
 def test_values_alone() -> None:
@@ -267,7 +314,7 @@ def test_json_schema() -> None:
     assert match["value"] == {"first_name": "Mu"}
     assert (match["rank"], match["row"], match["score"]) == (1, 2, 1.0)
     assert match["weights"] == {"softmax": pytest.approx(0.98112, abs=1e-5), "exact": 1.0}
-    assert match["explain"]["softmax"]["log_weight"] == 10
+    assert match["explain"]["softmax"]["logit"] == 10
     assert one["answers"]["exact"] == {"first_name": {"Mu": 1.0}}
     assert list(one["answers"]["softmax"]["first_name"]) == ["Mu"]  # as many as --top
     shares = every["first_name"]
@@ -482,8 +529,8 @@ def test_an_explanation_holds_however_small_a_weight_is() -> None:
     how = ("-m", "softmax", "-m", "average", "-T", "0.001", "--explain", "--top", "0")
     found = {row["last_name"]: row for row in rows("Li", *how)}
     assert found["Hu"]["weight_softmax"] == "0"  # exp(−1000), which no double holds
-    assert found["Hu"]["log_weight_softmax"] == "0"
-    assert found["Lipton"]["log_weight_softmax"] == "600"
+    assert found["Hu"]["logit_softmax"] == "0"
+    assert found["Lipton"]["logit_softmax"] == "600"
     (best, *_) = rows("Li", "-m", "approximate", "-k", "3", "--explain")
     assert best["rule"].endswith("equal shares on the 3 best-scoring keys")
 

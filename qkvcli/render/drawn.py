@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 
 from qkvcli.render.console import drawing
 from qkvcli.render.escape import visible
-from qkvcli.render.machine import shortest
-from qkvcli.render.matches import cells, explained, rule_of, shown_values, weight_names
-from qkvcli.render.tables import Column, lines, table
+from qkvcli.render.matches import cells, shown_values, weight_names
+from qkvcli.render.steps import explanation
+from qkvcli.render.tables import Column, brief, lines, table
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -39,30 +39,27 @@ def _panels(answer: Lookup, found: Found, width: int, *, explain: bool) -> Itera
 
     yield Text(visible(found.query), style="bold")
     if found.matches:
-        rows = [row[1:] for row in cells(answer, found, explain=explain)]
-        columns = _columns(answer, rows, explain=explain)
-        yield table([c for c in columns if c], _kept(rows, columns), width)
+        rows = [row[1:] for row in cells(answer, found, explain=False)]
+        columns = _columns(answer, rows)
+        yield table(columns, _rounded(rows, columns), width)
     else:
         nothing = "no key has so much weight" if found.answered else "no key is attended to"
         yield Text(nothing, style="yellow")
     yield lines(list(_summary(answer, found)), width)
     if explain:
-        yield lines(list(_rules(answer)), width)
+        yield from explanation(answer, found, width)
 
 
-def _columns(answer: Lookup, rows: list[list[str]], *, explain: bool) -> list[Column | None]:
-    """Return the column of each cell; None where it is the same for all, and stands below."""
+def _columns(answer: Lookup, rows: list[list[str]]) -> list[Column]:
+    """Return the column of each cell."""
     columns = answer.about.columns
-    found: list[Column | None] = [Column("rank", numeric=True)]
+    found = [Column("rank", numeric=True)]
     for i, name in enumerate(columns.key, 1):
         found.append(Column(name, numeric=columns.numeric_key and _are_numbers(r[i] for r in rows)))
     found += [Column(columns.value[i], numeric=i in columns.numeric) for i in shown_values(answer)]
     found.append(Column("score", numeric=True, rounded=True))
     for name in weight_names(answer):
         found.append(Column(name.removeprefix("weight_"), numeric=True, rounded=True))
-    for name in explained(answer) if explain else ():
-        log_weight = name.startswith("log_weight")
-        found.append(Column(name, numeric=True, rounded=True) if log_weight else None)
     return found
 
 
@@ -74,29 +71,11 @@ def _are_numbers(texts: Iterator[str]) -> bool:
         return False
 
 
-def _kept(rows: list[list[str]], columns: list[Column | None]) -> list[list[str]]:
+def _rounded(rows: list[list[str]], columns: list[Column]) -> list[list[str]]:
     return [
-        [brief(cell) if c.rounded else cell for cell, c in zip(row, columns, strict=True) if c]
+        [brief(cell) if c.rounded else cell for cell, c in zip(row, columns, strict=True)]
         for row in rows
     ]
-
-
-def brief(text: str) -> str:
-    """Return a number rounded for a person; the machine formats keep all of it.
-
-    Examples
-    --------
-    >>> brief("0.6"), brief("0.00000123"), brief("-inf"), brief("12345.678")
-    ('0.600', '1.23e-06', '-inf', '12345.678')
-    >>> brief("1e+300")
-    '1.00e+300'
-    """
-    if text in ("", "-inf", "inf"):
-        return text
-    number = float(text)
-    if number and not 0.0005 <= abs(number) < 1e7:  # noqa: PLR2004
-        return f"{number:.2e}"
-    return f"{number:.3f}"
 
 
 def _summary(answer: Lookup, found: Found) -> Iterator[tuple[str, list[Text]]]:
@@ -118,14 +97,6 @@ def _summary(answer: Lookup, found: Found) -> Iterator[tuple[str, list[Text]]]:
             text = f"left out: {rows} rows, weight {brief(repr(weight))}"
             parts.append(Text(text, style="dim"))
         yield label, parts
-
-
-def _rules(answer: Lookup) -> Iterator[tuple[str, list[Text]]]:
-    from rich.text import Text
-
-    for mode, temperature in zip(answer.modes, answer.temperatures, strict=True):
-        parts = [f"T = {shortest(temperature)}", f"log-weight {rule_of(answer, mode)}"]
-        yield mode, [Text(part, style="dim") for part in parts]
 
 
 def _shown_value(name: str, value: Value | None) -> str:

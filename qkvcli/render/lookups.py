@@ -12,7 +12,7 @@ from qkvcli.render.machine import (
     write_json,
     write_lines,
 )
-from qkvcli.render.matches import cells, header, log_weight, rule_of
+from qkvcli.render.matches import cells, header, logit, rule_of
 
 if TYPE_CHECKING:
     from typing import BinaryIO
@@ -104,7 +104,7 @@ def _match_item(answer: Lookup, match: Match, rank: int, *, explain: bool) -> di
         item["explain"] = {
             mode: {
                 "temperature": finite(temperature),
-                "log_weight": finite(log_weight(answer, mode, temperature, match, weight)),
+                "logit": finite(logit(answer, mode, temperature, match, weight)),
                 "rule": rule_of(answer, mode),
             }
             for mode, temperature, weight in zip(

@@ -28,7 +28,7 @@ def weight_names(answer: Lookup) -> list[str]:
 
 def explained(answer: Lookup) -> list[str]:
     """Return what the columns that explain the weights are called."""
-    names = ("temperature", "log_weight", "rule")
+    names = ("temperature", "logit", "rule")
     if len(answer.modes) == 1:
         return list(names)
     return [f"{name}_{mode}" for mode in answer.modes for name in names]
@@ -56,7 +56,7 @@ def _explanation(answer: Lookup, match: Match) -> list[str]:
     for mode, temperature, weight in zip(
         answer.modes, answer.temperatures, match.weights, strict=True
     ):
-        ell = log_weight(answer, mode, temperature, match, weight)
+        ell = logit(answer, mode, temperature, match, weight)
         found += [shortest(temperature), shortest(ell), rule_of(answer, mode)]
     return found
 
@@ -68,8 +68,8 @@ def rule_of(answer: Lookup, mode: str) -> str:
     return RULES[mode]
 
 
-def log_weight(answer: Lookup, mode: str, temperature: float, match: Match, weight: float) -> float:
-    """Return the log-weight of a key under a mode, as the table of modes has it.
+def logit(answer: Lookup, mode: str, temperature: float, match: Match, weight: float) -> float:
+    """Return what the softmax is taken of for a key under a mode, as the table of modes has it.
 
     A key beyond the ``neighbors`` best has none; any other, however little its weight.
     """

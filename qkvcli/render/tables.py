@@ -58,6 +58,24 @@ def table(columns: Sequence[Column], rows: Sequence[Sequence[str]], width: int) 
     return found
 
 
+def brief(text: str) -> str:
+    """Return a number rounded for a person; the machine formats keep all of it.
+
+    Examples
+    --------
+    >>> brief("0.6"), brief("0.00000123"), brief("-inf"), brief("12345.678")
+    ('0.600', '1.23e-06', '-inf', '12345.678')
+    >>> brief("1e+300")
+    '1.00e+300'
+    """
+    if text in ("", "-inf", "inf"):
+        return text
+    number = float(text)
+    if number and not 0.0005 <= abs(number) < 1e7:  # noqa: PLR2004
+        return f"{number:.2e}"
+    return f"{number:.3f}"
+
+
 def lines(entries: Sequence[tuple[str, Sequence[Text]]], width: int) -> RenderableType:
     """Return named lines of a few parts each, a part a line where they do not fit side by side."""
     from rich.text import Text

@@ -1,0 +1,84 @@
+"""How each weight of a lookup comes about, step by step: a score, ÷ T, exp, ÷ Σ, × value."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+from qkvcli.attention.weights import SOFTMAX
+from qkvcli.render.machine import shortest
+from qkvcli.render.matches import rule_of, shown_values
+from qkvcli.render.tables import Column, brief, lines, table
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from rich.console import RenderableType
+
+    from qkvcli.answer import Found, Lookup, Value
+
+_LARGEST = 700.0
+"""Up to which exponent exp is a double."""
+
+
+def explanation(answer: Lookup, found: Found, width: int) -> Iterator[RenderableType]:
+    """Yield the rule of each mode, and under a softmax's the steps of every listed key."""
+    from rich.text import Text
+
+    for at, (mode, temperature) in enumerate(zip(answer.modes, answer.temperatures, strict=True)):
+        yield Text()
+        parts = [f"T = {shortest(temperature)}", f"log-weight {rule_of(answer, mode)}"]
+        yield lines([(mode, [Text(part, style="dim") for part in parts])], width)
+        if mode == SOFTMAX and any(match.weights[at] > 0 for match in found.matches):
+            yield table(_columns(answer), _rows(answer, found, at), width)
+
+
+def _columns(answer: Lookup) -> list[Column]:
+    columns = answer.about.columns
+    steps = [Column(name, numeric=True) for name in ("score", "÷ T", "exp", "÷ Σ")]
+    values = [Column(f"× {columns.value[i]}", i in columns.numeric) for i in shown_values(answer)]
+    return [Column(" ".join(columns.key)), *steps, *values]
+
+
+def _rows(answer: Lookup, found: Found, at: int) -> list[list[str]]:
+    """Return a row of cells for each listed key, and one for the sum over all keys."""
+    temperature, shown = answer.temperatures[at], shown_values(answer)
+    rows: list[list[str]] = []
+    total = -math.inf  # log Σ, as any weight tells it
+    for match in found.matches:
+        if match.score is None or match.weights[at] <= 0:
+            continue  # beyond the neighbours, or too faint for a double
+        weight, exponent = match.weights[at], match.score / temperature
+        if not rows:
+            total = exponent - math.log(weight)
+        steps = [
+            brief(repr(match.score)),
+            brief(repr(exponent)),
+            _exp(exponent),
+            brief(repr(weight)),
+        ]
+        values = [match.record.value[i] for i in shown]
+        rows.append([" ".join(match.record.key), *steps, *values])
+    few = answer.about.neighbors
+    keys = "all keys" if few is None else f"the {few} best"
+    pooled = found.answers[at] or ()
+    sums = [_sum(pooled[i]) for i in shown] if pooled else [""] * len(shown)
+    return [*rows, [f"Σ over {keys}", "", "", _exp(total), "1", *sums]]
+
+
+def _exp(exponent: float) -> str:
+    """Return exp of a number, rounded, also where no double is so large or so small."""
+    if abs(exponent) < _LARGEST:
+        return brief(repr(math.exp(exponent)))
+    digits = exponent / math.log(10)
+    power = math.floor(digits)
+    return f"{10 ** (digits - power):.2f}e{power:+03d}"
+
+
+def _sum(value: Value | None) -> str:
+    """Return what a column comes to: its mean, or the text with the most weight."""
+    if value is None:
+        return ""
+    return (
+        f"{value:.6g}" if isinstance(value, float) else f"{value[0][0]} {brief(repr(value[0][1]))}"
+    )

@@ -229,6 +229,26 @@ def test_the_steps_of_what_no_double_holds() -> None:
     assert "1.97e+434" in run.text  # exp(1000)
 
 
+def test_many_queries_are_one_table() -> None:
+    long = "a name that is far too long to stand before its answer"
+    how = ("-m", "softmax", "-m", "average", "--top", "2", "--format", "table")
+    run = answered("Li", "Lipten", long, *how)
+    assert run.text.count("last_name") == 1
+    table, summary = run.text.splitlines()[:7], run.text.splitlines()[7:]
+    assert [line.split()[:3] for line in table[1:5]] == [
+        ["Li", "1", "Li"],
+        ["2", "Lipton", "Zachary"],
+        ["Lipten", "1", "Lipton"],
+        ["2", "Li", "Mu"],
+    ]
+    named = [line for line in summary if " answer " in line]
+    assert len(named) == 6
+    assert len({line.index("answer") for line in named}) == 1
+    assert named[4].startswith("a name that is far too …  softmax")
+    alone = run_qkv("lookup", "Li", "Qux", "--format", "table")
+    assert any(line.split()[:2] == ["Qux", "no"] for line in alone.text.splitlines())
+
+
 def test_four_modes_stay_a_table() -> None:
     modes = ("-m", "exact", "-m", "approximate", "-m", "softmax", "-m", "average")
     run = run_pty("lookup", "Lipten", *modes, "--explain", "--color", "never", columns=80)

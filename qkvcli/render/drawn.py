@@ -14,48 +14,73 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from typing import BinaryIO
 
-    from rich.console import RenderableType
     from rich.text import Text
 
     from qkvcli.answer import Found, Lookup, Value
     from qkvcli.render.style import Style
 
+_LABEL = 24
+"""How many cells of a query are shown before what it comes to, where there are several."""
 _SHOWN = 4
 """How many shares of a text column the line below a table names."""
 
 
 def draw_lookup(stream: BinaryIO, answer: Lookup, style: Style) -> None:
-    """Draw a lookup as tables for a person, one a query."""
+    """Draw a lookup for a person: its matches as one table, and below it what they come to."""
+    from rich.text import Text
+
+    several = len(answer.found) > 1
     with drawing(stream, style.color, terminal=style.terminal) as screen:
-        for number, found in enumerate(answer.found):
-            if number:
+        if not several:
+            screen.print(Text(visible(answer.found[0].query), style="bold"))
+        if rows := [row for found in answer.found for row in _rows(answer, found)]:
+            columns = [Column("query"), *_columns(answer, rows)]
+            start = 0 if several else 1
+            cut = [row[start:] for row in _rounded(rows, columns)]
+            screen.print(table(columns[start:], cut, screen.width))
+        labels = _labels([found.query for found in answer.found]) if several else [""]
+        entries = [
+            (f"{label}  {mode}".strip(), parts)
+            for label, found in zip(labels, answer.found, strict=True)
+            for mode, parts in _summary(answer, found)
+        ]
+        screen.print(lines(entries, screen.width))
+        for found in answer.found if style.explain else ():
+            if several:
                 screen.print()
-            for part in _panels(answer, found, screen.width, explain=style.explain):
+                screen.print(Text(visible(found.query), style="bold"))
+            for part in explanation(answer, found, screen.width):
                 screen.print(part)
 
 
-def _panels(answer: Lookup, found: Found, width: int, *, explain: bool) -> Iterator[RenderableType]:
-    from rich.text import Text
+def _labels(queries: list[str]) -> list[str]:
+    """Return queries of one width, the long ones cut."""
+    from rich.cells import cell_len, set_cell_size
 
-    yield Text(visible(found.query), style="bold")
-    if found.matches:
-        rows = [row[1:] for row in cells(answer, found, explain=False)]
-        columns = _columns(answer, rows)
-        yield table(columns, _rounded(rows, columns), width)
-    else:
-        nothing = "no key has so much weight" if found.answered else "no key is attended to"
-        yield Text(nothing, style="yellow")
-    yield lines(list(_summary(answer, found)), width)
-    if explain:
-        yield from explanation(answer, found, width)
+    shown = [visible(query) for query in queries]
+    width = min(max(map(cell_len, shown)), _LABEL)
+    return [
+        text + " " * (width - cell_len(text))
+        if cell_len(text) <= width
+        else f"{set_cell_size(text, width - 1)}…"
+        for text in shown
+    ]
+
+
+def _rows(answer: Lookup, found: Found) -> list[list[str]]:
+    """Return a row of cells for each match, the query in the first alone."""
+    rows = list(cells(answer, found, explain=False))
+    return rows[:1] + [["", *row[1:]] for row in rows[1:]]
 
 
 def _columns(answer: Lookup, rows: list[list[str]]) -> list[Column]:
-    """Return the column of each cell."""
+    """Return the column of each cell after the query's."""
     columns = answer.about.columns
     found = [Column("rank", numeric=True)]
     for i, name in enumerate(columns.key, 1):
-        found.append(Column(name, numeric=columns.numeric_key and _are_numbers(r[i] for r in rows)))
+        found.append(
+            Column(name, numeric=columns.numeric_key and _are_numbers(r[i + 1] for r in rows))
+        )
     found += [Column(columns.value[i], numeric=i in columns.numeric) for i in shown_values(answer)]
     found.append(Column("score", numeric=True, rounded=True))
     for name in weight_names(answer):
@@ -87,11 +112,13 @@ def _summary(answer: Lookup, found: Found) -> Iterator[tuple[str, list[Text]]]:
     ):
         label = mode if len(answer.modes) > 1 else ""
         if values is None:
-            yield label, [Text("no answer", style="yellow")]
+            nothing = "no answer" if found.matches else "no key is attended to"
+            yield label, [Text(nothing, style="yellow")]
             continue
+        parts = [] if found.matches else [Text("no key has so much weight", style="yellow")]
         named = zip(answer.about.columns.value, values, strict=True)
         shown = visible("; ".join(_shown_value(name, value) for name, value in named))
-        parts = [Text("answer ", style="dim").append(shown, style="not dim bold")]
+        parts.append(Text("answer ", style="dim").append(shown, style="not dim bold"))
         parts.append(Text(f"perplexity {perplexity:.3g}", style="dim"))
         if weight > 0:
             text = f"left out: {rows} rows, weight {brief(repr(weight))}"

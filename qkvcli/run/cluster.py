@@ -203,8 +203,11 @@ def _silence() -> None:
 def _client(name: str, address: str) -> Client:
     """Connect, in no more than a few seconds, whatever it is that listens there."""
     from distributed import Client
+    from distributed.comm.addressing import parse_address
+    from distributed.comm.registry import get_backend
 
     try:
+        get_backend(parse_address(name)[0])  # at once, where none of Dask's knows the scheme
         return wait_interruptibly(
             lambda: Client(name, timeout=TIMEOUT, set_as_default=False), TIMEOUT + 0.5
         )

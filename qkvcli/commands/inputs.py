@@ -51,9 +51,6 @@ def database(  # noqa: PLR0913 - what a database is opened by
     named = (("--data", data), ("--keys", keys), ("--values", values), ("--labels", labels))
     for option, given in named:
         _check_name(option, given)
-    told = (key, value, delimiter, no_header, key_type, value_type, data_format)
-    if data is None and keys is None and any(told):
-        note("no --data was given: the bundled names.csv answers")
     return Database.open(
         data,
         key=columns(key, "--key"),
@@ -113,8 +110,17 @@ def check_ways(
         raise UsageError(message)
 
 
-def say_left_out(database: Database) -> None:
-    """Tell how many rows were left out, as a number was missing in them."""
+def say_what_answered(
+    database: Database, words: Sequence[str] | None, told: Sequence[object]
+) -> None:
+    """Tell that the bundled names answered where that was hardly meant, and what was left out.
+
+    ``words`` are the queries where no database was named, and ``told`` what was said of one.
+    """
+    if any(told):
+        note("no --data was given: the bundled names.csv answers")
+    elif words and any(map(_is_number, words)):
+        note("no --data was given: the bundled names.csv answers, whose keys are text")
     if database.left_out:
         count = "1 row" if database.left_out == 1 else f"{database.left_out} rows"
         note(f"{count} left out, in which a number is missing")
@@ -129,7 +135,6 @@ class QueryOptions:
     data_format: str | None
     no_header: bool
     own: bool
-    has_data: bool
 
 
 def queries(
@@ -150,8 +155,6 @@ def queries(
             header=not how.no_header,
             data_format=how.data_format,
         )
-    if words and not how.has_data and any(map(_is_number, words)):
-        note("no --data was given: the bundled names.csv answers, whose keys are text")
     return database.typed(words) if words else None
 
 

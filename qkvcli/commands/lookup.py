@@ -122,7 +122,6 @@ def lookup(  # noqa: PLR0913 - one parameter an option
         data_format,
         no_header=no_header,
         own=own,
-        has_data=data is not None or keys is not None,
     )
     asked = inputs.queries(database, query, queries, how)
     if asked is None:
@@ -144,7 +143,11 @@ def lookup(  # noqa: PLR0913 - one parameter an option
     matrix = question.weights(sink.weights.name) if sink.weights else None
     with progress("looking up", question.rows) as advance:
         answer = question.lookup(advance)
-    inputs.say_left_out(database)
+    if data is None and keys is None:
+        told = (key, value, delimiter, no_header, key_type, value_type, data_format)
+        inputs.say_what_answered(database, query, told)
+    else:
+        inputs.say_what_answered(database, None, ())
     outputs.say_widths(answer.about)
     complaints = [_complaint(answer, one) for one in answer.unmatched]
     if len(complaints) == len(answer.found):

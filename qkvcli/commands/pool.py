@@ -125,7 +125,6 @@ def pool(  # noqa: PLR0913 - one parameter an option
         data_format,
         no_header=no_header,
         own=own,
-        has_data=data is not None or keys is not None,
     )
     asked = inputs.queries(database, query, queries, how)
     if asked is None and database.store.own_queries is None and mode != AVERAGE:
@@ -150,7 +149,11 @@ def pool(  # noqa: PLR0913 - one parameter an option
     matrix = question.weights(sink.weights.name) if sink.weights else None
     with progress("pooling", question.rows) as advance:
         answer = question.pool(advance)
-    inputs.say_left_out(database)
+    if data is None and keys is None:
+        told = (key, value, delimiter, no_header, key_type, value_type, data_format)
+        inputs.say_what_answered(database, query, told)
+    else:
+        inputs.say_what_answered(database, None, ())
     outputs.say_widths(question.resolved.about)
     style = Style(sink.form, defuse=csv_safe, color=sink.color, terminal=sink.on_terminal)
     sink.write(lambda stream: write(stream, answer, style))

@@ -302,7 +302,7 @@ def positions(text: str | None, axis: Axis, file: str, *, merged: bool = False) 
         return axis.positions
     option = "--queries" if axis.name == "query" else f"--{axis.name}s"
     runs: list[Iterable[int]] = []
-    for part in words(text, option) or ():
+    for part in words(text, option) or ("",):
         match = _PART.fullmatch(part)
         if match is None:
             runs.append(_with_label(part, axis, f"{option} {text!r}", merged=merged))

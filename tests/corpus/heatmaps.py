@@ -134,6 +134,8 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "ok.npy: there is no query 3; it has 3 (0-2)": ("ok.npy", "--queries", "3"),
     "ok.npy: there is no key 9; it has 3 (0-2)": ("ok.npy", "--keys", "9"),
     "ok.npy: there is no head 1; it has 1 (0)": ("ok.npy", "--heads", "1"),
+    "--layers '' is not a list such as 0,3-5": ("four.npy", "--layers", ""),
+    "--keys '' is not a list such as 0,3-5": ("four.npy", "--keys", ""),
     "--layers '1_0' is not a list such as 0,3-5": ("four.npy", "--layers", "1_0"),
     "--keys '-1' is not a list such as 0,3-5": ("four.npy", "--keys=-1"),
     "--layers: 5-3 runs backwards; write 3-5": ("four.npy", "--layers", "5-3"),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from qkvcli.commands.options import columns
@@ -12,7 +11,7 @@ from qkvcli.render.console import note
 from qkvcli.sources import streams
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from typing import Any
 
     import numpy as np
@@ -25,47 +24,38 @@ if TYPE_CHECKING:
 NO_QUERY = "no query; give one or more, - for stdin, --queries FILE or --self"
 
 
-def database(  # noqa: PLR0913 - what a database is opened by
-    data: str | None,
-    *,
-    key: str | None,
-    value: str | None,
-    delimiter: str | None,
-    no_header: bool,
-    encoding: str | None,
-    key_type: str | None,
-    value_type: str | None,
-    data_format: str | None,
-    missing: str | None,
-    keys: str | None,
-    values: str | None,
-    labels: str | None,
-    read_twice: bool | None = True,
-) -> Database:
-    """Return the database that the options name, or the bundled one."""
+_READ = ("key", "value", "delimiter", "no_header", "key_type", "value_type", "data_format")
+"""The parameters that say how a table is read."""
+
+
+def database(given: Mapping[str, Any], *, read_twice: bool | None = True) -> Database:
+    """Return the database that a command's parameters name, or the bundled one.
+
+    Parameters
+    ----------
+    given
+        The values of the parameters, by their names.
+    read_twice
+        Whether a stream is kept, to be read again; None if it may be needed.
+    """
     from qkvcli.database import Database
 
-    if data is not None and keys is not None:
+    if given["data"] is not None and given["keys"] is not None:
         message = "--data and --keys both name the keys; pass one of them"
         raise UsageError(message)
-    named = (("--data", data), ("--keys", keys), ("--values", values), ("--labels", labels))
-    for option, given in named:
-        _check_name(option, given)
+    for name in ("data", "keys", "values", "labels"):
+        _check_name(f"--{name}", given[name])
+    same = ("encoding", "key_type", "value_type", "data_format", "missing", "delimiter")
     return Database.open(
-        data,
-        key=columns(key, "--key"),
-        value=columns(value, "--value"),
-        delimiter=delimiter,
-        header=not no_header,
-        encoding=encoding,
-        key_type=key_type,
-        value_type=value_type,
-        data_format=data_format,
-        missing=missing,
-        keys=keys,
-        values=values,
-        labels=labels,
+        given["data"],
+        key=columns(given["key"], "--key"),
+        value=columns(given["value"], "--value"),
+        header=not given["no_header"],
+        keys=given["keys"],
+        values=given["values"],
+        labels=given["labels"],
         read_twice=read_twice,
+        **{name: given[name] for name in same},
     )
 
 
@@ -110,52 +100,36 @@ def check_ways(
         raise UsageError(message)
 
 
-def say_what_answered(
-    database: Database, words: Sequence[str] | None, told: Sequence[object]
-) -> None:
-    """Tell that the bundled names answered where that was hardly meant, and what was left out.
-
-    ``words`` are the queries where no database was named, and ``told`` what was said of one.
-    """
-    if any(told):
-        note("no --data was given: the bundled names.csv answers")
-    elif words and any(map(_is_number, words)):
-        note("no --data was given: the bundled names.csv answers, whose keys are text")
-    if database.left_out:
-        count = "1 row" if database.left_out == 1 else f"{database.left_out} rows"
-        note(f"{count} left out, in which a number is missing")
-
-
-@dataclass(frozen=True)
-class QueryOptions:
-    """How queries are read, as the options say it."""
-
-    key: str | None
-    encoding: str | None
-    data_format: str | None
-    no_header: bool
-    own: bool
-
-
-def queries(
-    database: Database, words: Sequence[str] | None, file: str | None, how: QueryOptions
-) -> Asked | None:
+def queries(database: Database, given: Mapping[str, Any]) -> Asked | None:
     """Return the queries that were asked, or None where none were."""
-    file = streams.STDIN if words == [streams.STDIN] else file
-    if how.key is not None and file is None:
+    words = list(given["query"] or ())
+    file = streams.STDIN if words == [streams.STDIN] else given["queries"]
+    if given["query_key"] is not None and file is None:
         message = "--query-key chooses a column of a table of queries; pass --queries FILE"
         raise UsageError(message)
-    if how.own:
+    if given["own"]:
         return database.own_keys()
     if file is not None:
         return database.read(
             file,
-            how.encoding,
-            query_key=columns(how.key, "--query-key"),
-            header=not how.no_header,
-            data_format=how.data_format,
+            given["encoding"],
+            query_key=columns(given["query_key"], "--query-key"),
+            header=not given["no_header"],
+            data_format=given["data_format"],
         )
     return database.typed(words) if words else None
+
+
+def say_what_answered(database: Database, given: Mapping[str, Any]) -> None:
+    """Tell that the bundled names answered where that was hardly meant, and what was left out."""
+    if given["data"] is None and given["keys"] is None:
+        if any(given[name] for name in _READ):
+            note("no --data was given: the bundled names.csv answers")
+        elif any(map(_is_number, given["query"] or ())):
+            note("no --data was given: the bundled names.csv answers, whose keys are text")
+    if database.left_out:
+        count = "1 row" if database.left_out == 1 else f"{database.left_out} rows"
+        note(f"{count} left out, in which a number is missing")
 
 
 def _is_number(word: str) -> bool:

@@ -99,31 +99,13 @@ def lookup(  # noqa: PLR0913 - one parameter an option
     sink = outputs.planned(
         output, form, extensions=EXTENSIONS, weights=weights, color=color, inputs=files
     )
+    given = context.params
     database = inputs.database(
-        data,
-        key=key,
-        value=value,
-        delimiter=delimiter,
-        no_header=no_header,
-        encoding=encoding,
-        key_type=key_type,
-        value_type=value_type,
-        data_format=data_format,
-        missing=missing,
-        keys=keys,
-        values=values,
-        labels=labels,
+        given,
         read_twice=True if own or weights else None if not isinstance(width, tuple) else False,
     )
     runner = context.with_resource(executor(outputs.workers(workers, scheduler), scheduler))
-    how = inputs.QueryOptions(
-        query_key,
-        encoding,
-        data_format,
-        no_header=no_header,
-        own=own,
-    )
-    asked = inputs.queries(database, query, queries, how)
+    asked = inputs.queries(database, given)
     if asked is None:
         raise UsageError(inputs.NO_QUERY)
     with progress("choosing widths"):
@@ -143,11 +125,7 @@ def lookup(  # noqa: PLR0913 - one parameter an option
     matrix = question.weights(sink.weights.name) if sink.weights else None
     with progress("looking up", question.rows) as advance:
         answer = question.lookup(advance)
-    if data is None and keys is None:
-        told = (key, value, delimiter, no_header, key_type, value_type, data_format)
-        inputs.say_what_answered(database, query, told)
-    else:
-        inputs.say_what_answered(database, None, ())
+    inputs.say_what_answered(database, given)
     outputs.say_widths(answer.about)
     complaints = [_complaint(answer, one) for one in answer.unmatched]
     if len(complaints) == len(answer.found):

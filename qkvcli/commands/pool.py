@@ -103,30 +103,10 @@ def pool(  # noqa: PLR0913 - one parameter an option
     )
     lengths, allowed = inputs.lengths(valid_lens), inputs.mask(mask)
     width = options.bandwidth(bandwidth)
-    database = inputs.database(
-        data,
-        key=key,
-        value=value,
-        delimiter=delimiter,
-        no_header=no_header,
-        encoding=encoding,
-        key_type=key_type,
-        value_type=value_type,
-        data_format=data_format,
-        missing=missing,
-        keys=keys,
-        values=values,
-        labels=labels,
-    )
+    given = context.params
+    database = inputs.database(given)
     runner = context.with_resource(executor(outputs.workers(workers, scheduler), scheduler))
-    how = inputs.QueryOptions(
-        query_key,
-        encoding,
-        data_format,
-        no_header=no_header,
-        own=own,
-    )
-    asked = inputs.queries(database, query, queries, how)
+    asked = inputs.queries(database, given)
     if asked is None and database.store.own_queries is None and mode != AVERAGE:
         raise UsageError(inputs.NO_QUERY)
     with progress("choosing widths"):
@@ -149,11 +129,7 @@ def pool(  # noqa: PLR0913 - one parameter an option
     matrix = question.weights(sink.weights.name) if sink.weights else None
     with progress("pooling", question.rows) as advance:
         answer = question.pool(advance)
-    if data is None and keys is None:
-        told = (key, value, delimiter, no_header, key_type, value_type, data_format)
-        inputs.say_what_answered(database, query, told)
-    else:
-        inputs.say_what_answered(database, None, ())
+    inputs.say_what_answered(database, given)
     outputs.say_widths(question.resolved.about)
     style = Style(sink.form, defuse=csv_safe, color=sink.color, terminal=sink.on_terminal)
     sink.write(lambda stream: write(stream, answer, style))

@@ -209,6 +209,10 @@ class Source(Protocol):
         """How many rows the last reading left out, as a number was missing in them."""
 
     @property
+    def note(self) -> str:
+        """What the user should know of how it is read; "" for nothing."""
+
+    @property
     def kind(self) -> str:
         """What keys are: ``"text"``, numeric columns of a ``"table"``, or an ``"array"``."""
 

@@ -11,7 +11,6 @@ from qkvcli.errors import UsageError
 from qkvcli.run.choose import executor
 from qkvcli.run.request import request
 from qkvcli.run.resolve import resolve
-from qkvcli.sources import sample
 from qkvcli.sources.store import Asked, Store, open_store
 from qkvcli.sources.table import SKIP, TableOptions
 
@@ -194,6 +193,11 @@ class Database:
     def left_out(self) -> int:
         """How many rows were left out, as a number was missing in them."""
         return self.store.left_out
+
+    @property
+    def note(self) -> str:
+        """What the user should know of how the file is read; "" for nothing."""
+        return self.store.note
 
     @property
     def batch_shape(self) -> tuple[int, ...]:
@@ -453,6 +457,15 @@ class Question:
         from qkvcli.run.matrix import labelled_weights
 
         return labelled_weights(self.resolved, where, self.executor)
+
+
+def sample(name: str) -> str:
+    """Return the path of a bundled file, from a wheel, an editable install or a checkout alike."""
+    package = os.path.dirname(os.path.abspath(__file__))
+    inside = os.path.join(package, "sample_data", name)
+    if os.path.isfile(inside):
+        return inside
+    return os.path.join(os.path.dirname(package), "sample_data", name)
 
 
 def _runner(scoring: Scoring) -> AbstractContextManager[Executor]:

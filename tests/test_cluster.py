@@ -30,8 +30,7 @@ from qkvcli.run.local import Local
 from qkvcli.run.work import fold
 from qkvcli.scores.text import TextScore
 from qkvcli.scores.vector import VectorScore
-from qkvcli.sources import open_table
-from qkvcli.sources.store import open_store
+from qkvcli.sources.store import open_store, open_table
 from qkvcli.sources.table import TableOptions
 from qkvcli.sources.vectors import VectorBlock
 from tests.support import folds, tables

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 import qkvcli
-from qkvcli.sources import sample
+from qkvcli.database import sample
 from tests.support.command import SAMPLES, environment, run_qkv
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -63,5 +63,5 @@ def test_the_command_line_imports_nothing_slow() -> None:
 
 
 def test_a_table_of_text_is_read_without_drawing_or_a_terminal() -> None:
-    code = "from qkvcli.sources import *; list(open_table(sample('names.csv')).blocks())"
+    code = "from qkvcli.database import *; from qkvcli.sources.store import *; list(open_table(sample('names.csv'), TableOptions()).blocks())"
     assert not imported_by(code) & {"typer", "rich", "matplotlib", "rapidfuzz", "pydantic"}

@@ -20,7 +20,7 @@ from qkvcli.scores import KERNELS, TEXT_SCORES, VECTOR_SCORES
 from qkvcli.scores.prefilter import may_reach, upper_bounds
 from qkvcli.scores.text import TextScore
 from qkvcli.scores.vector import VectorScore
-from qkvcli.sources import delimited, streams
+from qkvcli.sources import bytes_in
 from tests.support import folds, reference
 from tests.support.folds import attend
 
@@ -162,7 +162,7 @@ def test_a_file_is_looked_at_before_it_is_split_and_answers_the_same(
     rng = random.Random(5)
     keys = ["".join(rng.choices("abcdeéß", k=rng.randint(0, 9))) for _ in range(20_000)]
     path = put("t.csv", "k,v\n" + "".join(f"{key},{row}\n" for row, key in enumerate(keys)))
-    monkeypatch.setattr(streams, "CHUNK", 4096)
+    monkeypatch.setattr(bytes_in, "CHUNK", 4096)
     queries = ["abcde", "edcba", "éß", "aaaa"]
     found = lookup(queries, path, mode="approximate", neighbors=5, score=name, workers=2, top=5)
     scores = TextScore(name).scores(queries, keys)
@@ -181,8 +181,7 @@ def test_what_is_near_is_folded_and_joined_as_what_is_split(
     rows = [["".join(rng.choices(letters, k=rng.randint(3, 9))) for _ in "ab"] for _ in range(9000)]
     rows[5000][0], rows[7000][0] = "Straße", "strassen"
     path = put("t.csv", "a,b\n" + "".join(f"{a},{b}\n" for a, b in rows))
-    monkeypatch.setattr(streams, "CHUNK", 8192)
-    monkeypatch.setattr(delimited, "_FIRST", 2048)
+    monkeypatch.setattr(bytes_in, "CHUNK", 8192)
     looks = mock.create_autospec(KeyBytes.texts, side_effect=KeyBytes.texts)
     monkeypatch.setattr(KeyBytes, "texts", looks)
     how: dict[str, Any] = {"mode": "approximate", "neighbors": 3, "top": 3}

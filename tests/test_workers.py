@@ -28,8 +28,8 @@ from qkvcli.run.processes import Processes
 from qkvcli.run.work import Tree, Work, fold
 from qkvcli.scores.text import TextScore
 from qkvcli.scores.vector import VectorScore
-from qkvcli.sources import open_table
 from qkvcli.sources.memory import store_of
+from qkvcli.sources.store import open_table
 from tests.support import folds, tables
 from tests.support.command import run_qkv
 

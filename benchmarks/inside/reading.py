@@ -8,7 +8,7 @@ import sys
 import numpy as np
 from turns import by_turns, show
 
-from qkvcli.sources import open_table
+from qkvcli.sources.store import open_table
 from qkvcli.sources.table import TableOptions
 
 os.environ["POLARS_MAX_THREADS"] = "2"

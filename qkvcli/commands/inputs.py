@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from qkvcli.commands.options import columns
 from qkvcli.errors import InputError, UsageError
 from qkvcli.render.console import note
-from qkvcli.sources import streams
+from qkvcli.sources import bytes_in
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -91,11 +91,11 @@ def check_ways(
     if sum([bool(words), file is not None, own]) > 1:
         message = "queries come from the arguments, --queries or --self; pass one of them"
         raise UsageError(message)
-    if words and streams.STDIN in words and len(words) > 1:
+    if words and bytes_in.STDIN in words and len(words) > 1:
         message = "- reads queries from stdin and stands alone; put a query that is - in a file"
         raise UsageError(message)
     _check_name("--queries", file)
-    if data == streams.STDIN and (words == [streams.STDIN] or file == streams.STDIN):
+    if data == bytes_in.STDIN and (words == [bytes_in.STDIN] or file == bytes_in.STDIN):
         message = "stdin cannot be both --data and the queries; put one of them in a file"
         raise UsageError(message)
 
@@ -103,7 +103,7 @@ def check_ways(
 def queries(database: Database, given: Mapping[str, Any]) -> Asked | None:
     """Return the queries that were asked, or None where none were."""
     words = list(given["query"] or ())
-    file = streams.STDIN if words == [streams.STDIN] else given["queries"]
+    file = bytes_in.STDIN if words == [bytes_in.STDIN] else given["queries"]
     if given["query_key"] is not None and file is None:
         message = "--query-key chooses a column of a table of queries; pass --queries FILE"
         raise UsageError(message)
@@ -121,7 +121,9 @@ def queries(database: Database, given: Mapping[str, Any]) -> Asked | None:
 
 
 def say_what_answered(database: Database, given: Mapping[str, Any]) -> None:
-    """Tell that the bundled names answered where that was hardly meant, and what was left out."""
+    """Tell that the bundled names answered where that was hardly meant, and how a file was read."""
+    if database.note:
+        note(database.note)
     if given["data"] is None and given["keys"] is None:
         if any(given[name] for name in _READ):
             note("no --data was given: the bundled names.csv answers")
@@ -159,14 +161,14 @@ def lengths(text: str | None) -> NDArray[np.int64] | None:
             raise UsageError(message)
         return np.array([int(cell) for cell in cells])
     if text.lower().endswith((".npy", ".npz")):
-        from qkvcli.sources.arrays import open_array
+        from qkvcli.sources.npy import open_array
 
         stored = open_array(text)
         if stored.dtype.kind not in "iu":
             message = f"is of dtype {stored.dtype}; valid lengths are whole numbers"
             raise InputError(message, text)
         return stored.read().astype(np.int64)
-    lines = enumerate(streams.read_lines(text), 1)
+    lines = enumerate(bytes_in.read_lines(text), 1)
     numbered = [(at, line.replace(",", " ").split()) for at, line in lines if line.strip()]
     rows = [row for _, row in numbered]
     for at, row in numbered or [(1, [""])]:
@@ -194,7 +196,7 @@ def mask(path: str | None) -> NDArray[Any] | None:
     _check_name("--mask", path)
     import numpy as np
 
-    from qkvcli.sources.arrays import open_array
+    from qkvcli.sources.npy import open_array
 
     stored = open_array(path)
     found = stored.read()

@@ -12,8 +12,8 @@ from qkvcli.errors import QkvError, UsageError, did_you_mean
 from qkvcli.render.console import COLORS
 from qkvcli.scores import BANDWIDTH_RULES as RULES
 from qkvcli.scores import TEXT_SCORES, VECTOR_SCORES
-from qkvcli.sources import FORMATS as TABLE_FORMATS
-from qkvcli.sources import NUMBER, TEXT
+from qkvcli.sources.formats import NUMBER, TEXT
+from qkvcli.sources.formats import TABLES as TABLE_FORMATS
 
 if TYPE_CHECKING:
     from collections.abc import Callable

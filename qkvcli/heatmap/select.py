@@ -186,7 +186,7 @@ def select(request: Request) -> Selection:
         names = ("rollout",)
     other = opened[1] if request.diff is not None else None
     reduce = choice.reduce or "mean"
-    note = axes_note(found, weights, is_said=choice.layers is not None)
+    note = found.note or axes_note(found, weights, is_said=choice.layers is not None)
     return Selection(opened[0], other, watches, members, queries, keys, reduce, names, note)
 
 

@@ -9,16 +9,16 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from qkvcli.errors import InputError, UsageError
-from qkvcli.sources.arrays import working_dtype
 from qkvcli.sources.matrices import in_memory
+from qkvcli.sources.npy import working_dtype
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from numpy.typing import NDArray
 
-    from qkvcli.sources.arrays import StoredArray
     from qkvcli.sources.matrices import Matrices
+    from qkvcli.sources.npy import StoredArray
 
 TOLERANCE = 1e-3
 """How far from 1 a row of float32 or float64 weights may sum."""

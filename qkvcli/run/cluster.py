@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 from qkvcli.errors import InputError, QkvError, UsageError
 from qkvcli.run.local import Local
 from qkvcli.run.work import Tree, merged
-from qkvcli.sources import wait_interruptibly
+from qkvcli.sources.bytes_in import wait_interruptibly
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

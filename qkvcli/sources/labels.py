@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from qkvcli.errors import InputError
-from qkvcli.sources import streams
-from qkvcli.sources.records import Scanner
+from qkvcli.sources import bytes_in
+from qkvcli.sources.json_tables import Scanner
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -23,7 +23,7 @@ def labels_of(path: str, count: int, axis: str, encoding: str | None = None) -> 
     labels = read_labels(path, encoding)
     if len(labels) != count:
         message = f"{len(labels)} labels for {count} {axis}; there must be one for each"
-        raise InputError(message, streams.display_name(path))
+        raise InputError(message, bytes_in.display_name(path))
     return labels
 
 
@@ -35,8 +35,8 @@ def read_labels(path: str, encoding: str | None = None) -> tuple[str, ...]:
     InputError
         The file cannot be read, is empty, or is a JSON document of another shape.
     """
-    file = streams.display_name(path)
-    lines = streams.read_lines(path, encoding)
+    file = bytes_in.display_name(path)
+    lines = bytes_in.read_lines(path, encoding)
     text = "\n".join(lines)
     if path.lower().endswith(".json") or (text[:1] == "[" and text[1:].lstrip()[:1] == '"'):
         return _json_labels(text, file)

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 import math
-import os
 import re
 from dataclasses import dataclass
 from itertools import chain
@@ -15,8 +12,8 @@ from typing import TYPE_CHECKING, NoReturn
 import numpy as np
 
 from qkvcli.errors import InputError, UsageError, did_you_mean
-from qkvcli.sources import IS_PYTORCH, PYTORCH, arrays, streams
-from qkvcli.sources.arrays import StoredArray
+from qkvcli.sources import bytes_in, formats, npy, numbers
+from qkvcli.sources.npy import StoredArray
 
 # What reads text is imported where it is read: most weights are arrays.
 if TYPE_CHECKING:
@@ -24,16 +21,13 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from qkvcli.sources.delimited.cells import DelimitedCells
-    from qkvcli.sources.records import Scanner
+    from qkvcli.sources.csv_tables import CsvCells
+    from qkvcli.sources.json_tables import Scanner
 
 MAX_AXES = 5
 """Layers, batch, heads, queries and keys."""
 
-_TEXT_FORMATS = (".csv", ".tsv", ".tab", ".txt", ".json")
-_LONGEST_HEADER = 100 << 20  # of .safetensors, which starts with its length
-_TABS = (".tsv", ".tab")
-_SEPARATOR = re.compile(rb"sep=([\t !#-~])\r?(?:\n|\Z)", re.IGNORECASE)
+_TEXT_FORMATS = ("csv", "tsv", "json")
 _LAYER = re.compile(r"([0-9]+)")
 _CONSTANT = re.compile(r"-?(NaN|Infinity)(?= is not JSON)")
 _NOT_FINITE = "is not a finite number, as every weight is"
@@ -54,6 +48,8 @@ class Matrices:
         Q and K labels, where the file has them.
     stacked
         The names of the arrays that were stacked, a layer each, along the first axis.
+    note
+        What the user should know of how the file is read.
     """
 
     file: str
@@ -61,6 +57,7 @@ class Matrices:
     query_labels: tuple[str, ...] | None = None
     key_labels: tuple[str, ...] | None = None
     stacked: tuple[str, ...] = ()
+    note: str = ""
 
 
 @dataclass(frozen=True)
@@ -93,7 +90,7 @@ def open_matrices(path: str, options: ReadOptions) -> Matrices:
     """Open weights: .npy, .npz, .safetensors, CSV, TSV, JSON, or a pipe of any but safetensors.
 
     What lies in a regular array file is looked at and read later, in runs of rows; text is read
-    whole, up to ``streams.DOCUMENT_CAP``, and so is a pipe, up to ``arrays.WHOLE_CAP``.
+    whole, up to ``bytes_in.DOCUMENT_CAP``, and so is a pipe, up to ``npy.WHOLE_CAP``.
 
     Raises
     ------
@@ -102,43 +99,41 @@ def open_matrices(path: str, options: ReadOptions) -> Matrices:
     UsageError
         There is no array of that name.
     """
-    file = streams.display_name(path)
-    extension = os.path.splitext(path.lower().removesuffix(".gz"))[1]
-    if extension in PYTORCH and streams.reopenable(path):
-        raise InputError(IS_PYTORCH, file)
-    if extension == ".safetensors":
+    file = bytes_in.display_name(path)
+    form = formats.format_by_name(path)
+    if form == "pytorch" and bytes_in.reopenable(path):
+        formats.refuse_pytorch(file)
+    if form == "safetensors":
         from qkvcli.sources.safetensors import open_tensors  # few read these
 
         return _picked(open_tensors(path), options, file)
-    if streams.reopenable(path) and not path.lower().endswith(".gz"):
-        if arrays.is_array_file(path) or arrays.starts_as_array(path):
-            return _picked(arrays.open_arrays(path), options, file)
-        _check_extension(extension, file)
-    return _streamed(path, extension, options, file)
+    if bytes_in.reopenable(path) and not path.lower().endswith(".gz"):
+        if form in formats.ARRAYS or formats.starts_as_array(path):
+            return _picked(npy.open_arrays(path), options, file)
+        ending = formats.ending_of(path)
+        if ending and form not in _TEXT_FORMATS:
+            hint = did_you_mean(ending, [".npy", ".npz", ".safetensors", ".csv", ".tsv", ".json"])
+            raise InputError(f"not an array, and {ending} names no matrix format{hint}", file)
+    return _streamed(path, form, options, file)
 
 
-def _check_extension(extension: str, file: str) -> None:
-    if extension and extension not in _TEXT_FORMATS:
-        hint = did_you_mean(extension, [".npy", ".npz", ".safetensors", *_TEXT_FORMATS])
-        raise InputError(f"not an array, and {extension} names no matrix format{hint}", file)
-
-
-def _streamed(path: str, extension: str, options: ReadOptions, file: str) -> Matrices:
+def _streamed(path: str, form: str, options: ReadOptions, file: str) -> Matrices:
     """Tell what an input holds by its first bytes, and read it whole."""
-    parts = streams.chunks(path, options.encoding)
+    parts = bytes_in.chunks(path, options.encoding)
     first = next(parts, b"")
     whole = chain([first], parts)
-    if arrays.is_array(first):
-        return _picked(arrays.arrays_in(whole, file), options, file)
-    if first[8:10] == b'{"' and int.from_bytes(first[:8], "little") <= _LONGEST_HEADER:
+    held = formats.format_by_start(first) if first.strip() else ""
+    if held in ("npy", "npz"):
+        return _picked(npy.arrays_in(whole, file), options, file)
+    if held == "safetensors":
         message = "holds safetensors, which are read from a file whose name ends in .safetensors"
         raise InputError(message, file)
-    if not first.strip():
+    if not held:
         raise InputError(_EMPTY, file)
-    data = b"".join(streams.up_to_cap(whole, path))
-    if extension == ".json" or first.lstrip()[:1] in (b"[", b"{"):
-        return _from_json(streams.decode(data, file), file)
-    return _from_text(data, extension, options, file)
+    data = b"".join(bytes_in.up_to_cap(whole, path))
+    if form == "json" or held in ("json", "jsonl"):
+        return _from_json(bytes_in.decode(data, file), file)
+    return _from_text(data, form, options, file)
 
 
 def _picked(found: Mapping[str, StoredArray], options: ReadOptions, file: str) -> Matrices:
@@ -219,57 +214,30 @@ def in_memory(values: NDArray[np.floating], name: str) -> StoredArray:
 # --- CSV and TSV ---
 
 
-def _from_text(data: bytes, extension: str, options: ReadOptions, file: str) -> Matrices:
+def _from_text(data: bytes, form: str, options: ReadOptions, file: str) -> Matrices:
     """Read a matrix from delimited text, with a header of key labels or a column of query labels.
 
     A first column that is no number names the queries, and so does any first column under an empty
     corner. ``_is_header`` says which first records name the keys, ``_counts`` which number them.
     """
-    from qkvcli.sources.delimited import checked_delimiter
-    from qkvcli.sources.delimited.cells import DelimitedCells, Dialect
+    from qkvcli.sources.csv_tables import CsvCells, Run, read_header
+    from qkvcli.sources.table import TableOptions
 
-    data, line, declared = _declared_delimiter(data)
     if not data.strip():
         raise InputError(_EMPTY, file)
-    guess = declared or ("\t" if extension in _TABS or _has_tabs(data) else ",")
-    delimiter = checked_delimiter(options.delimiter) if options.delimiter else guess
-    width = _width(data, delimiter, file)
-    guessed = options.delimiter is None and declared is None
-    from qkvcli.sources import numbers as grammars
-
-    cells = DelimitedCells(data, line, Dialect(file, delimiter, width, guessed))
-    plain = cells.matrix(range(width), grammars.NUMBER)
+    table = TableOptions(delimiter=options.delimiter, header=False)
+    run = Run(data, 1, data.count(b"\n"))
+    header = read_header(run, iter(()), table, "\t" if form == "tsv" else "", file)
+    cells = CsvCells(header.rest.data, header.rest.line, header.dialect)
+    width = header.dialect.width
+    plain = cells.matrix(range(width), numbers.NUMBER)
     if plain is not None:
         numbered = _counts(plain[0].tolist()) and bool((plain[1:] % 1).any())
-        return Matrices(file, in_memory(plain[1:] if numbered else plain, file))
-    return _labelled(cells, width, file)
+        return Matrices(file, in_memory(plain[1:] if numbered else plain, file), note=header.note)
+    return _labelled(cells, width, file, header.note)
 
 
-def _declared_delimiter(data: bytes) -> tuple[bytes, int, str | None]:
-    """Honour a first line ``sep=;``, as spreadsheets write it."""
-    found = _SEPARATOR.match(data)
-    return (data[found.end() :], 2, found[1].decode()) if found else (data, 1, None)
-
-
-def _width(data: bytes, delimiter: str, file: str) -> int:
-    """Return how many cells the first line has."""
-    from qkvcli.sources.table import FIELD_CAP
-
-    opening = data.lstrip(b"\r\n").split(b"\n", 1)[0].decode("utf-8", "replace").strip("\r")
-    csv.field_size_limit(FIELD_CAP)
-    try:
-        return len(next(csv.reader(io.StringIO(opening, newline=""), delimiter=delimiter), [""]))
-    except csv.Error:
-        message = f"a cell is larger than {FIELD_CAP >> 20} MiB; is a quote unbalanced?"
-        raise InputError(message, f"{file}:1") from None
-
-
-def _has_tabs(data: bytes) -> bool:
-    first = data.lstrip(b"\r\n").split(b"\n", 1)[0]
-    return b"\t" in first and b"," not in first
-
-
-def _labelled(cells: DelimitedCells, width: int, file: str) -> Matrices:
+def _labelled(cells: CsvCells, width: int, file: str, note: str) -> Matrices:
     names = cells.column(0)  # whole, so that another delimiter in a single column is noticed
     first = list(cells.row(0))
     header = _is_header(first)
@@ -281,7 +249,8 @@ def _labelled(cells: DelimitedCells, width: int, file: str) -> Matrices:
     left = 1 if named else 0
     values = _numbers([cells.row(row)[left:] for row in body], cells, body[0], file)
     queries = tuple(names[row] for row in body) if named else None
-    return Matrices(file, in_memory(values, file), queries, tuple(first[left:]) if header else None)
+    keys = tuple(first[left:]) if header else None
+    return Matrices(file, in_memory(values, file), queries, keys, note=note)
 
 
 def _is_header(cells: list[str]) -> bool:
@@ -314,16 +283,10 @@ def _counts(values: list[float]) -> bool:
 
 
 def _is_text(cell: str) -> bool:
-    from qkvcli.sources import numbers
-
     return numbers.first_mismatch([cell], numbers.NUMBER) is not None and not numbers.mistaken(cell)
 
 
-def _numbers(
-    rows: list[list[str]], cells: DelimitedCells, first: int, file: str
-) -> NDArray[np.float64]:
-    from qkvcli.sources import numbers
-
+def _numbers(rows: list[list[str]], cells: CsvCells, first: int, file: str) -> NDArray[np.float64]:
     for offset, row in enumerate(rows):
         bad = None if numbers.all_match(row, numbers.NUMBER) else 0
         bad = bad if bad is None else numbers.first_mismatch(row, numbers.NUMBER)
@@ -346,7 +309,7 @@ def _refuse_cell(cell: str, where: str) -> NoReturn:
 
 def _from_json(text: str, file: str) -> Matrices:
     """Read nested lists of numbers, two to five deep."""
-    from qkvcli.sources.records import Scanner
+    from qkvcli.sources.json_tables import Scanner
 
     scanner = Scanner(text, file)
     if scanner.peek() != "[":

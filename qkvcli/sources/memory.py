@@ -13,7 +13,7 @@ import numpy as np
 from qkvcli.blocks import Columns, Labels, Queries, Record, labels_of, number_text
 from qkvcli.errors import InputError, UsageError
 from qkvcli.sources import numbers
-from qkvcli.sources.arrays import first_nonfinite
+from qkvcli.sources.npy import first_nonfinite
 from qkvcli.sources.queries import queries_from_array
 from qkvcli.sources.store import Asked, Store, check_shapes
 from qkvcli.sources.table import SKIP, TableOptions, find_column
@@ -120,6 +120,7 @@ class MemorySource:
     reopenable = True
     name = NAME
     left_out = 0
+    note = ""
     names: Sequence[str] | None = None
 
     def __init__(self, whole: MemoryBlock, kind: str) -> None:

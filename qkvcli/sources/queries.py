@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from qkvcli.blocks import Queries, number_text
 from qkvcli.errors import InputError, UsageError, did_you_mean
-from qkvcli.sources import form_of, numbers, open_table, streams
-from qkvcli.sources.store import QUERIES, Asked, check_numeric, holds_arrays
+from qkvcli.sources import bytes_in, formats, numbers
+from qkvcli.sources.store import QUERIES, Asked, check_numeric, open_arrays_of, open_table
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from qkvcli.blocks import Source
-    from qkvcli.sources.arrays import StoredArray
+    from qkvcli.sources.npy import StoredArray
     from qkvcli.sources.store import Store
 
 
@@ -124,26 +124,27 @@ def queries_from_file(  # noqa: PLR0913 - how a file is read
         A table without the key columns, with those that it has; queries of another width than the
         keys, with both widths; or no queries.
     """
-    if holds_arrays(path):
-        from qkvcli.sources.arrays import open_arrays, pick
+    by_start = path == bytes_in.STDIN and form is None
+    form = form or (formats.format_of(path) if by_start else formats.format_by_name(path))
+    if form in formats.ARRAYS:
+        from qkvcli.sources.npy import pick
 
-        arrays = open_arrays(path)
+        arrays = open_arrays_of(path, form)
         alone = next(iter(arrays.values())) if len(arrays) == 1 else None
         stored = alone or pick(arrays, QUERIES, "a file with one array", path)
         return queries_from_array(store, stored)
-    form = form or form_of(path) if path == streams.STDIN else form_of(path)
-    is_table = bool(form) and not path.lower().removesuffix(".gz").endswith(".txt")
+    is_table = form in formats.TABLES and not by_start and formats.ending_of(path) != ".txt"
     if key and not is_table:
         message = "`query_key` chooses a column of a table, and this is read line by line"
-        raise UsageError(message, streams.display_name(path))
+        raise UsageError(message, bytes_in.display_name(path))
     if is_table:
-        columns = _KeyColumns(store, key, streams.display_name(path), form)
+        columns = _KeyColumns(store, key, bytes_in.display_name(path), form)
         found = [columns.pick(record) for record in _records(store, path, encoding, form, header)]
     else:
         found = list(_lines(store, path, encoding))
     if not found:
         message = "holds no queries; give one a line"
-        raise InputError(message, streams.display_name(path))
+        raise InputError(message, bytes_in.display_name(path))
     if store.kind == "text":
         texts = [" ".join(row.cells) for row in found]
         return Asked((), [Queries(tuple(texts), texts)])
@@ -159,10 +160,10 @@ def _lines(store: Store, path: str, encoding: str | None) -> Iterator[_Row]:
 
     The first line of numbers in a file may name the key columns.
     """
-    name = streams.display_name(path)
-    heads = path != streams.STDIN and store.kind != "text"
+    name = bytes_in.display_name(path)
+    heads = path != bytes_in.STDIN and store.kind != "text"
     keys = [key.casefold() for key in store.columns.key]
-    for number, line in enumerate(streams.read_lines(path, encoding), 1):
+    for number, line in enumerate(bytes_in.read_lines(path, encoding), 1):
         if line.strip():
             cells = [line] if store.kind == "text" else _SEPARATOR.split(line.strip())
             if not (heads and [cell.casefold() for cell in cells] == keys):
@@ -273,13 +274,13 @@ def _table_records(path: str, encoding: str | None, form: str) -> Iterator[_Reco
 
 def _json_records(path: str, encoding: str | None, *, lines: bool) -> Iterator[_Record]:
     """Yield what a JSON list, or each line of JSON Lines, holds: a cell, cells, or a record."""
-    from qkvcli.sources.records import Scanner, cell, json_elements, json_lines
+    from qkvcli.sources.json_tables import Scanner, cell, json_elements, json_lines
 
-    name = streams.display_name(path)
+    name = bytes_in.display_name(path)
     if lines:
         values = json_lines(path, encoding, name)
     else:
-        text = streams.decode(streams.read_document(path, encoding), name)
+        text = bytes_in.decode(bytes_in.read_document(path, encoding), name)
         values = json_elements(Scanner(text, name))
     for value, where in values:
         if isinstance(value, dict):
@@ -336,7 +337,7 @@ def _labels(store: Store, vectors: NDArray[np.floating]) -> tuple[str, ...]:
 
 
 def _check_finite(stored: StoredArray, vectors: NDArray[np.floating], head: int) -> None:
-    from qkvcli.sources.arrays import first_nonfinite
+    from qkvcli.sources.npy import first_nonfinite
     from qkvcli.sources.vectors import nonfinite_message
 
     index = first_nonfinite(vectors)

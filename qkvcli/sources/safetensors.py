@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import numpy as np
 
 from qkvcli.errors import InputError
-from qkvcli.sources import streams
-from qkvcli.sources.arrays import StoredArray
+from qkvcli.sources import bytes_in
+from qkvcli.sources.npy import StoredArray
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -60,16 +60,16 @@ def open_tensors(path: str) -> dict[str, StoredArray]:
     InputError
         Not such a file, truncated, or an array of a dtype that is no real number.
     """
-    name = streams.display_name(path)
+    name = bytes_in.display_name(path)
     try:
         size = os.stat(path).st_size
-        with streams.open_bytes(path) as stream:
+        with bytes_in.open_bytes(path) as stream:
             length = int.from_bytes(stream.read(8), "little")
             if not 2 <= length <= min(HEADER_CAP, size - 8):  # noqa: PLR2004 - "{}"
                 _refuse("not a .safetensors file, or a truncated one", name)
             header = _header(stream.read(length), name)
     except FileNotFoundError:
-        streams.open_bytes(path)  # its error has the nearest name
+        bytes_in.open_bytes(path)  # its error has the nearest name
         raise
     room = size - 8 - length
     return {label: _array(label, item, path, length + 8, room) for label, item in header.items()}

@@ -13,11 +13,10 @@ from qkvcli.errors import InputError
 from qkvcli.sources.table import TableSource
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
-    from qkvcli.blocks import Block, Columns
-    from qkvcli.sources import Opener
-    from qkvcli.sources.arrays import StoredArray
+    from qkvcli.blocks import Block, Columns, Source
+    from qkvcli.sources.npy import StoredArray
 
 
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
@@ -129,7 +128,7 @@ def check_alike(first: StoredArray, other: StoredArray) -> None:
     InputError
         With both files and both shapes, or both dtypes.
     """
-    from qkvcli.sources.arrays import working_dtype
+    from qkvcli.sources.npy import working_dtype
 
     shapes = [(*array.shape[:-2], "K", *array.shape[-1:]) for array in (first, other)]
     if shapes[0] != shapes[1]:
@@ -145,10 +144,11 @@ class ShardedTable(TableSource):
 
     reopenable = True
 
-    def __init__(self, pattern: str, opener: Opener) -> None:
+    def __init__(self, pattern: str, opener: Callable[[str], Source]) -> None:
         self.name, self._files, self._open = pattern, matches(pattern), opener
         first = opener(self._files[0])
         self.columns: Columns = first.columns
+        self.note = first.note
 
     def blocks(self) -> Iterator[Block]:
         """Yield the blocks of all files; row numbers run on."""

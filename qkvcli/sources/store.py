@@ -1,22 +1,23 @@
-"""The store of keys and values: tables and arrays opened alike."""
+"""The door to all sources: tables and arrays opened alike."""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import partial
 from itertools import accumulate
 from typing import TYPE_CHECKING, NamedTuple
 
 from qkvcli.errors import InputError, UsageError
-from qkvcli.sources import open_table, streams
+from qkvcli.sources import bytes_in, formats
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     import numpy as np
 
     from qkvcli.blocks import Block, Columns, Queries, Source
-    from qkvcli.sources.arrays import StoredArray
+    from qkvcli.sources.npy import StoredArray
     from qkvcli.sources.table import TableOptions
 
 _KEYS, _VALUES = ("keys", "k"), ("values", "v")
@@ -80,6 +81,11 @@ class Store:
         """How many rows were left out, as a number was missing in them."""
         return self.heads[0].left_out
 
+    @property
+    def note(self) -> str:
+        """What the user should know of how the file is read; "" for nothing."""
+        return self.heads[0].note
+
     def count(self) -> int:
         """Return K; of a table this takes a reading."""
         rows = self.heads[0].rows
@@ -117,7 +123,7 @@ class BufferedSource:
         self.key_dtype: np.dtype[np.floating] = source.key_dtype
         self.dtype: np.dtype[np.floating] = source.dtype
         self._blocks = list(source.blocks())
-        self.left_out = source.left_out
+        self.left_out, self.note = source.left_out, source.note
 
     @property
     def rows(self) -> int:
@@ -159,28 +165,100 @@ def open_store(  # noqa: PLR0913 - what a database is made of
     InputError
         A file that cannot be read, or arrays whose shapes do not fit together.
     """
-    told = data == streams.STDIN and options.format is not None
-    if keys is not None or (not told and holds_arrays(data)):
-        return _open_arrays(data, keys, values, labels, options.encoding)
+    form = options.format or ("" if keys else formats.format_of(data, options.encoding))
+    if keys is not None or form in formats.ARRAYS:
+        return _open_arrays(data, form, keys, values, labels, options.encoding)
     if labels is not None or values is not None:
         message = "`labels` and `values` go with arrays; a table names its own rows (`value`)"
         raise UsageError(message)
-    source = open_table(data, options)
+    source = open_table(data, options, form)
     twice = source.columns.numeric_key if twice is None else twice
     if twice and not source.reopenable:
         source = BufferedSource(source)
     return Store(source.name, (source,))
 
 
-def holds_arrays(path: str) -> bool:
-    """Return whether a file by its name, or standard input by its start, holds arrays."""
-    if path == streams.STDIN:
-        return streams.peek_stdin().startswith(streams.ARRAYS)
-    return path.lower().endswith((".npz", ".npy"))
+def open_table(path: str, options: TableOptions | None = None, form: str | None = None) -> Source:
+    """Open a table of keys and values, by the reader of its format.
+
+    Parameters
+    ----------
+    path
+        A file; a pattern of files with the same columns, one after another in name order; a
+        folder or a URL of columnar files; or ``-`` for standard input.
+    options
+        How the table is to be read.
+    form
+        Its format; by default ``options.format``, or what its name or its first bytes say.
+
+    Raises
+    ------
+    InputError
+        The file cannot be read or its first block is not well-formed.
+    UsageError
+        A column or an option that does not fit the file.
+    """
+    from qkvcli.sources.table import TableOptions  # and with it blocks, which no help needs
+
+    options = options or TableOptions()
+    form = form or options.format or formats.format_of(path, options.encoding)
+    if form in formats.COLUMNAR:
+        return _open_columnar(path, options, form)
+    if "://" in path:
+        message = (
+            f"{path}: by URL only Parquet and Arrow files are read; fetch it, or name a format"
+        )
+        raise UsageError(message)
+    if any(sign in path for sign in "*?["):
+        from qkvcli.sources.shards import ShardedTable, is_pattern
+
+        if is_pattern(path):
+            return ShardedTable(path, partial(_open_file, options=options, form=form))
+    return _open_file(path, options, form)
 
 
-def _open_arrays(
-    data: str, keys: str | None, values: str | None, labels: str | None, encoding: str | None
+def _open_columnar(path: str, options: TableOptions, form: str) -> Source:
+    if path == bytes_in.STDIN:
+        message = f"`data=-` is a stream, and {form} is read at random; name a file"
+        raise UsageError(message)
+    try:
+        from qkvcli.sources.arrow import ArrowSource as ParquetTable
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] != "pyarrow":
+            raise
+        message = f"{path}: {form} is read by pyarrow: pip install 'qkvcli[arrow]'"
+        raise UsageError(message) from None
+    return ParquetTable(path, options)
+
+
+def _open_file(path: str, options: TableOptions, form: str) -> Source:
+    if form in ("csv", "tsv"):
+        from qkvcli.sources.csv_tables import CsvTable
+
+        return CsvTable(path, options, "\t" if form == "tsv" else "")
+    from qkvcli.sources.json_tables import JsonTable
+
+    return JsonTable(path, options, lines=form == "jsonl")
+
+
+def open_arrays_of(path: str, form: str) -> Mapping[str, StoredArray]:
+    """Look at the arrays of a file of one of ``formats.ARRAYS``."""
+    if form == "safetensors":
+        from qkvcli.sources.safetensors import open_tensors
+
+        return open_tensors(path)
+    from qkvcli.sources.npy import open_arrays
+
+    return open_arrays(path)
+
+
+def _open_arrays(  # noqa: PLR0913, PLR0917 - what arrays are made of
+    data: str,
+    form: str,
+    keys: str | None,
+    values: str | None,
+    labels: str | None,
+    encoding: str | None,
 ) -> Store:
     from qkvcli.sources.labels import labels_of
     from qkvcli.sources.shards import check_alike, pairs
@@ -188,7 +266,7 @@ def _open_arrays(
 
     shards: list[_Arrays] = []
     for one, other in pairs(data if keys is None else keys, values):
-        shards.append(_one_file(one, other) if keys is None else _two_files(one, other))
+        shards.append(_one_file(one, form, other) if keys is None else _two_files(one, other))
         check_shapes(shards[-1].keys, shards[-1].values)
         check_alike(shards[0].keys, shards[-1].keys)
         check_alike(shards[0].values, shards[-1].values)
@@ -216,16 +294,16 @@ class _Arrays(NamedTuple):
 
 
 def _two_files(keys: str, values: str | None) -> _Arrays:
-    from qkvcli.sources.arrays import open_array
+    from qkvcli.sources.npy import open_array
 
     k = open_array(keys)
     return _Arrays(k, k if values is None else open_array(values))
 
 
-def _one_file(data: str, values: str | None) -> _Arrays:
-    from qkvcli.sources.arrays import open_array, open_arrays, pick
+def _one_file(data: str, form: str, values: str | None) -> _Arrays:
+    from qkvcli.sources.npy import open_array, pick
 
-    arrays = open_arrays(data)
+    arrays = open_arrays_of(data, form)
     k = pick(arrays, _KEYS, "`keys`", data)
     v = open_array(values) if values else next((arrays[n] for n in _VALUES if n in arrays), k)
     return _Arrays(k, v, next((arrays[name] for name in QUERIES if name in arrays), None))

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, NoReturn, Protocol
 
 from qkvcli.blocks import Columns, Record, labels_of
 from qkvcli.errors import InputError, UsageError, did_you_mean
-from qkvcli.sources import NUMBER, TEXT, numbers
+from qkvcli.sources import numbers
+from qkvcli.sources.formats import NUMBER, TEXT
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -85,9 +86,6 @@ class Cells(Protocol):
     def key_bytes(self, position: int) -> KeyBytes | None:
         """Return a column as it lies among bytes, where no string need be made for that."""
 
-    def first_mismatch(self, position: int, grammar: str) -> int | None:
-        """Return the first row whose cell of a column is no finite number by a grammar."""
-
     def row(self, position: int) -> Sequence[str]:
         """Return one row."""
 
@@ -119,10 +117,6 @@ class ListCells:
 
     def key_bytes(self, position: int) -> None:
         """Return nothing: the cells are strings already."""
-
-    def first_mismatch(self, position: int, grammar: str) -> int | None:
-        """Return the first row whose cell of a column is no finite number by a grammar."""
-        return numbers.first_mismatch(self.column(position), grammar)
 
     def row(self, position: int) -> list[str]:
         """Return one row."""
@@ -164,6 +158,7 @@ class TableSource:
     rows: int | None = None
     names: Sequence[str] | None = None
     left_out = 0
+    note = ""
 
     def kept(self, parts: Iterable[Cells], layout: Layout) -> Iterator[Cells]:
         """Yield cells without the rows in which a number is missing, which are counted."""
@@ -378,12 +373,8 @@ def layout(names: Sequence[str], first: Cells, options: TableOptions, name: str)
     if not value:
         # A bare list of keys is its own values, as in self-attention.
         value = tuple(i for i in range(len(names)) if i not in key) or key
-    # A table of nothing but numbers is known at once.
-    plain = first.matrix(range(len(names)), numbers.PLAIN) is not None
 
     def is_numeric(position: int, role: str, wanted: str | None) -> bool:
-        if plain:
-            return wanted != TEXT
         skip = options.missing == SKIP
         return _is_numeric(first, position, role, wanted, (name, names[position]), skip=skip)
 
@@ -435,14 +426,17 @@ def _is_numeric(  # noqa: PLR0913 - a column, and how it is to be read
     if wanted == TEXT:
         return False
     grammar = _grammar(role, wanted)
-    row = first.first_mismatch(position, grammar)
+    cell = first.row(0)[position]
+    if wanted != NUMBER and numbers.mismatches([cell], grammar) and not _is_no_text(cell):
+        return False  # most text is told by its first cell, and no other is taken apart
+    cells = first.column(position)
+    row = numbers.first_mismatch(cells, grammar)
     if row is None:
         return True
-    if wanted != NUMBER and not _is_no_text(first.row(row)[position]):
+    if wanted != NUMBER and not _is_no_text(cells[row]):
         return False
     # Numbers, and what was surely meant as numbers or stands for a missing one, are a column of
     # numbers with a mistake in it.
-    cells = first.column(position)
     odd = numbers.mismatches(cells, grammar)
     if wanted != NUMBER and not (len(odd) < len(cells) and all(_is_no_text(cells[i]) for i in odd)):
         return False

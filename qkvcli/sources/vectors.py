@@ -12,7 +12,7 @@ import numpy as np
 
 from qkvcli.blocks import Columns, Labels, Record, number_text
 from qkvcli.errors import InputError
-from qkvcli.sources.arrays import StoredArray, first_nonfinite, working_dtype
+from qkvcli.sources.npy import StoredArray, first_nonfinite, working_dtype
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -210,6 +210,7 @@ class VectorSource:
     reopenable = True
     kind = "array"
     left_out = 0
+    note = ""
 
     def __init__(self, head: Head, *more: Head) -> None:
         self.name = head.keys.name

@@ -99,7 +99,7 @@ OTHERWISE = {
     "values nan": (":3", f"'nan' {NOT_FINITE}"),
     "empty": ("", EMPTY),
     "blank lines only": ("", EMPTY),
-    "sep= only": ("", EMPTY),
+    "sep= only": ("", "is empty; rows were expected"),
     "semicolons": (":1", "one column, and a ';' in it; pass --delimiter ';'"),
     "text after a block of numbers": (":400002", f"'Li' {NOT_FINITE}"),
 }

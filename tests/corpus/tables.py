@@ -71,9 +71,11 @@ DELIMITED: dict[str, Bad] = {
     ),
     "binary": Bad("t.csv", bytes(range(256)), ":1", "a "),
     "semicolons": Bad(
-        "t.csv", "k;v\na;b\n", ":2", "one column, and a ';' in it; pass --delimiter ';'"
+        "t.csv", "k;v\na;b\nc\n", ":2", "one column, and a ';' in it; pass --delimiter ';'"
     ),
-    "tabs": Bad("t.csv", "k\tv\na\tb\n", ":2", "one column, and a tab in it; pass --delimiter tab"),
+    "tabs": Bad(
+        "t.csv", "k\tv\na\tb\nc\n", ":2", "one column, and a tab in it; pass --delimiter tab"
+    ),
     "a cell over the cap": Bad("t.csv", 'k,v\n"' + "x" * (17 << 20) + '",y\n', ":2", "a "),
     "truncated gzip": Bad("t.csv.gz", gzip.compress(b"k,v\na,b\n" * 100)[:-12], "", GZIP),
     "gzip header only": Bad("t.csv.gz", gzip.compress(b"k,v\n")[:9], "", GZIP),

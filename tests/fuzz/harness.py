@@ -20,11 +20,11 @@ from unittest import mock
 
 from qkvcli.cli import run as run_command
 from qkvcli.errors import QkvError
-from qkvcli.sources import open_table
-from qkvcli.sources.arrays import first_nonfinite, open_arrays
 from qkvcli.sources.labels import read_labels
 from qkvcli.sources.matrices import ReadOptions, open_matrices
+from qkvcli.sources.npy import first_nonfinite, open_arrays
 from qkvcli.sources.safetensors import open_tensors
+from qkvcli.sources.store import open_table
 from qkvcli.sources.table import TableOptions
 from tests.fuzz.seeds import NPY, SEEDS, WORDS
 
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from qkvcli.sources.arrays import StoredArray
+    from qkvcli.sources.npy import StoredArray
 
 SECONDS = 5
 MEMORY = 512 << 20

@@ -10,7 +10,8 @@ import pytest
 
 from qkvcli.cli import in_options
 from qkvcli.errors import QkvError
-from qkvcli.sources import open_table, streams
+from qkvcli.sources import bytes_in
+from qkvcli.sources.store import open_table
 from qkvcli.sources.table import TableOptions
 
 if TYPE_CHECKING:
@@ -70,5 +71,5 @@ def refusal(path: str, **options: Any) -> str:
 @contextmanager
 def chunk(size: int) -> Iterator[None]:
     """Read files a few bytes at a time, so that a small file has many blocks."""
-    with mock.patch.object(streams, "CHUNK", size):
+    with mock.patch.object(bytes_in, "CHUNK", size):
         yield

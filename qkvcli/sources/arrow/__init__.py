@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 from pyarrow import types
 
 from qkvcli.errors import InputError, UsageError
-from qkvcli.sources import NUMBER, TEXT, numbers
+from qkvcli.sources import numbers
 from qkvcli.sources.arrow.block import ArrowBlock
 from qkvcli.sources.arrow.fields import (
     VECTOR,
@@ -24,6 +24,7 @@ from qkvcli.sources.arrow.fields import (
 from qkvcli.sources.arrow.files import File, files_of, told
 from qkvcli.sources.arrow.pieces import ROWS, Piece, batch_of, opened, step_of
 from qkvcli.sources.arrow.sizes import check_sizes
+from qkvcli.sources.formats import NUMBER, TEXT
 from qkvcli.sources.table import TableOptions, find_column
 
 if TYPE_CHECKING:
@@ -52,6 +53,7 @@ class ArrowSource:
 
     reopenable = True
     left_out = 0
+    note = ""
     names: Sequence[str] | None = None
 
     def __init__(self, path: str, options: TableOptions) -> None:

@@ -14,9 +14,10 @@ from pyarrow import types
 from qkvcli.blocks import Record, labels_of, number_text
 from qkvcli.errors import InputError
 from qkvcli.key_bytes import KeyBytes
-from qkvcli.sources import TEXT, numbers
+from qkvcli.sources import numbers
 from qkvcli.sources.arrow.fields import VECTOR, first_code, is_text, may_be_codes, working
 from qkvcli.sources.arrow.files import told
+from qkvcli.sources.formats import TEXT
 from qkvcli.sources.table import refuse_number
 
 if TYPE_CHECKING:

@@ -11,7 +11,8 @@ import pyarrow.compute as pc
 from pyarrow import types
 
 from qkvcli.blocks import Columns
-from qkvcli.sources import NUMBER, TEXT, numbers
+from qkvcli.sources import numbers
+from qkvcli.sources.formats import NUMBER, TEXT
 
 VECTOR = "vector"
 

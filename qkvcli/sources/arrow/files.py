@@ -14,7 +14,7 @@ from urllib.parse import unquote
 from pyarrow import ArrowException, fs
 
 from qkvcli.errors import InputError, QkvError, UsageError
-from qkvcli.sources import wait_interruptibly
+from qkvcli.sources.bytes_in import wait_interruptibly
 from qkvcli.sources.shards import is_pattern, is_url, local
 
 if TYPE_CHECKING:

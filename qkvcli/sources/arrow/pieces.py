@@ -14,10 +14,10 @@ import pyarrow.parquet as pq
 from pyarrow import types
 
 from qkvcli.errors import InputError
-from qkvcli.sources import TEXT
-from qkvcli.sources.arrays import WHOLE_CAP
 from qkvcli.sources.arrow.fields import VECTOR, kind_of
 from qkvcli.sources.arrow.files import told
+from qkvcli.sources.formats import TEXT
+from qkvcli.sources.npy import WHOLE_CAP
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -6,7 +6,7 @@ import struct
 from typing import TYPE_CHECKING
 
 from qkvcli.errors import InputError
-from qkvcli.sources.arrays import WHOLE_CAP
+from qkvcli.sources.npy import WHOLE_CAP
 
 if TYPE_CHECKING:
     import pyarrow as pa

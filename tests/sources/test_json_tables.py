@@ -12,7 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from qkvcli.errors import InputError
-from qkvcli.sources import open_table, records, streams
+from qkvcli.sources import bytes_in, json_tables
+from qkvcli.sources.store import open_table
 from tests.support.tables import blocks, chunk, keys, numbers, refusal, rows
 
 if TYPE_CHECKING:
@@ -208,7 +209,7 @@ def test_any_depth_is_read_or_refused(put: Any, depth: int) -> None:
 
 
 def test_a_number_that_turns_to_text_in_a_later_block(put: Any, monkeypatch: Any) -> None:
-    monkeypatch.setattr(records, "ROWS", 2)
+    monkeypatch.setattr(json_tables, "ROWS", 2)
     path = put("t.jsonl", '["a", 1]\n["b", 2]\n\n["c", "x"]\n')
     assert refusal(path).startswith(f"{path}:4: 'x' is not a finite number")
     path = put("t.json", '{"a": 1,\n"b": 2,\n"c": null}')
@@ -216,7 +217,7 @@ def test_a_number_that_turns_to_text_in_a_later_block(put: Any, monkeypatch: Any
 
 
 def test_blocks_count_on(put: Any, monkeypatch: Any) -> None:
-    monkeypatch.setattr(records, "ROWS", 3)
+    monkeypatch.setattr(json_tables, "ROWS", 3)
     source = open_table(put("t.json", json.dumps([[f"k{i}", i] for i in range(10)])))
     for _ in range(2):
         assert [(block.start, len(block)) for block in source.blocks()] == [
@@ -225,7 +226,7 @@ def test_blocks_count_on(put: Any, monkeypatch: Any) -> None:
 
 
 def test_a_document_over_the_cap(put: Any, monkeypatch: Any) -> None:
-    monkeypatch.setattr(streams, "DOCUMENT_CAP", 1000)
+    monkeypatch.setattr(bytes_in, "DOCUMENT_CAP", 1000)
     for name, data in (
         ("t.json", b'{"a": "' + b"x" * 1000 + b'"}'),
         ("t.json.gz", gzip.compress(b'{"a": "' + b"x" * 1000 + b'"}')),
@@ -235,14 +236,14 @@ def test_a_document_over_the_cap(put: Any, monkeypatch: Any) -> None:
 
 
 def test_a_gzip_that_lies_about_its_size(put: Any, monkeypatch: Any) -> None:
-    monkeypatch.setattr(streams, "DOCUMENT_CAP", 1000)
+    monkeypatch.setattr(bytes_in, "DOCUMENT_CAP", 1000)
     data = gzip.compress(b'{"a": "' + b"x" * 5000 + b'"}')
     path = put("t.json.gz", data[:-4] + b"\1\0\0\0")
     assert refusal(path).startswith(path)
 
 
 def test_a_line_over_the_cap(put: Any, monkeypatch: Any) -> None:
-    monkeypatch.setattr(records, "FIELD_CAP", 1000)
+    monkeypatch.setattr(json_tables, "FIELD_CAP", 1000)
     path = put("t.jsonl", '["a", "b"]\n["' + "x" * 3000 + '", 1]\n')
     with chunk(100):
         assert refusal(path).startswith(f"{path}:2: a line is longer than")
@@ -264,7 +265,7 @@ json_value |= st.floats(allow_nan=False, allow_infinity=False)
 def test_every_shape_gives_the_same_rows(
     tmp_path: Path, pairs: list[tuple[str, Any]], ascii_only: bool, indent: int | None, size: int
 ) -> None:
-    wanted = [(key, records.cell(value)) for key, value in pairs]
+    wanted = [(key, json_tables.cell(value)) for key, value in pairs]
 
     def read(name: str, text: str) -> list[tuple[str, ...]]:
         path = tmp_path / name
@@ -279,13 +280,13 @@ def test_every_shape_gives_the_same_rows(
     assert read("c.jsonl", "\n".join(lines)) == wanted
     once = dict(pairs)
     found = read("d.json", json.dumps(once, ensure_ascii=ascii_only, indent=indent))
-    assert found == [(key, records.cell(value)) for key, value in once.items()]
+    assert found == [(key, json_tables.cell(value)) for key, value in once.items()]
 
 
 @given(st.floats(allow_nan=False, allow_infinity=False))
 def test_a_number_in_a_cell_reads_back_the_same(value: float) -> None:
-    assert float(records.cell(value)) == value
-    assert "." not in records.cell(float(int(value))) or abs(value) < 1
+    assert float(json_tables.cell(value)) == value
+    assert "." not in json_tables.cell(float(int(value))) or abs(value) < 1
 
 
 def test_one_line_takes_time_in_proportion_to_its_length(put: Any) -> None:

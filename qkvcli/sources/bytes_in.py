@@ -11,18 +11,17 @@ import stat
 import sys
 import zlib
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from qkvcli.errors import InputError, QkvError, UsageError, did_you_mean
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterable, Iterator
+    from collections.abc import Callable, Generator, Iterable, Iterator
 
     from _typeshed import WriteableBuffer
 
+T = TypeVar("T")
 STDIN = "-"
-ARRAYS = (b"\x93NUMPY", b"PK\x03\x04", b"PK\x05\x06")
-"""How the files of arrays start."""
 CHUNK = 3 << 17
 """How many bytes are read at a time: with what is made of them they stay in a core's cache. Never a
 matter of the machine, so that blocks never are."""
@@ -237,10 +236,6 @@ class Place(NamedTuple):
     offset: int
     length: int
 
-    def parted(self, at: int) -> tuple[Place, Place]:
-        """Return the first bytes, so many of them, and the others."""
-        return self._replace(length=at), Place(self.path, self.offset + at, self.length - at)
-
 
 def start_in_file(path: str, encoding: str | None = None) -> int | None:
     """Return where in a file its text starts, or None where ``chunks`` yields other bytes.
@@ -274,13 +269,15 @@ def after_last_line_end(path: str, stop: int) -> int | None:
     return None
 
 
-def chunks_from(path: str, chunk: int) -> Iterator[bytes]:
-    """Yield the bytes of a file from one of its chunks on, as ``chunks`` cuts them."""
+def parts_from(path: str, begin: int, stop: int | None = None) -> Iterator[bytes]:
+    """Yield the bytes of a file from one place to another, or to its end, cut as by ``chunks``."""
     try:
         with open(path, "rb", buffering=0) as stream:
-            stream.seek(chunk * CHUNK)
-            while data := read_exactly(stream, CHUNK):
+            stream.seek(begin)
+            size = CHUNK - begin % CHUNK
+            while begin != stop and (data := read_exactly(stream, size)):
                 yield data
+                begin, size = begin + size, CHUNK
     except OSError as error:
         raise InputError(f"cannot be read: {error.strerror or error}", path) from None
 
@@ -401,3 +398,29 @@ def read_lines(path: str, encoding: str | None = None) -> list[str]:
     text = decode(read_document(path, encoding), display_name(path))
     lines = text.replace("\r\n", "\n").split("\n")
     return lines[:-1] if lines[-1] == "" else lines
+
+
+def wait_interruptibly(call: Callable[[], T], seconds: float | None = None) -> T:
+    """Call what may wait for a network, so that a signal still ends the program meanwhile.
+
+    Libraries do not return for a signal. So it waits in a thread of its own, which is left
+    behind, and this one waits where Python hears signals.
+
+    Raises
+    ------
+    TimeoutError
+        It has not returned after so many seconds.
+    """
+    from concurrent.futures import Future
+    from threading import Thread
+
+    found: Future[T] = Future()
+
+    def work() -> None:
+        try:
+            found.set_result(call())
+        except BaseException as error:  # noqa: BLE001 - it is raised where it is waited for
+            found.set_exception(error)
+
+    Thread(target=work, daemon=True).start()
+    return found.result(seconds)

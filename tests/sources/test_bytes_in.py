@@ -15,7 +15,8 @@ from typing import Any
 import pytest
 
 from qkvcli.errors import InputError, UsageError
-from qkvcli.sources import format_of, streams
+from qkvcli.sources import bytes_in
+from qkvcli.sources.formats import format_of
 from tests.support.tables import refusal, rows
 
 CSV = b"last,first\nLi,Mu\nHu,Rachel\n"
@@ -41,7 +42,7 @@ def stdin(monkeypatch: pytest.MonkeyPatch) -> Any:
         stream = os.fdopen(reading, "r")
         opened.extend([writer, stream])
         monkeypatch.setattr(sys, "stdin", stream)
-        monkeypatch.setattr(streams, "_peeked", [])
+        monkeypatch.setattr(bytes_in, "_peeked", [])
         return reading
 
     yield replace
@@ -122,8 +123,8 @@ def test_a_pipe_that_does_not_block_is_waited_for(stdin: Any) -> None:
 def test_peeking_loses_nothing(stdin: Any) -> None:
     data = bytes(range(256)) * 8192  # two chunks
     stdin(data)
-    assert streams.peek_stdin() == data[: streams.CHUNK]
-    with streams.open_bytes("-") as stream:
+    assert bytes_in.peek_stdin() == data[: bytes_in.CHUNK]
+    with bytes_in.open_bytes("-") as stream:
         assert stream.read() == data
 
 
@@ -134,7 +135,7 @@ def test_a_long_input_is_told_by_its_start(stdin: Any) -> None:
 
 
 def test_standard_input_closed() -> None:
-    code = "from qkvcli.sources import open_table; open_table('-')"
+    code = "from qkvcli.sources.store import open_table; open_table('-')"
     script = f'"{sys.executable}" -c "{code}" <&-'
     done = subprocess.run(["bash", "-c", script], capture_output=True, check=False)
     assert done.stderr.decode().endswith(
@@ -155,32 +156,32 @@ def test_standard_input_is_read_from_where_it_stands(tmp_path: Path) -> None:
 
 def test_no_standard_input_at_all(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "stdin", None)
-    monkeypatch.setattr(streams, "_peeked", [])
+    monkeypatch.setattr(bytes_in, "_peeked", [])
     with pytest.raises(InputError) as caught:
-        streams.open_bytes("-")
+        bytes_in.open_bytes("-")
     assert str(caught.value) == "stdin: is closed; give a file, or send data"
 
 
 def test_the_start_of_a_text_may_end_within_a_letter() -> None:
-    assert streams.start_of_text("\ufeffaé".encode()[:-1]) == "a"
-    assert streams.start_of_text("aé".encode("utf-16")[:-1]) == "a"
-    assert streams.start_of_text(b"\xe9", "latin-1") == "é"
+    assert bytes_in.start_of_text("\ufeffaé".encode()[:-1]) == "a"
+    assert bytes_in.start_of_text("aé".encode("utf-16")[:-1]) == "a"
+    assert bytes_in.start_of_text(b"\xe9", "latin-1") == "é"
 
 
 def test_what_cannot_be_opened(tmp_path: Path) -> None:
     (tmp_path / "people.csv").write_bytes(CSV)
     with pytest.raises(InputError) as caught:
-        streams.open_bytes(str(tmp_path / "peopel.csv"))
+        bytes_in.open_bytes(str(tmp_path / "peopel.csv"))
     assert str(caught.value) == f"{tmp_path}/peopel.csv: no such file; did you mean 'people.csv'?"
     with pytest.raises(InputError) as caught:
-        streams.open_bytes(str(tmp_path / "other" / "people.csv"))
+        bytes_in.open_bytes(str(tmp_path / "other" / "people.csv"))
     assert str(caught.value) == f"{tmp_path}/other/people.csv: no such file"
     with pytest.raises(InputError, match="is a directory; name a file in it"):
-        streams.open_bytes(str(tmp_path))
+        bytes_in.open_bytes(str(tmp_path))
     with pytest.raises(InputError, match="null byte"):
-        streams.open_bytes("a\0b")
+        bytes_in.open_bytes("a\0b")
     with pytest.raises(InputError, match="Not a directory"):
-        streams.open_bytes(str(tmp_path / "people.csv" / "x"))
+        bytes_in.open_bytes(str(tmp_path / "people.csv" / "x"))
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may read anything")
@@ -207,27 +208,27 @@ def test_an_unknown_extension(put: Any) -> None:
 
 
 def test_lines(put: Any) -> None:
-    assert streams.read_lines(put("a.txt", "a\r\n b \n\nc\u2028d")) == ["a", " b ", "", "c\u2028d"]
-    assert streams.read_lines(put("a.txt", "")) == []
-    assert streams.read_lines(put("a.txt", "\n")) == [""]
-    assert streams.read_lines(put("a.txt", "é\n".encode("latin-1")), "latin-1") == ["é"]
+    assert bytes_in.read_lines(put("a.txt", "a\r\n b \n\nc\u2028d")) == ["a", " b ", "", "c\u2028d"]
+    assert bytes_in.read_lines(put("a.txt", "")) == []
+    assert bytes_in.read_lines(put("a.txt", "\n")) == [""]
+    assert bytes_in.read_lines(put("a.txt", "é\n".encode("latin-1")), "latin-1") == ["é"]
     with pytest.raises(InputError, match=r"a\.txt:2: byte 0xe9 is not UTF-8"):
-        streams.read_lines(put("a.txt", "x\né\n".encode("latin-1")))
+        bytes_in.read_lines(put("a.txt", "x\né\n".encode("latin-1")))
 
 
 def test_what_a_file_unpacks_to_by_its_own_word(put: Any, tmp_path: Path) -> None:
-    assert streams.unpacked_size(put("a.csv", CSV)) == len(CSV)
-    assert streams.unpacked_size(put("a.gz", gzip.compress(b"x" * 70_000))) == 70_000
-    assert streams.unpacked_size(str(tmp_path / "none")) == 0
-    assert streams.unpacked_size(str(tmp_path)) == 0
+    assert bytes_in.unpacked_size(put("a.csv", CSV)) == len(CSV)
+    assert bytes_in.unpacked_size(put("a.gz", gzip.compress(b"x" * 70_000))) == 70_000
+    assert bytes_in.unpacked_size(str(tmp_path / "none")) == 0
+    assert bytes_in.unpacked_size(str(tmp_path)) == 0
 
 
 @pytest.mark.parametrize("size", [16, 1 << 20])
 def test_a_document_over_the_cap(put: Any, monkeypatch: Any, size: int) -> None:
-    monkeypatch.setattr(streams, "DOCUMENT_CAP", 100)
-    monkeypatch.setattr(streams, "CHUNK", size)
+    monkeypatch.setattr(bytes_in, "DOCUMENT_CAP", 100)
+    monkeypatch.setattr(bytes_in, "CHUNK", size)
     line = "is larger than 0 MiB, the cap for what is read whole"
-    assert streams.read_document(put("a.txt", b"x" * 100)) == b"x" * 100
+    assert bytes_in.read_document(put("a.txt", b"x" * 100)) == b"x" * 100
     for data, encoding in (
         (b"x" * 101, None),
         (gzip.compress(b"x" * 101), None),
@@ -236,14 +237,14 @@ def test_a_document_over_the_cap(put: Any, monkeypatch: Any, size: int) -> None:
     ):
         path = put("b.txt", data)
         with pytest.raises(InputError) as caught:
-            streams.read_document(path, encoding)
+            bytes_in.read_document(path, encoding)
         assert str(caught.value) in (
             f"{path}: {line}",
             # gzip's own check of the size at its end comes first where all is read at once
             f"{path}: the gzip data is damaged or truncated (Incorrect length of data produced)",
         )
     path = put("c.txt", b"\xe9" * 50)
-    assert streams.read_document(path, "latin-1").decode() == "é" * 50
+    assert bytes_in.read_document(path, "latin-1").decode() == "é" * 50
 
 
 def test_a_mark_that_the_encoding_keeps_is_no_text(put: Any) -> None:
@@ -254,15 +255,15 @@ def test_a_mark_that_the_encoding_keeps_is_no_text(put: Any) -> None:
 def test_text_in_another_encoding_is_refused_by_its_line(put: Any, monkeypatch: Any) -> None:
     data = "k,v\na,b\nc,d\n".encode("utf-16") + b"\0\xd8"
     for size in (8, 1 << 20):
-        monkeypatch.setattr(streams, "CHUNK", size)
+        monkeypatch.setattr(bytes_in, "CHUNK", size)
         path = put("t.csv", data)
         with pytest.raises(InputError) as caught:
-            list(streams.chunks(path))
+            list(bytes_in.chunks(path))
         assert str(caught.value) == f"{path}:4: is not utf-16 here; pass another `encoding`"
 
 
 def test_a_gzip_over_the_cap(put: Any, monkeypatch: Any) -> None:
-    monkeypatch.setattr(streams, "GZIP_CAP", 100)
+    monkeypatch.setattr(bytes_in, "GZIP_CAP", 100)
     path = put("t.csv.gz", gzip.compress(CSV * 100))
     assert refusal(path) == f"{path}: unpacks to more than 0 GiB; unpack it to a file first"
 
@@ -276,6 +277,6 @@ def test_no_file_stays_open(put: Any) -> None:
         else:
             rows(path)
     with pytest.raises(UsageError):
-        next(streams.chunks(put("c.csv", CSV), "nothing"))
+        next(bytes_in.chunks(put("c.csv", CSV), "nothing"))
     gc.collect()  # what a refused table had open is open while the exception is at hand
     assert len(os.listdir("/proc/self/fd")) == before

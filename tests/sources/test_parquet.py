@@ -25,10 +25,10 @@ from qkvcli.errors import QkvError
 from qkvcli.sources.arrow import pieces
 from qkvcli.sources.store import open_store
 from qkvcli.sources.table import TableOptions
+from tests.sources.test_shards import close
 from tests.support import folds, tables
 from tests.support.command import run_inside, run_pty, run_qkv
 from tests.support.contract import Case, check
-from tests.test_shards import close
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

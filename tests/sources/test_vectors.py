@@ -10,7 +10,7 @@ import pytest
 
 from qkvcli.errors import InputError
 from qkvcli.sources import vectors
-from qkvcli.sources.arrays import open_array
+from qkvcli.sources.npy import open_array
 from qkvcli.sources.vectors import Head, VectorSource, in_memory, nonfinite_message
 
 if TYPE_CHECKING:

@@ -22,8 +22,9 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from qkvcli.errors import InputError, UsageError
-from qkvcli.sources import arrays, streams
-from qkvcli.sources.arrays import first_nonfinite, open_array, open_arrays, pick
+from qkvcli.sources import bytes_in, formats
+from qkvcli.sources import npy as arrays
+from qkvcli.sources.npy import first_nonfinite, open_array, open_arrays, pick
 from tests.support.command import run_qkv
 
 if TYPE_CHECKING:
@@ -325,9 +326,7 @@ def test_from_a_fifo(tmp_path: Path, data: bytes) -> None:
 
 
 def test_from_standard_input() -> None:
-    code = (
-        "from qkvcli.sources.arrays import open_array; print(open_array('-').rows(0, 2).tolist())"
-    )
+    code = "from qkvcli.sources.npy import open_array; print(open_array('-').rows(0, 2).tolist())"
     done = subprocess.run(
         [sys.executable, "-c", code],
         input=npy(np.eye(2, dtype="f2")),
@@ -448,20 +447,19 @@ def test_part_of_an_array_at_hand(put: Any) -> None:
 
 def test_arrays_are_told_by_their_first_bytes(put: Any, tmp_path: Path) -> None:
     for data, wanted in (
-        (npy(np.eye(2)), True),
-        (npz(a=np.eye(2)), True),
-        (npz(), True),
-        (b"PK\x03", False),
-        (b"k,v\n\x93NUMPY", False),
-        (b"", False),
+        (npy(np.eye(2)), "npy"),
+        (npz(a=np.eye(2)), "npz"),
+        (npz(), "npz"),
+        (b"PK\x03", "csv"),
+        (b"k,v\n\x93NUMPY", "csv"),
+        (b"", "csv"),
     ):
-        assert arrays.is_array(data) is wanted
-        assert arrays.starts_as_array(put("x", data)) is wanted
-    assert not arrays.starts_as_array(str(tmp_path / "none"))
-    assert not arrays.starts_as_array(str(tmp_path))
-    for name in ("a.npy", "A.NPZ"):
-        assert arrays.is_array_file(name)
-    assert not arrays.is_array_file("npy")
+        assert formats.format_by_start(data) == wanted
+        assert formats.starts_as_array(put("x", data)) is (wanted != "csv")
+    assert not formats.starts_as_array(str(tmp_path / "none"))
+    assert not formats.starts_as_array(str(tmp_path))
+    for name, wanted in (("a.npy", "npy"), ("A.NPZ", "npz"), ("npy", "")):
+        assert formats.format_by_name(name) == wanted
     for name, data in (("", npy(np.eye(3))), ("a", npz(a=np.eye(3), compressed=True))):
         found = arrays.arrays_in([data[:3], data[3:]], "here")
         assert list(found) == [name]
@@ -518,11 +516,11 @@ def test_what_numpy_writes_is_read_back(
 
 @pytest.mark.parametrize("size", [1, 7, 100, 1 << 20])
 @pytest.mark.parametrize("order", ["C", "F"])
-@pytest.mark.parametrize("chunk", [900, streams.CHUNK])
+@pytest.mark.parametrize("chunk", [900, bytes_in.CHUNK])
 def test_an_array_in_parts_is_read_no_further_than_it_goes(
     size: int, order: Any, chunk: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(streams, "CHUNK", chunk)
+    monkeypatch.setattr(bytes_in, "CHUNK", chunk)
     array = np.arange(600.0).reshape(20, 30, order=order)
     data = npy(array) + b"\0" * 5_000
     given: list[int] = []

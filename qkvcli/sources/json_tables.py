@@ -8,7 +8,7 @@ from itertools import chain, islice
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
 from qkvcli.errors import InputError
-from qkvcli.sources import streams
+from qkvcli.sources import bytes_in
 from qkvcli.sources.table import (
     FIELD_CAP,
     SKIP,
@@ -281,7 +281,7 @@ def _scanned_lines(
     path: str, encoding: str | None, name: str
 ) -> Iterator[tuple[Any, Scanner, int]]:
     for data, first in runs_of_lines(path, encoding, name):
-        text = streams.decode(data, name, first)
+        text = bytes_in.decode(data, name, first)
         for offset, line in enumerate(text.split("\n")):  # U+2028 ends no line here
             if not line.strip(_SPACE):
                 continue
@@ -305,7 +305,7 @@ def json_lines(path: str, encoding: str | None, name: str) -> Iterator[tuple[Any
 def runs_of_lines(path: str, encoding: str | None, name: str) -> Iterator[tuple[bytes, int]]:
     """Cut an input into runs of whole lines, each with its first line's number."""
     held, line = b"", 1
-    for part in streams.chunks(path, encoding):
+    for part in bytes_in.chunks(path, encoding):
         data = held + part
         cut = data.rfind(b"\n") + 1
         if cut:
@@ -319,18 +319,18 @@ def runs_of_lines(path: str, encoding: str | None, name: str) -> Iterator[tuple[
         yield held, line
 
 
-class RecordSource(TableSource):
+class JsonTable(TableSource):
     """A JSON document (read whole, up to a cap) or a JSON Lines file (streamed)."""
 
     def __init__(self, path: str, options: TableOptions, *, lines: bool) -> None:
-        self.name = streams.display_name(path)
-        self.reopenable = streams.reopenable(path)
+        self.name = bytes_in.display_name(path)
+        self.reopenable = bytes_in.reopenable(path)
         self._path = path
         self._options = options
         self._lines = lines
         self._names: tuple[str, ...] = ("key", "value")
         self._stream = self._blocks_of_cells()
-        with streams.closed_after_failure(self._stream):
+        with bytes_in.closed_after_failure(self._stream):
             first = next(self._stream, None)
             if first is None:
                 message = "holds no rows"
@@ -358,8 +358,8 @@ class RecordSource(TableSource):
         encoding = self._options.encoding
         if self._lines:
             return _line_rows(self._path, encoding, self.name)
-        data = streams.read_document(self._path, encoding)
-        return _document_rows(Scanner(streams.decode(data, self.name), self.name))
+        data = bytes_in.read_document(self._path, encoding)
+        return _document_rows(Scanner(bytes_in.decode(data, self.name), self.name))
 
     def _blocks_of_cells(self) -> Generator[ListCells, None, None]:
         rows = self._rows()

@@ -24,7 +24,7 @@ from typing import IO, TYPE_CHECKING, Any, BinaryIO, NoReturn
 import numpy as np
 
 from qkvcli.errors import InputError, QkvError, UsageError, did_you_mean
-from qkvcli.sources import streams
+from qkvcli.sources import bytes_in
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -45,8 +45,7 @@ _ZIP_DAMAGE = (
     *(zipfile.BadZipFile, zlib.error, LZMAError, EOFError, ValueError),
     *(NotImplementedError, RuntimeError),  # an unknown method, an encrypted member
 )
-_MAGIC, *_ZIPS = streams.ARRAYS
-_ZIP = tuple(_ZIPS)
+_MAGIC, _ZIP = b"\x93NUMPY", (b"PK\x03\x04", b"PK\x05\x06")
 _NO_ARRAYS = "not a .npy or .npz file"
 _EMPTY = "is empty; an array file was expected"
 _buffers = threading.local()
@@ -194,25 +193,6 @@ def _scratch(name: str, length: int) -> memoryview:
     return held[name].data[:length]
 
 
-def is_array_file(path: str) -> bool:
-    """Return whether a name is that of an ``.npy`` or ``.npz`` file."""
-    return os.path.splitext(path.lower())[1] in (".npy", ".npz")
-
-
-def is_array(start: bytes) -> bool:
-    """Return whether bytes begin as an ``.npy`` or ``.npz`` file does."""
-    return start.startswith(streams.ARRAYS)
-
-
-def starts_as_array(path: str) -> bool:
-    """Return whether a regular file begins as an ``.npy`` or ``.npz`` file, whatever its name."""
-    try:
-        with open(path, "rb") as stream:
-            return is_array(stream.read(len(_MAGIC)))
-    except OSError:
-        return False  # who opens it next says why
-
-
 def arrays_in(parts: Iterable[bytes], name: str) -> Mapping[str, StoredArray]:
     """Look at the arrays of an ``.npy`` or ``.npz`` file that comes in parts, as from a pipe.
 
@@ -245,7 +225,7 @@ class _Parts:
         self._parts = iter(parts)
         self._held = b""
 
-    def read(self, size: int = streams.CHUNK, /) -> bytes:
+    def read(self, size: int = bytes_in.CHUNK, /) -> bytes:
         while len(self._held) < size and (part := next(self._parts, b"")):
             self._held += part
         found, self._held = self._held[:size], self._held[size:]
@@ -289,7 +269,7 @@ def _take(
 ) -> None:
     """Read the elements that come after the first ``before`` bytes of them."""
     done = 0
-    while done < len(held) and (part := stream.read(min(streams.CHUNK, len(held) - done))):
+    while done < len(held) and (part := stream.read(min(bytes_in.CHUNK, len(held) - done))):
         held[done : done + len(part)] = np.frombuffer(part, np.uint8)
         done += len(part)
     if done < len(held):
@@ -317,10 +297,10 @@ def open_arrays(path: str) -> Mapping[str, StoredArray]:
     InputError
         Not such a file, truncated, pickled objects, or more than ``WHOLE_CAP`` to unpack.
     """
-    name = streams.display_name(path)
+    name = bytes_in.display_name(path)
     try:
-        if not streams.reopenable(path):
-            return arrays_in(streams.chunks(path), name)
+        if not bytes_in.reopenable(path):
+            return arrays_in(bytes_in.chunks(path), name)
         with open(path, "rb") as stream:
             start = stream.read(len(_MAGIC))
             if start.startswith(_ZIP):
@@ -345,7 +325,7 @@ def open_array(path: str) -> StoredArray:
     found = open_arrays(path)
     if len(found) != 1:
         message = f"holds {len(found)} arrays ({', '.join(found)}); give a file with one"
-        raise InputError(message, streams.display_name(path))
+        raise InputError(message, bytes_in.display_name(path))
     return next(iter(found.values()))
 
 

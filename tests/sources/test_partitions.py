@@ -26,7 +26,8 @@ from qkvcli.run.local import Local
 from qkvcli.run.work import Tree, Work, fold
 from qkvcli.scores.text import TextScore
 from qkvcli.scores.vector import VectorScore
-from qkvcli.sources import open_table, streams
+from qkvcli.sources import bytes_in
+from qkvcli.sources.store import open_table
 from tests.support import folds, tables
 from tests.support.command import UNMEASURED, environment, run_qkv
 
@@ -286,8 +287,8 @@ def test_the_line_end_before_a_place(tmp_path: Path, after: str) -> None:
     path.write_bytes(b"a\nbb\n" + b"c" * 5_000 + b"\n" + after.encode())
     for stop in (2, 3, 5, 6, 4_500, 5_006):
         data = path.read_bytes()[:stop]
-        assert streams.after_last_line_end(str(path), stop) == data.rfind(b"\n") + 1
-    assert streams.after_last_line_end(str(path), 1) is None
+        assert bytes_in.after_last_line_end(str(path), stop) == data.rfind(b"\n") + 1
+    assert bytes_in.after_last_line_end(str(path), 1) is None
 
 
 def test_the_command_answers_alike_whatever_reads(put: Callable[[str, str], str]) -> None:

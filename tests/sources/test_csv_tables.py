@@ -20,11 +20,12 @@ from hypothesis import strategies as st
 
 from qkvcli.errors import InputError, UsageError
 from qkvcli.key_bytes import KeyBytes
-from qkvcli.sources import delimited, open_table
-from qkvcli.sources.delimited import cells as cutting
-from qkvcli.sources.delimited import runs
+from qkvcli.sources import csv_tables
+from qkvcli.sources import numbers as grammar
 from qkvcli.sources.numbers import NUMBER, PLAIN, VALUE, all_match
+from qkvcli.sources.store import open_table
 from qkvcli.sources.table import TableOptions
+from tests.support.command import run_inside, run_qkv
 from tests.support.tables import blocks, chunk, keys, numbers, refusal, rows
 
 if TYPE_CHECKING:
@@ -165,8 +166,6 @@ REFUSED = [
     pytest.param("k,v\na,b\nJosé,d\n".encode("latin-1"), ":3: byte 0xe9 is not UTF-8; pass --encoding, e.g. latin-1", id="latin-1"),
     pytest.param("ké,v\na,b\n".encode("latin-1"), ":1: byte 0xe9 is not UTF-8; pass --encoding, e.g. latin-1", id="latin-1 in the header"),
     pytest.param("\ufeffk,v\nab,c\n".encode("utf-16-le") + b"\x00\xd8\n\x00", ":3: is not utf-16 here; pass another --encoding", id="half a pair in UTF-16"),
-    pytest.param("k;v\na;b\n", ":2: one column, and a ';' in it; pass --delimiter ';' (or ',' to keep it)", id="semicolons"),
-    pytest.param("k\tv\na\tb\n", ":2: one column, and a tab in it; pass --delimiter tab (or ',' to keep it)", id="tabs"),
     pytest.param("k\na\nb;c\n", ":3: one column, and a ';' in it; pass --delimiter ';' (or ',' to keep it)", id="a semicolon later"),
     pytest.param(gzip.compress(b"k,v\na,b\n" * 100)[:-12], ": the gzip data is damaged or truncated", id="truncated gzip"),
     pytest.param(gzip.compress(b"k,v\n")[:9], ": the gzip data is damaged or truncated", id="gzip header only"),
@@ -284,8 +283,7 @@ def test_unknown_encodings(put: Any) -> None:
 
 
 def test_a_field_over_the_cap(put: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cutting, "FIELD_CAP", 1000)
-    monkeypatch.setattr(runs, "FIELD_CAP", 1000)
+    monkeypatch.setattr(csv_tables, "FIELD_CAP", 1000)
     path = put("t.csv", "k,v\na,b\n" + "x" * 2000 + ",y\n")
     assert "a cell is larger" in refusal(put("u.csv", 'k,v\n"' + "x" * 1001 + '",y\n'))
     with chunk(100):
@@ -298,6 +296,66 @@ def test_one_column_is_keys_and_values(put: Any) -> None:
     path = put("t.csv", "k\na\n\nb\n")
     assert rows(path) == [("a", "a"), ("b", "b")]
     assert rows(put("u.csv", 'k\na\n""\nb\n')) == [("a", "a"), ("", ""), ("b", "b")]
+
+
+@pytest.mark.parametrize(
+    ("text", "sign"),
+    [
+        ("k;v\nLi;Mu\nHu;Rachel\n", "';'"),
+        ("k\tv\nLi\tMu\nHu\tRachel\n", "tab"),
+        ("k|v\nLi|Mu\nHu|Rachel\n", "'|'"),
+        ('k;v\n"Li";Mu\n"Hu";Rachel\n', "';'"),
+        ("\r\nk;v\r\nLi;Mu\r\nHu;Rachel\r\n", "';'"),
+        ("k;v\n" + "Li;Mu, Rachel\n" * 9, "';'"),
+        ("k|v;w\n" + "Li|Mu;Rachel\n" * 9, "';'"),
+        ("k;v\n" + "Li;Mu\n" * 90_000, "';'"),
+    ],
+)
+def test_another_delimiter_is_found_where_it_splits_the_first_records_evenly(
+    put: Any, text: str, sign: str
+) -> None:
+    source = open_table(put("t.csv", text))
+    assert source.note.endswith(f"split evenly at {sign} and not at commas: read so")
+    first = next(iter(source.blocks())).records([0])[0]
+    assert first.key[0].startswith("Li")
+    assert len(first.key + first.value) == 2
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "k,v\na;b,c;d\n",  # at commas too
+        "k\na\nb\n",
+        "k,v\na,b;c\n",
+        "x\n1.5\n",
+    ],
+)
+def test_a_comma_is_the_delimiter_where_it_can_be(put: Any, text: str) -> None:
+    source = open_table(put("t.csv", text))
+    assert not source.note
+    assert len(source.columns.key + source.columns.value) == 2  # one column is its own value
+
+
+def test_the_note_of_another_delimiter_goes_to_stderr(put: Any) -> None:
+    path = put("t.csv", "k;v\nLi;Mu\nHu;Rachel\n")
+    found = run_inside("lookup", "Li", "--data", path, "--format", "value")
+    assert (found.status, found.text) == (0, "Mu\n")
+    line = f"qkv: {path}: the first records split evenly at ';' and not at commas: read so\n"
+    assert found.error == line
+    piped = run_qkv("lookup", "Li", "--data", "-", "--format", "value", stdin=b"k|v\nLi|Mu\n")
+    assert (piped.status, piped.text) == (0, "Mu\n")
+    assert "stdin: the first records split evenly at '|'" in piped.error
+    said = run_inside("lookup", "Li", "--data", path, "--delimiter", ";", "--format", "value")
+    assert (said.text, said.error) == ("Mu\n", "")
+
+
+@pytest.mark.parametrize(("sign", "spelled"), [(";", "';'"), ("\t", "tab")])
+def test_another_delimiter_that_splits_unevenly_is_asked_for(
+    put: Any, sign: str, spelled: str
+) -> None:
+    path = put("t.csv", f"k{sign}v\na{sign}b\nc\n")
+    asked = f"a {spelled} in it; pass --delimiter {spelled} (or ',' to keep it)"
+    assert refusal(path) == f"{path}:2: one column, and {asked}"
 
 
 def test_one_column_of_a_tsv_keeps_semicolons_by_its_delimiter(put: Any) -> None:
@@ -357,7 +415,7 @@ def test_a_block_knows_what_it_surely_does_not_hold(put: Any) -> None:
     ]
     # Of these nobody knows before they are taken apart, which may refuse them.
     for data, width in ((b'"Li",Mu\n', 2), (b"a,b,c\n", 2), (b"\xff,b\n", 2), (b"a;b\n", 1)):
-        cells = cutting.DelimitedCells(data, 2, cutting.Dialect("t.csv", ",", width, guessed=True))
+        cells = csv_tables.CsvCells(data, 2, csv_tables.Dialect("t.csv", ",", width, guessed=True))
         assert cells.key_bytes(0) is None
     joined = put("u.csv", "k,l,v\na,b,c\n")
     assert blocks(joined, key=("k", "l"))[1][0].key_bytes() is None
@@ -393,22 +451,6 @@ def test_a_block_travels_light_and_is_itself_again(
         ]
         for one, other in zip(found, sent, strict=True):
             assert (one.start, one.keys) == (other.start, other.keys)
-
-
-def test_the_first_block_is_short_and_the_rest_follows(put: Any, monkeypatch: Any) -> None:
-    monkeypatch.setattr(delimited, "_FIRST", 64)
-    for text in (NAMES + "x,y\n" * 500, (NAMES + "x,y\n" * 500).replace("\n", "\r\n")):
-        sent: list[Any] = list(open_table(put("t.csv", text), TableOptions()).blocks())
-        assert len(sent) == (1 if "\r" in text else 2)
-        assert sent[-1].start == (0 if "\r" in text else len(sent[0]))
-        parcels = [pickle.dumps(block) for block in sent]
-        assert max(map(len, parcels)) < 1_500
-        found = [pickle.loads(parcel).load() for parcel in parcels]
-        wanted = [line.split(",") for line in text.split()[1:]]
-        rows = [[*r.key, *r.value] for b in found for r in b.records(range(len(b)))]
-        assert rows == wanted
-        lines = [b.cells.line(i) for b in sent for i in range(len(b))]
-        assert lines == list(range(2, len(wanted) + 2))
 
 
 def test_keys_are_found_without_strings(put: Any) -> None:
@@ -610,7 +652,7 @@ def test_numbers_are_read_in_bulk_by_the_grammar(
     for cells in (odd, numbers, [*numbers[:7], stray]):
         rows = list(zip(cells[::2], cells[1::2], strict=False))
         data = "".join(f"{a},{b}\n" for a, b in rows).encode()
-        block = cutting.DelimitedCells(data, 2, cutting.Dialect("t.csv", ",", 2, guessed=False))
+        block = csv_tables.CsvCells(data, 2, csv_tables.Dialect("t.csv", ",", 2, guessed=False))
         for wanted in ((0, 1), (1, 0), (1,), (0,)):
             found = block.matrix(wanted, grammar)
             assert replace(block, data=data + b"1,2,3\n").matrix(wanted, grammar) is None
@@ -622,8 +664,8 @@ def test_numbers_are_read_in_bulk_by_the_grammar(
 @given(st.text("0012.-,\n", max_size=40), st.sampled_from([3, 5, 1 << 17]))
 def test_leading_zeros_are_found_wherever_slices_meet(text: str, size: int) -> None:
     wanted = re.search(r"(?:^|[,\n-])0[0-9]", text) is not None
-    with mock.patch.object(cutting, "_SLICE", size):
-        assert cutting._has_leading_zero(text.encode()) is wanted
+    with mock.patch.object(grammar, "_SLICE", size):
+        assert grammar._has_leading_zero(text.encode()) is wanted
 
 
 def test_a_first_cell_is_told_by_the_reader_of_all_columns(put: Any) -> None:

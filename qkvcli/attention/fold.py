@@ -306,7 +306,8 @@ def _masked(tile: Tile, block: Block, queries: Queries, mask: Mask | None) -> Ti
     if mask is None:
         return tile
     mask.hide(tile.scores, queries.rows, _rows_of(block, tile))
-    return tile._replace(low=-np.inf, high=tile.high if mask.added is None else np.inf)
+    # What is hidden has no weight whatever it is relative to; what is not lies where it lay.
+    return tile if mask.added is None else tile._replace(low=-np.inf, high=np.inf)
 
 
 def _looked_at(tile: Tile, plan: Plan) -> Tile:

@@ -113,7 +113,9 @@ class Mask:
             scores += self.added[part, keys]
         hidden: list[NDArray[np.bool_]] = []
         if self.causal and keys[-1] > queries[0]:
-            hidden.append(keys > rows)
+            # Of many keys only the last few may come after one of the queries.
+            after = int(np.searchsorted(keys, queries[0], "right"))
+            np.copyto(scores[:, after:], -math.inf, where=keys[after:] > rows)
         if self.lengths is not None:
             hidden.append(keys >= self.lengths[queries][:, None])
         if self.allowed is not None:

@@ -333,7 +333,7 @@ def _labels(store: Store, vectors: NDArray[np.floating]) -> tuple[str, ...]:
     """Return what queries in an array are called: their numbers, as the columns of a table have."""
     if store.kind == "table":
         return tuple(",".join(map(number_text, vector)) for vector in vectors)
-    return tuple(str(i) for i in range(len(vectors)))
+    return tuple(map(str, range(len(vectors))))
 
 
 def _check_finite(stored: StoredArray, vectors: NDArray[np.floating], head: int) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
@@ -54,7 +55,7 @@ class Columns:
     numeric_key: bool
     numeric: tuple[int, ...]
 
-    @property
+    @cached_property
     def text(self) -> tuple[int, ...]:
         """Which value columns are text, as positions in ``value``."""
         return tuple(i for i in range(len(self.value)) if i not in self.numeric)

@@ -12,6 +12,7 @@ matrix product adds, and equal values pool to themselves.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -95,23 +96,23 @@ class Plan:
     label_cap: int = LABEL_CAP
     dtype: DTypeLike = np.float64
 
-    @property
+    @cached_property
     def listed(self) -> int:
         """How many best keys a state lists."""
         return self.weighting.top_k or self.top
 
-    @property
+    @cached_property
     def is_sparse(self) -> bool:
         """Whether only the best keys are attended to."""
         return self.weighting.top_k is not None
 
-    @property
+    @cached_property
     def hides(self) -> bool:
         """Whether a key may have no weight at all."""
         exact = self.weighting.mode == EXACT
         return exact or self.mask is not None or (self.score is not None and self.score.bounded)
 
-    @property
+    @cached_property
     def passes_by(self) -> bool:
         """Whether the arithmetic may pass a number by, so that NaN has to be looked for."""
         return self.hides or self.weighting.uniform or self.is_sparse

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -48,19 +49,19 @@ class Weighting:
     temperature: float = 1.0
     neighbors: int | None = None
 
-    @property
+    @cached_property
     def top_k(self) -> int | None:
         """How many best keys are attended to, or None for all; of ``exact`` and ``average`` all."""
         if self.mode == APPROXIMATE:
             return self.neighbors or 1
         return self.neighbors if self.mode == SOFTMAX else None
 
-    @property
+    @cached_property
     def uniform(self) -> bool:
         """Whether every key that is attended to has the same weight."""
         return self.mode != SOFTMAX
 
-    @property
+    @cached_property
     def effective_temperature(self) -> float:
         """The T by which log-weights are divided: 1 where all of them are 0 or −∞."""
         return 1.0 if self.uniform else self.temperature

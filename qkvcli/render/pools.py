@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from qkvcli.answer import About, Answer
+    from qkvcli.blocks import Columns
     from qkvcli.render.style import Style
 
 SCHEMA = "qkv.pool/1"
@@ -72,10 +73,10 @@ def _query_columns(answer: Answer) -> list[str]:
     return ["query"]
 
 
-def _query_cells(answer: Answer, label: str) -> list[str]:
-    columns = _query_columns(answer)
+def _query_cells(label: str, width: int) -> list[str]:
+    """Return a query's label as so many cells."""
     cells = [cell.strip() for cell in label.split(",")]
-    return cells if len(cells) == len(columns) else [label, *[""] * (len(columns) - 1)]
+    return cells if len(cells) == width else [label, *[""] * (width - 1)]
 
 
 def _head_columns(answer: Answer) -> list[str]:
@@ -122,20 +123,17 @@ def _header(answer: Answer) -> list[str]:
 
 
 def _rows(answer: Answer) -> Iterator[list[str]]:
+    about, width = _about(answer), len(_query_columns(answer))
     for head, one in _heads(answer):
-        for query, label in enumerate(_about(answer).queries):
-            cells = [
-                *map(str, head),
-                *_query_cells(answer, label),
-                *_value_cells(answer, one, query),
-            ]
+        for query, label in enumerate(about.queries):
+            cells = [*map(str, head), *_query_cells(label, width)]
+            cells += _value_cells(one, query, about.columns)
             if one.perplexity is not None:
                 cells.append(shortest(one.perplexity[query]))
             yield cells + [shortest(x) for x in _slopes(one, query)]
 
 
-def _value_cells(answer: Answer, one: Answer, query: int) -> list[str]:
-    columns = _about(answer).columns
+def _value_cells(one: Answer, query: int, columns: Columns) -> list[str]:
     labels = dict(zip(columns.text, one.labels, strict=True))
     cells = []
     for position, value in enumerate(pooled(one, query, columns)):
@@ -242,8 +240,9 @@ def _draw(stream: BinaryIO, answer: Answer, style: Style) -> None:
     ]
     columns += [Column("perplexity", numeric=True)] if has_keys else []
     columns += [Column(name, numeric=True) for name in _slope_columns(answer)]
+    width = len(_query_columns(answer))
     rows = [
-        [*map(str, head), *_query_cells(answer, label), *_drawn(answer, one, query)]
+        [*map(str, head), *_query_cells(label, width), *_drawn(answer, one, query)]
         for head, one in _heads(answer)
         for query, label in enumerate(_about(answer).queries)
     ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import reduce
+from functools import cached_property, reduce
 from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 
 import numpy as np
@@ -54,17 +54,17 @@ class Work:
         """Return the states of one block for one part of the queries."""
         return tuple(summarise(block, self.parts[part], plan, floor) for plan in self.plans)
 
-    @property
+    @cached_property
     def is_sparse(self) -> bool:
         """Whether only the best keys are attended to, so that some rows rule others out."""
         return all(plan.is_sparse for plan in self.plans)
 
-    @property
+    @cached_property
     def is_text(self) -> bool:
         """Whether the keys are text."""
         return isinstance(self.parts[0].keys, list)
 
-    @property
+    @cached_property
     def holds_lock(self) -> bool:
         """Whether most of the work holds the interpreter's lock, so that threads would only wait.
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -48,12 +49,12 @@ class VectorScore:
     name: str
     bandwidth: tuple[float, ...] = (1.0,)
 
-    @property
+    @cached_property
     def reference(self) -> float:
         """The largest score where there is one, else 0."""
         return 1.0 if self.name == "cosine" else 0.0
 
-    @property
+    @cached_property
     def bounded(self) -> bool:
         """Whether this score is −∞ beyond a distance."""
         return self.name in ("boxcar", "triangular", "epanechnikov")

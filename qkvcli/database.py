@@ -34,7 +34,7 @@ class Scoring(TypedDict, total=False):
     ----------
     score
         a(q, k), one of ``qkvcli.scores.TEXT_SCORES`` or ``VECTOR_SCORES``; by default
-        ``"indel-winkler"`` for text, ``"scaled-dot"`` for arrays and ``"gaussian"`` for columns of
+        ``"tokens"`` for text, ``"scaled-dot"`` for arrays and ``"gaussian"`` for columns of
         a table or a data frame.
     temperature
         T of the softmax; by default 0.1 for text and 1 for vectors.
@@ -43,8 +43,8 @@ class Scoring(TypedDict, total=False):
     bandwidth
         The width of a kernel, one per key column, or ``"scott"`` (the default), ``"silverman"`` or
         ``"cv"``.
-    case_sensitive
-        Whether text is scored as it is, not case-folded.
+    case_sensitive, keep_accents
+        Whether case and diacritics of text count.
     workers
         How many threads or processes work at a time, None for one for each processor; by default
         1. The answer does not depend on it.
@@ -57,6 +57,7 @@ class Scoring(TypedDict, total=False):
     neighbors: int | None
     bandwidth: str | float | Sequence[float] | None
     case_sensitive: bool
+    keep_accents: bool
     workers: int | None
     scheduler: str | None
 
@@ -248,7 +249,7 @@ class Database:
         --------
         >>> found = Database.open().lookup("Li", mode="softmax").found[0]
         >>> found.matches[0].record, round(found.matches[0].weights[0], 2)
-        (Record(key=('Li',), value=('Mu',)), 0.98)
+        (Record(key=('Li',), value=('Mu',)), 1.0)
         """
         with _runner(scoring) as runner:
             question = self.ask(
@@ -337,7 +338,7 @@ class Database:
         Examples
         --------
         >>> Database.open().pool("Lee").labels[0].weights.round(2)
-        array([[0.01, 0.11, 0.53, 0.06, 0.01, 0.29]])
+        array([[0.02, 0.1 , 0.52, 0.02, 0.02, 0.33]])
         """
         return self.attend(queries, **options)
 

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
     Places = NDArray[np.intp]
 
+_LETTERS = b"0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+
 
 @dataclass(frozen=True, eq=False)
 class KeyBytes:
@@ -24,12 +26,15 @@ class KeyBytes:
     ----------
     data
         The bytes.
+    ends
+        The bytes that follow a key, and are in none.
     find
         Finds where each of the K keys starts and ends, or returns None where that takes more than
         a look; called once.
     """
 
     data: bytes
+    ends: bytes
     find: Callable[[], tuple[Places, Places] | None]
 
     @cached_property
@@ -55,6 +60,24 @@ class KeyBytes:
         high = np.flatnonzero(np.frombuffer(self.data, np.uint8) > 127)  # noqa: PLR2004
         starts, ends = self._starts, self._starts + self.lengths
         return np.searchsorted(high, starts) < np.searchsorted(high, ends)
+
+    @cached_property
+    def has_several_words(self) -> bool:
+        """Whether some key may have more than ASCII letters and digits."""
+        return not self.data.isascii() or self.several_words is not None
+
+    @cached_property
+    def several_words(self) -> NDArray[np.bool_] | None:
+        """Which keys have other ASCII signs than letters and digits; None for none."""
+        table = np.ones(256, np.bool_)
+        table[128:] = False
+        table[list(_LETTERS + self.ends)] = False
+        if not self.data.translate(None, bytes(range(128, 256)) + _LETTERS + self.ends):
+            return None
+        odd = np.flatnonzero(table[np.frombuffer(self.data, np.uint8)])
+        starts, ends = self._starts, self._starts + self.lengths
+        found: NDArray[np.bool_] = np.searchsorted(odd, starts) < np.searchsorted(odd, ends)
+        return found if found.any() else None
 
     def texts(self, rows: Places) -> list[str]:
         """Return some keys as strings, by their positions."""

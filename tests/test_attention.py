@@ -100,7 +100,10 @@ def test_vectors_are_weighted_as_by_hand(score: str, depth: int, dtype: str) -> 
 def test_text_is_weighted_as_by_hand(score: str, case_sensitive: bool) -> None:
     queries = ["Li", "smola", "lISS", "", "Zürich"]
     values = _random(4, len(WORDS), 3)
-    scores = reference.text_scores(score, queries, WORDS, case_sensitive=case_sensitive)
+    rarity = reference.rarity_among(score, WORDS, case_sensitive=case_sensitive)
+    scores = reference.text_scores(
+        score, queries, WORDS, case_sensitive=case_sensitive, rarity=rarity
+    )
     equal = np.array([[q == k for k in WORDS] for q in queries])
     for mode in MODES:
         for neighbors in (None, 4) if mode in ("softmax", "approximate") else (None,):

@@ -492,9 +492,7 @@ def test_each_first_name_has_its_share() -> None:
     with open(SAMPLES / "names.csv") as lines:
         rows = list(csv.reader(lines))[1:]
     keys, values = [row[0] for row in rows], [row[1] for row in rows]
-    wanted = reference.weights(
-        reference.text_scores("indel-winkler", ["Lee"], keys), "softmax", 0.1
-    )
+    wanted = reference.weights(reference.text_scores("tokens", ["Lee"], keys), "softmax", 0.1)
     (item,) = _pool("Lee", "--mode", "softmax")["queries"]
     shares = item["answer"]["first_name"]
     assert set(shares) == set(values)
@@ -571,7 +569,7 @@ def test_weights_carry_their_labels(tmp_path: Path) -> None:
         weights = found["weights"]
     np.testing.assert_array_equal(np.load(tmp_path / "w.npy"), weights)
     scores = reference.text_scores(
-        "indel-winkler", ["Lee", "Li"], ["Zhang", "Lipton", "Li", "Smola", "Hu", "Werness"]
+        "tokens", ["Lee", "Li"], ["Zhang", "Lipton", "Li", "Smola", "Hu", "Werness"]
     )
     np.testing.assert_allclose(weights, reference.weights(scores, "softmax", 0.1), rtol=1e-12)
     piped = run_qkv(*asked, "-")

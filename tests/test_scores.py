@@ -21,6 +21,7 @@ from qkvcli.scores.prefilter import may_reach, upper_bounds
 from qkvcli.scores.text import TextScore
 from qkvcli.scores.vector import VectorScore
 from qkvcli.sources import bytes_in
+from qkvcli.sources.store import open_table
 from tests.support import folds, reference
 from tests.support.folds import attend
 
@@ -59,7 +60,7 @@ def test_text_scores_are_those_of_rapidfuzz(name: str, case_sensitive: bool) -> 
     found = TextScore(name, case_sensitive=case_sensitive).scores(queries, keys)
     wanted = reference.text_scores(name, queries, keys, case_sensitive=case_sensitive)
     assert found.shape == (len(queries), len(keys))
-    np.testing.assert_allclose(found, wanted, rtol=0, atol=1e-15)
+    np.testing.assert_allclose(found, wanted, rtol=0, atol=1e-14)
 
 
 def _census() -> list[str]:
@@ -78,7 +79,7 @@ def test_any_text_is_scored_as_rapidfuzz_does(
 ) -> None:
     found = TextScore(name, case_sensitive=case_sensitive).scores(queries, keys)
     wanted = reference.text_scores(name, queries, keys, case_sensitive=case_sensitive)
-    np.testing.assert_allclose(found, wanted, rtol=0, atol=1e-15)
+    np.testing.assert_allclose(found, wanted, rtol=0, atol=1e-14)
     assert ((found >= 0) & (found <= 1)).all()
 
 
@@ -165,7 +166,7 @@ def test_a_file_is_looked_at_before_it_is_split_and_answers_the_same(
     monkeypatch.setattr(bytes_in, "CHUNK", 4096)
     queries = ["abcde", "edcba", "éß", "aaaa"]
     found = lookup(queries, path, mode="approximate", neighbors=5, score=name, workers=2, top=5)
-    scores = TextScore(name).scores(queries, keys)
+    scores = TextScore(name).counted(open_table(path).blocks()).scores(queries, keys)
     for query, one in enumerate(found.found):
         order = np.lexsort((np.arange(len(keys)), -scores[query]))[:5]
         assert [match.row for match in one.matches] == order.tolist()
@@ -185,6 +186,7 @@ def test_what_is_near_is_folded_and_joined_as_what_is_split(
     looks = mock.create_autospec(KeyBytes.texts, side_effect=KeyBytes.texts)
     monkeypatch.setattr(KeyBytes, "texts", looks)
     how: dict[str, Any] = {"mode": "approximate", "neighbors": 3, "top": 3}
+    how["score"] = "indel-winkler"
     for key in (("a",), ("a", "b")):
         keys = [" ".join(row[: len(key)]) for row in rows]
         queries = ["STRASSE", "qwerty", keys[8000]]
@@ -212,10 +214,10 @@ def test_no_key_is_passed_by_that_scores_as_much(
     query: str, keys: list[str], name: str, case_sensitive: bool, floor: float
 ) -> None:
     score = TextScore(name, case_sensitive=case_sensitive)
-    asked = query if case_sensitive else query.casefold()
+    asked = reference.folded(query, case_sensitive=case_sensitive)
     data = "".join(keys).encode()
     ends = np.cumsum([len(key.encode()) for key in keys])
-    outline = KeyBytes(data, lambda: (np.concatenate([[0], ends[:-1]]), ends))
+    outline = KeyBytes(data, b"", lambda: (np.concatenate([[0], ends[:-1]]), ends))
     near = may_reach(name, asked, outline, floor, case_sensitive=case_sensitive)
     scores = score.scores([query], keys)[0]
     odd = np.array([not key.isascii() for key in keys])
@@ -256,9 +258,14 @@ def test_what_a_score_cannot_pass(
 def test_few_keys_are_near() -> None:
     keys = _census()
     ends = np.cumsum([len(key) for key in keys])
-    outline = KeyBytes("".join(keys).encode(), lambda: (np.concatenate([[0], ends[:-1]]), ends))
+    outline = KeyBytes(
+        "".join(keys).encode(), b"", lambda: (np.concatenate([[0], ends[:-1]]), ends)
+    )
     for name in TEXT_SCORES:
         near = may_reach(name, "lipten", outline, 0.85, case_sensitive=False)
+        if name in ("ngrams", "token-sort", "token-set"):
+            assert near.all()
+            continue
         assert 0 < np.count_nonzero(near) < len(keys) // 8, name
         for asked in ("lipten", keys[17].casefold()):
             scores = TextScore(name).scores([asked], keys)[0]

@@ -41,6 +41,7 @@ def lookup(  # noqa: PLR0913 - one parameter an option
     neighbors: options.Neighbors = None,
     bandwidth: options.BandwidthText = None,
     case_sensitive: options.CaseSensitive = False,
+    keep_accents: options.KeepAccents = False,
     top: Annotated[
         int,
         typer.Option(
@@ -118,6 +119,7 @@ def lookup(  # noqa: PLR0913 - one parameter an option
             neighbors=neighbors,
             bandwidth=width,
             case_sensitive=case_sensitive,
+            keep_accents=keep_accents,
             top=top or None,
             min_weight=min_weight,
         )

@@ -229,6 +229,9 @@ Temperature = Annotated[
 CaseSensitive = Annotated[
     bool, typer.Option("--case-sensitive", help="Score text as it is, not case-folded.")
 ]
+KeepAccents = Annotated[
+    bool, typer.Option("--keep-accents", help="Score é and e, ß and ss as different letters.")
+]
 
 
 def format_of(*forms: str) -> Any:  # noqa: ANN401 - what Typer makes of an annotation
@@ -306,7 +309,7 @@ ScoreName = Annotated[
         metavar="SCORE",
         **choice(*TEXT_SCORES, *VECTOR_SCORES),
         help=f"For text {', '.join(TEXT_SCORES)}; for vectors {', '.join(VECTOR_SCORES)}."
-        "  [default: indel-winkler, gaussian for columns, scaled-dot for arrays]",
+        "  [default: tokens, gaussian for columns, scaled-dot for arrays]",
     ),
 ]
 BandwidthText = Annotated[

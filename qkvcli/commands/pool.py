@@ -42,6 +42,7 @@ def pool(  # noqa: PLR0913 - one parameter an option
     neighbors: options.Neighbors = None,
     bandwidth: options.BandwidthText = None,
     case_sensitive: options.CaseSensitive = False,
+    keep_accents: options.KeepAccents = False,
     causal: Annotated[
         bool, typer.Option("--causal", help="Query i attends to the keys up to i.")
     ] = False,
@@ -119,6 +120,7 @@ def pool(  # noqa: PLR0913 - one parameter an option
             neighbors=neighbors,
             bandwidth=width,
             case_sensitive=case_sensitive,
+            keep_accents=keep_accents,
             causal=causal,
             valid_lens=lengths,
             mask=allowed,

@@ -63,7 +63,7 @@ def _rows(answer: Lookup, found: Found, at: int) -> list[list[str]]:
     keys = "all keys" if few is None else f"the {few} best"
     pooled = found.answers[at] or ()
     sums = [_sum(pooled[i]) for i in shown] if pooled else [""] * len(shown)
-    return [*rows, [f"Σ over {keys}", "", "", _exp(total), "1", *sums]]
+    return [*rows, [f"Σ {keys}", "", "", _exp(total), "1", *sums]]
 
 
 def _exp(exponent: float) -> str:

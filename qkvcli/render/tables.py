@@ -87,7 +87,7 @@ def lines(entries: Sequence[tuple[str, Sequence[Text]]], width: int) -> Renderab
     found.add_column(overflow="fold")
     for name, parts in entries:
         side_by_side = Text(" " * 3).join(parts)
-        fits = label + side_by_side.cell_len <= width
+        fits = label + side_by_side.cell_len + _GAP <= width  # a cell has its gap after it
         found.add_row(Text(name), side_by_side if fits else Text("\n").join(parts))
     if not label:
         found.columns.pop(0)

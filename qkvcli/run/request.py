@@ -31,8 +31,8 @@ class Request:
         How scores become weights; the temperature None for what suits the keys.
     score, bandwidth
         a(q, k), and the width of a kernel; None for what suits the keys.
-    case_sensitive
-        Whether text is scored as it is.
+    case_sensitive, keep_accents
+        Whether case and diacritics of text count.
     causal, valid_lens, mask
         What may be attended to; a mask of floats is added to the scores.
     top, min_weight
@@ -47,6 +47,7 @@ class Request:
     score: str | None = None
     bandwidth: str | tuple[float, ...] | None = None
     case_sensitive: bool = False
+    keep_accents: bool = False
     causal: bool = False
     valid_lens: NDArray[np.int64] | None = None
     mask: NDArray[Any] | None = None
@@ -65,6 +66,7 @@ def request(  # noqa: PLR0913 - one argument for each thing that may be asked
     score: str | None = None,
     bandwidth: str | float | Sequence[float] | None = None,
     case_sensitive: bool = False,
+    keep_accents: bool = False,
     causal: bool = False,
     valid_lens: Any = None,  # noqa: ANN401 - whatever NumPy takes
     mask: Any = None,  # noqa: ANN401
@@ -106,6 +108,7 @@ def request(  # noqa: PLR0913 - one argument for each thing that may be asked
         score,
         _bandwidth(bandwidth),
         case_sensitive,
+        keep_accents,
         causal,
         _valid_lens(valid_lens),
         mask_of(mask),

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from qkvcli.sources.store import Asked, Store
 
 TEXT_TEMPERATURE, VECTOR_TEMPERATURE = 0.1, 1.0
-_DEFAULT_SCORES = {"text": "indel-winkler", "table": "gaussian", "array": "scaled-dot"}
+_DEFAULT_SCORES = {"text": "tokens", "table": "gaussian", "array": "scaled-dot"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -120,7 +120,7 @@ def resolve(store: Store, asked: Asked | None, request: Request, executor: Execu
         width = _width(store, source, name, temperature, request, executor)
         if width is not None:
             widths[number] = width
-        scores[number] = _score(name, width, request, executor)
+        scores[number] = _score(name, width, source, request, executor)
     count = len(asked.queries[0])
     masks = masks_of(request, (*batch_shape, count), store)
     heads = []
@@ -232,12 +232,22 @@ def _score_name(store: Store, name: str | None) -> str:
     raise UsageError(message + "pass `key_type='text'`, or a vector score")
 
 
-def _score(name: str, width: Bandwidth | None, request: Request, executor: Executor) -> Score:
+def _score(
+    name: str, width: Bandwidth | None, source: Source, request: Request, executor: Executor
+) -> Score:
     if name in TEXT_SCORES:
-        from qkvcli.scores.text import TextScore
+        from qkvcli.scores.text import WEIGHTED, TextScore
+        from qkvcli.scores.tokens import SAMPLE
+        from qkvcli.sources.store import first_blocks
 
         workers = getattr(executor, "count", 1)
-        return TextScore(name, case_sensitive=request.case_sensitive, workers=workers)
+        score = TextScore(
+            name,
+            case_sensitive=request.case_sensitive,
+            keep_accents=request.keep_accents,
+            workers=workers,
+        )
+        return score.counted(first_blocks(source, SAMPLE)) if name in WEIGHTED else score
     from qkvcli.scores.vector import VectorScore
 
     return VectorScore(name, width.widths if width else (1.0,))

@@ -17,8 +17,13 @@ if TYPE_CHECKING:
     from qkvcli.blocks import Block, Queries
 
 TEXT_SCORES = (
+    "tokens",
+    "ngrams",
+    "token-sort",
+    "token-set",
     "indel-winkler",
     "jaro-winkler",
+    "osa",
     "indel",
     "levenshtein",
     "damerau-levenshtein",

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from qkvcli.scores.tokens import JARO_WINKLER, words_of
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
@@ -18,6 +20,8 @@ if TYPE_CHECKING:
 
 _ROUNDING = 1e-9
 """How far a score may be from what its formula says."""
+_UNBOUNDED = ("ngrams", "token-sort", "token-set")
+"""Scores of which the number of letters in common says nothing."""
 _LARGEST_TABLE = 1 << 20
 """Of how many counts of letters the bounds are worked out at once, at most."""
 BONUS, LETTERS = 0.1, 4
@@ -50,6 +54,9 @@ def upper_bounds(
         Of the shape to which these broadcast.
     """
     common = np.minimum(common, np.minimum(query, keys))
+    if name == "tokens":  # of one word beside one word
+        parts = [upper_bounds(one, query, alike, common, keys) for one in ("osa", "jaro-winkler")]
+        return (parts[0] + JARO_WINKLER * parts[1]) / (1 + JARO_WINKLER)
     if name in ("indel", "indel-winkler"):
         most = 2 * common / np.maximum(query + keys, 1)
     elif name == "jaro-winkler":
@@ -77,6 +84,12 @@ def may_reach(
     case_sensitive
         Whether text is scored as it is.
     """
+    several, words = None, [query]
+    if name == "tokens":  # bounded where one word stands beside one
+        words, several = words_of(query), keys.several_words
+    if name in _UNBOUNDED or len(words) != 1:
+        return np.ones(len(keys.lengths), np.bool_)
+    query = words[0]
     size, longest = len(query), int(keys.lengths.max(initial=0))
     if (size + 1) * (longest + 1) > _LARGEST_TABLE:
         return np.ones(len(keys.lengths), np.bool_)
@@ -93,4 +106,4 @@ def may_reach(
     rows = np.flatnonzero(near)
     common = np.minimum(keys.common(rows, letters), size)
     near[rows] = may_be[begins[rows], common, keys.lengths[rows]]
-    return near
+    return near if several is None else near | several

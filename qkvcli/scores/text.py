@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import chain, islice
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from rapidfuzz import fuzz
 from rapidfuzz.distance import (
+    OSA,
     DamerauLevenshtein,
     Indel,
     JaroWinkler,
@@ -18,10 +21,19 @@ from rapidfuzz.process import cdist, cpdist
 
 from qkvcli.blocks import casefold_all
 from qkvcli.scores import Tile
+from qkvcli.scores.ngrams import grams_of, tf_idf
 from qkvcli.scores.prefilter import BONUS, LETTERS, may_reach
+from qkvcli.scores.tokens import (
+    NOTHING,
+    SAMPLE,
+    Frequencies,
+    alignment,
+    without_accents,
+    words_of,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from numpy.typing import NDArray
 
@@ -31,10 +43,18 @@ _SCORERS: dict[str, Any] = {
     "jaro-winkler": JaroWinkler.normalized_similarity,
     "indel": Indel.normalized_similarity,
     "levenshtein": Levenshtein.normalized_similarity,
+    "osa": OSA.normalized_similarity,
     "damerau-levenshtein": DamerauLevenshtein.normalized_similarity,
     "lcs": LCSseq.normalized_similarity,
     "prefix": Prefix.normalized_similarity,
 }
+_RATIOS: dict[str, Any] = {
+    "token-sort": fuzz.token_sort_ratio,
+    "token-set": fuzz.token_set_ratio,
+}
+"""These are in hundredths."""
+WEIGHTED = ("tokens", "ngrams")
+"""The scores by which what is rare among the keys counts more."""
 _PAIRS = 1 << 21
 """How many pairs of texts are scored at a time."""
 _LOOKS, _FEW = 8, 8
@@ -50,8 +70,10 @@ class TextScore:
     ----------
     name
         One of ``qkvcli.scores.TEXT_SCORES``.
-    case_sensitive
-        Whether text is scored as it is; by default it is case-folded first.
+    case_sensitive, keep_accents
+        Whether case and diacritics count; by default text is folded first.
+    frequencies
+        How many keys have each word or n-gram, for the scores by which rare ones count more.
     workers
         How many threads RapidFuzz may use over the queries; the scores do not depend on it.
 
@@ -63,6 +85,8 @@ class TextScore:
 
     name: str
     case_sensitive: bool = False
+    keep_accents: bool = False
+    frequencies: Frequencies = NOTHING
     workers: int = 1
     reference = 1.0
     bounded = False
@@ -128,7 +152,25 @@ class TextScore:
         return self._scores(self._folded(queries), self._folded(keys), cutoff)
 
     def _folded(self, texts: list[str]) -> list[str]:
-        return texts if self.case_sensitive else casefold_all(texts)
+        texts = texts if self.case_sensitive else casefold_all(texts)
+        return texts if self.keep_accents else without_accents(texts)
+
+    def counted(self, blocks: Iterable[Block]) -> TextScore:
+        """Return the score with the frequencies of words or n-grams among the first keys.
+
+        Of words nothing is counted where no key has two of them: one word is never rarer than
+        another beside a single one.
+        """
+        held = [block.load() for block in blocks]
+        if self.name == "tokens":
+            seen = [block.key_bytes() for block in held]
+            if not any(k is None or k.places is None or k.has_several_words for k in seen):
+                return self
+        keys = list(islice(chain.from_iterable(block.keys for block in held), SAMPLE))
+        parts = list(map(words_of if self.name == "tokens" else grams_of, self._folded(keys)))
+        if self.name == "tokens" and max(map(len, parts), default=0) < 2:
+            return self
+        return replace(self, frequencies=Frequencies.of(parts))
 
     def _few(
         self, block: Block, queries: list[str], floor: NDArray[np.floating] | float
@@ -156,9 +198,22 @@ class TextScore:
         """Return the scores (Q, K) of text that is folded where it is to be."""
         if not queries or not keys:
             return np.zeros((len(queries), len(keys)))
-        if self.name != "indel-winkler":
-            lower = max(0.0, float(np.min(cutoff)) - 1e-5)
-            return self._matrix(_SCORERS[self.name], queries, keys, lower)
+        if self.name in WEIGHTED:
+            if self.name == "ngrams":
+                return tf_idf(queries, keys, self.frequencies)
+            return alignment(queries, keys, self.frequencies, self._threads(queries))
+        if self.name in _RATIOS:
+            found = self._matrix(_RATIOS[self.name], queries, keys, 0) / 100
+            found[np.ix_([not query for query in queries], [not key for key in keys])] = 1.0
+            return found
+        if self.name == "indel-winkler":
+            return self._indel_winkler(queries, keys, cutoff)
+        lower = max(0.0, float(np.min(cutoff)) - 1e-5)
+        return self._matrix(_SCORERS[self.name], queries, keys, lower)
+
+    def _indel_winkler(
+        self, queries: list[str], keys: list[str], cutoff: NDArray[np.floating] | float
+    ) -> NDArray[np.float64]:
         # The bonus is at most 0.4 of 1 − r, so a score of c needs r of at least (c − 0.4) / 0.6.
         most = BONUS * LETTERS
         needed = np.maximum(0.0, (np.asarray(cutoff) - most) / (1 - most) - 1e-5)
@@ -171,6 +226,10 @@ class TextScore:
                 return scores
         _add_bonus(scores, self._matrix(Prefix.similarity, queries, keys, 0))
         return scores
+
+    def _threads(self, queries: list[str]) -> int:
+        """Return how many threads score; where there is one query, processes share the keys."""
+        return self.workers if len(queries) > 1 else 1
 
     def _matrix(
         self,
@@ -185,7 +244,7 @@ class TextScore:
             scorer=scorer,
             score_cutoff=cutoff,
             dtype=np.float64,
-            workers=self.workers if len(queries) > 1 else 1,
+            workers=self._threads(queries),
         )
         return found
 

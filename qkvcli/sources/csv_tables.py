@@ -501,7 +501,7 @@ class CsvCells:
             return None
         from qkvcli.key_bytes import KeyBytes
 
-        return KeyBytes(self.data, partial(self._places, position))
+        return KeyBytes(self.data, delimiter + b"\n", partial(self._places, position))
 
     def _places(self, position: int) -> tuple[NDArray[np.intp], NDArray[np.intp]] | None:
         """Return where the cells of a column start and end, if every record has as many."""

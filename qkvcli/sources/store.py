@@ -112,27 +112,60 @@ class Store:
         return "the keys are", self.name
 
 
-class BufferedSource:
-    """A source read into memory, for what must be read twice and comes through a pipe."""
+class HeldSource:
+    """What comes through a pipe, some first blocks or all of it held in memory.
 
-    reopenable = True
+    Parameters
+    ----------
+    source
+        Its blocks can be had once.
+    whole
+        Whether to hold all of them, for what must be read twice.
+    """
 
-    def __init__(self, source: Source) -> None:
+    def __init__(self, source: Source, *, whole: bool) -> None:
         self.name, self.columns, self.names = source.name, source.columns, source.names
-        self.depth, self.kind = source.depth, source.kind
+        self.depth, self.kind, self.note = source.depth, source.kind, source.note
         self.key_dtype: np.dtype[np.floating] = source.key_dtype
         self.dtype: np.dtype[np.floating] = source.dtype
-        self._blocks = list(source.blocks())
-        self.left_out, self.note = source.left_out, source.note
+        self.reopenable = whole
+        self._source, self._blocks = source, iter(source.blocks())
+        self._held: list[Block] = list(self._blocks) if whole else []
 
     @property
-    def rows(self) -> int:
-        """K."""
-        return sum(map(len, self._blocks))
+    def rows(self) -> int | None:
+        """K, where all is held."""
+        return sum(map(len, self._held)) if self.reopenable else None
+
+    @property
+    def left_out(self) -> int:
+        """How many rows were left out, as a number was missing in them."""
+        return self._source.left_out
+
+    def first(self, rows: int) -> list[Block]:
+        """Return the first blocks, of so many rows at least; they come again."""
+        while sum(map(len, self._held)) < rows and (block := next(self._blocks, None)):
+            self._held.append(block)
+        return self._held
 
     def blocks(self) -> Iterator[Block]:
         """Yield the blocks."""
-        yield from self._blocks
+        yield from self._held
+        if not self.reopenable:
+            self._held = []
+            yield from self._blocks
+
+
+def first_blocks(source: Source, rows: int) -> list[Block]:
+    """Return the first blocks of a source, of so many rows at least, or all."""
+    if isinstance(source, HeldSource):
+        return source.first(rows)
+    found: list[Block] = []
+    for block in source.blocks():
+        found.append(block)
+        if sum(map(len, found)) >= rows:
+            break
+    return found
 
 
 def open_store(  # noqa: PLR0913 - what a database is made of
@@ -172,9 +205,8 @@ def open_store(  # noqa: PLR0913 - what a database is made of
         message = "`labels` and `values` go with arrays; a table names its own rows (`value`)"
         raise UsageError(message)
     source = open_table(data, options, form)
-    twice = source.columns.numeric_key if twice is None else twice
-    if twice and not source.reopenable:
-        source = BufferedSource(source)
+    if not source.reopenable:
+        source = HeldSource(source, whole=source.columns.numeric_key if twice is None else twice)
     return Store(source.name, (source,))
 
 

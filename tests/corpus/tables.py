@@ -260,7 +260,7 @@ OPTIONS: dict[str, tuple[tuple[str, ...], str]] = {
     ),
     "a bandwidth for text": (
         ("--data", "names.csv", "--bandwidth", "2"),
-        "--bandwidth is the width of a kernel, and --score indel-winkler has none",
+        "--bandwidth is the width of a kernel, and --score tokens has none",
     ),
     "queries from two places": (
         ("--data", "names.csv", "--queries", "q.txt"),

@@ -34,7 +34,7 @@ BOTH: dict[str, tuple[tuple[str, ...], str]] = {
     ),
     "--score far off": (
         ("x", "--score", "zzz"),
-        "--score: there is no 'zzz'; there is indel-winkler",
+        "--score: there is no 'zzz'; there is tokens",
     ),
     "--format mistyped": (
         ("x", "--format", "jsno"),

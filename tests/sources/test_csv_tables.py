@@ -629,15 +629,15 @@ def test_vectors_equal_those_of_python(tmp_path: Path, values: list[Any], size: 
 
 @given(st.text("abc", max_size=30), st.text("abc", max_size=5))
 def test_bytes_are_found_as_python_finds_them(text: str, wanted: str) -> None:
-    assert KeyBytes(text.encode(), lambda: None).may_hold(wanted) is (wanted in text)
+    assert KeyBytes(text.encode(), b"", lambda: None).may_hold(wanted) is (wanted in text)
     for start in range(len(text)):
         for part in (text[start : start + 3], text[start : start + 5]):
-            assert KeyBytes(text.encode(), lambda: None).may_hold(part)
+            assert KeyBytes(text.encode(), b"", lambda: None).may_hold(part)
 
 
 def test_bytes_that_share_their_ends_alone_are_not_found() -> None:
     for wanted in ("acbc", "abac"):
-        assert not KeyBytes(b"abbcb", lambda: None).may_hold(wanted)
+        assert not KeyBytes(b"abbcb", b"", lambda: None).may_hold(wanted)
 
 
 @given(

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import math
+import unicodedata
+from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from rapidfuzz import distance
+from rapidfuzz import distance, fuzz
 from scipy import special
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from numpy.typing import NDArray
 
@@ -18,16 +20,54 @@ _TEXT = {
     "jaro-winkler": distance.JaroWinkler,
     "indel": distance.Indel,
     "levenshtein": distance.Levenshtein,
+    "osa": distance.OSA,
     "damerau-levenshtein": distance.DamerauLevenshtein,
     "lcs": distance.LCSseq,
     "prefix": distance.Prefix,
 }
 
 
-def text_score(name: str, query: str, key: str, *, case_sensitive: bool = False) -> float:
-    """Return one text score, by RapidFuzz called for one pair."""
-    if not case_sensitive:
-        query, key = query.casefold(), key.casefold()
+_DIACRITICS = (
+    (0x300, 0x36F),
+    (0x1AB0, 0x1AFF),
+    (0x1DC0, 0x1DFF),
+    (0x20D0, 0x20FF),
+    (0xFE20, 0xFE2F),
+)
+_OTHER = {"ß": "ss", "ẞ": "SS", "æ": "ae", "Æ": "AE", "œ": "oe", "Œ": "OE", "þ": "th", "Þ": "TH"}
+_OTHER |= {"ł": "l", "Ł": "L", "ø": "o", "Ø": "O", "đ": "d", "Đ": "D", "ð": "d", "Ð": "D"}
+_OTHER |= {"ħ": "h", "Ħ": "H", "\u0131": "i"}
+
+
+def folded(text: str, *, case_sensitive: bool = False) -> str:
+    """Return a text without case and diacritics, letter by letter."""
+    text = unicodedata.normalize("NFKD", text if case_sensitive else text.casefold())
+    kept = (c for c in text if not any(low <= ord(c) <= high for low, high in _DIACRITICS))
+    return "".join(_OTHER.get(c, c) for c in unicodedata.normalize("NFC", "".join(kept)))
+
+
+def words(text: str) -> list[str]:
+    """Return the runs of letters, digits and what belongs to them."""
+    return "".join(c if c.isalnum() else " " for c in text).split()
+
+
+def text_score(
+    name: str,
+    query: str,
+    key: str,
+    *,
+    case_sensitive: bool = False,
+    rarity: Callable[[str], float] = lambda _: 1.0,
+) -> float:
+    """Return one text score, by RapidFuzz called for one pair; ``rarity`` is of words or pieces."""
+    query, key = (folded(text, case_sensitive=case_sensitive) for text in (query, key))
+    if name == "tokens":
+        return _alignment(words(query), words(key), rarity)
+    if name == "ngrams":
+        return _cosine(pieces(query), pieces(key), rarity)
+    if name.startswith("token-"):
+        of_words = fuzz.token_sort_ratio if name == "token-sort" else fuzz.token_set_ratio
+        return of_words(query, key) / 100 if query or key else 1.0
     if name != "indel-winkler":
         return float(_TEXT[name].normalized_similarity(query, key))
     ratio = distance.Indel.normalized_similarity(query, key)
@@ -39,13 +79,63 @@ def text_score(name: str, query: str, key: str, *, case_sensitive: bool = False)
     return float(ratio + 0.1 * min(common, 4) * (1 - ratio))
 
 
+def _alignment(query: list[str], key: list[str], rarity: Callable[[str], float]) -> float:
+    if not query or not key:
+        return float(query == key)
+    if sorted(query) == sorted(key):
+        return 1.0
+
+    def alike(a: str, b: str) -> float:
+        osa = distance.OSA.normalized_similarity(a, b)
+        return float((osa + 0.02 * distance.JaroWinkler.normalized_similarity(a, b)) / 1.02)
+
+    of_key = [(max(alike(a, b) for a in query), rarity(b)) for b in key]
+    of_query = []
+    for a in query:
+        best, rare = max((alike(a, b), rarity(b)) for b in key)
+        of_query.append((best, rare if best > 0.8 else rarity("\0")))
+    means = [
+        (sum(w * s**3 for s, w in side) / sum(w for _, w in side)) ** (1 / 3)
+        for side in (of_key, of_query)
+    ]
+    return float(sum(means) / 2)
+
+
+def pieces(text: str) -> Counter[str]:
+    """Return how often each piece of two to four letters stands in a text between spaces."""
+    text = f" {' '.join(text.split())} "
+    return Counter(text[at : at + n] for n in (2, 3, 4) for at in range(len(text) - n + 1))
+
+
+def _cosine(a: Counter[str], b: Counter[str], rarity: Callable[[str], float]) -> float:
+    def product(x: Counter[str], y: Counter[str]) -> float:
+        return math.fsum(x[p] * y[p] * rarity(p) ** 2 for p in x if p in y)
+
+    return product(a, b) / math.sqrt(product(a, a) * product(b, b))
+
+
+def rarity_among(name: str, keys: Sequence[str], **how: bool) -> Callable[[str], float]:
+    """Return log(1 + keys / how many of them have it) of words or pieces."""
+    split = pieces if name == "ngrams" else words
+    found = [set(split(folded(key, **how))) for key in keys]
+    several = any(len(words(folded(key, **how))) > 1 for key in keys)
+    if name != "ngrams" and not several:
+        return lambda _: 1.0
+    counts = Counter(part for parts in found for part in parts)
+    return lambda part: math.log(1 + len(keys) / max(1, counts[part]))
+
+
 def text_scores(
-    name: str, queries: Sequence[str], keys: Sequence[str], *, case_sensitive: bool = False
+    name: str,
+    queries: Sequence[str],
+    keys: Sequence[str],
+    *,
+    case_sensitive: bool = False,
+    rarity: Callable[[str], float] = lambda _: 1.0,
 ) -> NDArray[np.float64]:
     """Return text scores (Q, K)."""
-    return np.array(
-        [[text_score(name, q, k, case_sensitive=case_sensitive) for k in keys] for q in queries]
-    )
+    how: Any = {"case_sensitive": case_sensitive, "rarity": rarity}
+    return np.array([[text_score(name, q, k, **how) for k in keys] for q in queries])
 
 
 def vector_score(

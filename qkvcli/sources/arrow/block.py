@@ -77,7 +77,7 @@ class ArrowBlock:
             return None
         ends = np.frombuffer(offsets, np.int32)[texts.offset : texts.offset + len(texts) + 1]
         places = ends.astype(np.intp)
-        return KeyBytes(letters.to_pybytes(), lambda: (places[:-1], places[1:]))
+        return KeyBytes(letters.to_pybytes(), b"", lambda: (places[:-1], places[1:]))
 
     def values(self, rows: Sequence[int] | None = None) -> NDArray[np.floating]:
         """Return the numeric value columns of some rows or all, of shape (K, Dv)."""

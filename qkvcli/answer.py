@@ -70,6 +70,8 @@ class About:
         How queries and keys became weights; the temperature is that of the mode (0 as T → 0).
     neighbors
         How many best keys alone are attended to, or None.
+    null_score
+        The score of the null key, or None where there is none.
     bandwidths
         A kernel's width in each head.
     """
@@ -81,6 +83,7 @@ class About:
     score: str
     temperature: float
     neighbors: int | None = None
+    null_score: float | None = None
     bandwidths: tuple[Bandwidth, ...] = ()
 
     @property
@@ -124,6 +127,9 @@ class Answer:
         The same for each text column, of shape (Q, C, D).
     weights
         The whole matrix of weights, of shape (Q, K), where asked for.
+    no_match
+        The weight of the null key, of shape (Q,), where there is one: the weights of all keys
+        sum to 1 less that, and ``output`` is their mean all the same.
     about
         The question.
     """
@@ -143,6 +149,7 @@ class Answer:
     jacobian: NDArray[np.float64] | None = None
     label_jacobians: tuple[NDArray[np.float64] | None, ...] = ()
     weights: NDArray[np.float64] | None = None
+    no_match: NDArray[np.float64] | None = None
     about: About | None = None
 
     def head(self, index: tuple[int, ...]) -> Answer:
@@ -195,6 +202,8 @@ class Answer:
                 }
         if self.perplexity is not None:
             found["perplexity"] = self.perplexity.ravel().tolist()
+        if self.no_match is not None:
+            found["no_match"] = self.no_match.ravel().tolist()
         return found
 
     def to_pandas(self) -> Any:  # noqa: ANN401 - a pandas.DataFrame
@@ -396,6 +405,8 @@ class Found:
         Per mode, the effective number of keys; NaN where there is no answer.
     left_out
         Per mode, how many rows are not shown and what weight they have.
+    no_match
+        Per mode, the weight of the null key; empty where there is none.
     closest
         Where the query attends to nothing: the best-scoring key, if it is known.
     """
@@ -405,6 +416,7 @@ class Found:
     answers: tuple[tuple[Value | None, ...] | None, ...]
     perplexities: tuple[float, ...]
     left_out: tuple[tuple[int, float], ...]
+    no_match: tuple[float, ...] = ()
     closest: Match | None = None
 
     @property
@@ -439,6 +451,11 @@ class Lookup:
     about: About
 
     @property
+    def has_null(self) -> bool:
+        """Whether there is a null key, which stands for no match."""
+        return any(one.no_match for one in self.found)
+
+    @property
     def unmatched(self) -> list[Found]:
         """The queries that attend to no key."""
         return [one for one in self.found if not one.answered]
@@ -460,13 +477,13 @@ class Lookup:
         columns = self.about.columns
         names = ["query", "rank", *columns.key]
         names += [] if columns.value == columns.key else columns.value
-        one_mode = len(self.modes) == 1
-        weights = ["weight"] if one_mode else [f"weight_{mode}" for mode in self.modes]
+        weights = by_mode("weight", self.modes)
+        weights += by_mode("no_match", self.modes) if self.has_null else []
         rows = [
             (
                 *(one.query, rank, *match.record.key),
                 *(() if columns.value == columns.key else match.record.value),
-                *(match.score, *match.weights),
+                *(match.score, *match.weights, *one.no_match),
             )
             for one in self.found
             for rank, match in enumerate(one.matches, 1)
@@ -494,6 +511,17 @@ class Lookup:
 
     def _repr_html_(self) -> str:
         return html_table(self.columns())
+
+
+def by_mode(name: str, modes: Sequence[str]) -> list[str]:
+    """Return what a column is called that there is for each mode.
+
+    Examples
+    --------
+    >>> by_mode("weight", ["softmax"]), by_mode("weight", ["exact", "softmax"])
+    (['weight'], ['weight_exact', 'weight_softmax'])
+    """
+    return [name] if len(modes) == 1 else [f"{name}_{mode}" for mode in modes]
 
 
 def distinct(names: Iterable[str]) -> list[str]:

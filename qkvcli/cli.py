@@ -178,6 +178,7 @@ def run(arguments: list[str]) -> int:
 
 _PARAMETER = re.compile(r"`([a-z_]+)(?:=('[^'`]*'|[^'`]*))?`")
 _FLAGS = {"header=False": "--no-header"}
+_NAMES = {"null_score": "--min-score"}
 
 
 def in_options(message: str) -> str:
@@ -197,7 +198,8 @@ def in_options(message: str) -> str:
         shown = (
             plain if plain.replace("-", "").isalnum() else value
         )  # else a shell needs its quotes
-        return " ".join(filter(None, [f"--{name.replace('_', '-')}", shown]))
+        option = _NAMES.get(name, f"--{name.replace('_', '-')}")
+        return " ".join(filter(None, [option, shown]))
 
     return _PARAMETER.sub(option, message)
 

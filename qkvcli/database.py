@@ -43,6 +43,10 @@ class Scoring(TypedDict, total=False):
     bandwidth
         The width of a kernel, one per key column, or ``"scott"`` (the default), ``"silverman"`` or
         ``"cv"``.
+    null_score
+        The score of a null key, which stands for no match: under ``"approximate"`` no key that
+        scores less is an answer; under ``"softmax"`` its weight is how likely it is that nothing
+        matches. Of text from 0 to 1.
     case_sensitive, keep_accents
         Whether case and diacritics of text count.
     workers
@@ -56,6 +60,7 @@ class Scoring(TypedDict, total=False):
     temperature: float | None
     neighbors: int | None
     bandwidth: str | float | Sequence[float] | None
+    null_score: float | None
     case_sensitive: bool
     keep_accents: bool
     workers: int | None

@@ -29,7 +29,7 @@ from qkvcli.attention.softmax import (
     weights,
 )
 from qkvcli.attention.top import Top
-from qkvcli.attention.weights import AVERAGE, EXACT
+from qkvcli.attention.weights import APPROXIMATE, AVERAGE, EXACT
 from qkvcli.blocks import labels_of
 from qkvcli.errors import InputError
 from qkvcli.scores import Tile
@@ -195,6 +195,25 @@ class Sums:
             return None
         found = np.where(self.normalizer > 0, self.normalizer * np.exp(-self.mean_log), np.nan)
         return np.where(found < 1, 1.0, found)
+
+    def beside(self, null_logit: float) -> tuple[Sums, NDArray[np.float64], NDArray[np.float64]]:
+        """Return the sums in the range of a null key, its weight and the effective number of all.
+
+        The null key has no value: the mean stays that of the keys. Its weight, of shape (Q,), is
+        how likely it is that nothing matches.
+        """
+        shift = np.maximum(self.shift, null_logit)
+        factor, _ = self._moved_to(shift)
+        null = np.exp((null_logit - shift) / self.temperature)
+        normalizer = self.normalizer * factor + null
+        share = null / normalizer
+        with np.errstate(divide="ignore", invalid="ignore"):
+            # H = h(share) + (1 − share) H(keys), h being the entropy of two.
+            of_two = [np.where(p > 0, -p * np.log(p), 0.0) for p in (share, 1 - share)]
+            keys = np.ones(len(shift)) if self.perplexity is None else self.perplexity
+            perplexity = np.exp(sum(of_two) + np.where(share < 1, (1 - share) * np.log(keys), 0.0))
+        labels = tuple(part.times(factor) for part in self.labels)
+        return replace(self, shift=shift, normalizer=normalizer, labels=labels), share, perplexity
 
 
 @dataclass(frozen=True, eq=False)
@@ -524,9 +543,19 @@ def finish(state: State, plan: Plan, queries: Queries) -> Answer:
     InputError
         A mean that overflows.
     """
-    top = (state.top or Top.empty(len(queries), 0)).trimmed
+    weighting = plan.weighting
+    top = state.top or Top.empty(len(queries), 0)
+    if weighting.mode == APPROXIMATE and weighting.null_score is not None:
+        top = top.above(weighting.null_score)
+    top = top.trimmed
     sums = state.sums or _sums_of_top(top, plan, queries)
     answered = sums.normalizer > 0
+    perplexity = sums.perplexity
+    no_match = None if weighting.null_score is None else np.where(answered, 0.0, 1.0)
+    if weighting.null_logit is not None:
+        sums, share, effective = sums.beside(weighting.null_logit)
+        no_match = np.where(answered, share, 1.0)
+        perplexity = None if perplexity is None else np.where(answered, effective, np.nan)
     if not np.isfinite(sums.mean[answered]).all():
         raise InputError(_OVERFLOW)
     normalizer = np.where(answered, sums.normalizer, np.nan)
@@ -537,13 +566,14 @@ def finish(state: State, plan: Plan, queries: Queries) -> Answer:
         answered=answered,
         output=np.where(answered[:, None], sums.mean, np.nan).astype(plan.dtype),
         labels=labels,
-        perplexity=sums.perplexity,
+        perplexity=perplexity,
         best_rows=top.rows,
         best_scores=top.scores.astype(np.float64),
         best_weights=weights(top.scores, sums.shift, sums.normalizer, plan.weighting),
         records=top.listed_records,
         shift=sums.shift,
         normalizer=normalizer,
+        no_match=no_match,
     )
     if sums.slopes is not None:
         answer = _with_jacobian(answer, sums.slopes, plan.weighting.effective_temperature)

@@ -45,6 +45,11 @@ class LabelSums:
         for query, row in enumerate(weights):
             self.sums[query] += np.bincount(codes, row, len(self.labels))
 
+    def times(self, factor: NDArray[np.float64]) -> LabelSums:
+        """Return the sums times a factor for each query (Q,)."""
+        by_query = (-1, *(1,) * (self.sums.ndim - 1))
+        return LabelSums(self.labels, self.sums * factor.reshape(by_query), self.cap)
+
     def merge(
         self, other: LabelSums, mine: NDArray[np.float64], others: NDArray[np.float64]
     ) -> LabelSums:
@@ -56,8 +61,7 @@ class LabelSums:
         shape = (len(self.sums), len(place), *self.sums.shape[2:])
         if len(place) > self.cap:
             return LabelSums(None, np.zeros((shape[0], 0, *shape[2:])), self.cap)
-        by_query = (-1, *(1,) * (self.sums.ndim - 1))
         sums = np.zeros(shape)
-        sums[:, : len(self.labels)] = self.sums * mine.reshape(by_query)
-        sums[:, at] += other.sums * others.reshape(by_query)
+        sums[:, : len(self.labels)] = self.times(mine).sums
+        sums[:, at] += other.times(others).sums
         return LabelSums(tuple(place), sums, self.cap)

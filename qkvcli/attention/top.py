@@ -74,6 +74,12 @@ class Top:
             keys=None if self.keys is None else self.keys[:, :width],
         )
 
+    def above(self, least: float) -> Top:
+        """Return the list without rows that score less."""
+        kept = self.scores >= least
+        scores = np.where(kept, self.scores, -np.inf)
+        return replace(self, scores=scores, rows=np.where(kept, self.rows, NOWHERE))
+
     def offer(
         self, scores: NDArray[np.floating], rows: NDArray[np.int64], least: Floor = -np.inf
     ) -> Top:

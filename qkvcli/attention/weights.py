@@ -43,11 +43,24 @@ class Weighting:
         T of the softmax, above 0; small is sharp.
     neighbors
         Attend to the K best-scoring keys alone; ``approximate`` means the one best by itself.
+    null_score
+        The score of a null key, which stands for no match: a key that has no value.
     """
 
     mode: str
     temperature: float = 1.0
     neighbors: int | None = None
+    null_score: float | None = None
+
+    @cached_property
+    def null_logit(self) -> float | None:
+        """The logit of the null key; None where it has no weight beside a key that has some.
+
+        As T → 0 a key that scores less than it has none, and ``exact`` compares no scores.
+        """
+        if self.null_score is None or self.mode in (EXACT, APPROXIMATE):
+            return None
+        return 0.0 if self.uniform else self.null_score
 
     @cached_property
     def top_k(self) -> int | None:

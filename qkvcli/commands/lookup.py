@@ -40,6 +40,7 @@ def lookup(  # noqa: PLR0913 - one parameter an option
     temperature: options.Temperature = None,
     neighbors: options.Neighbors = None,
     bandwidth: options.BandwidthText = None,
+    min_score: options.MinScore = None,
     case_sensitive: options.CaseSensitive = False,
     keep_accents: options.KeepAccents = False,
     top: Annotated[
@@ -118,6 +119,7 @@ def lookup(  # noqa: PLR0913 - one parameter an option
             temperature=temperature,
             neighbors=neighbors,
             bandwidth=width,
+            null_score=min_score,
             case_sensitive=case_sensitive,
             keep_accents=keep_accents,
             top=top or None,
@@ -148,9 +150,12 @@ def lookup(  # noqa: PLR0913 - one parameter an option
 def _complaint(answer: "Lookup", found: "Found") -> str:
     """Return what is said of a query that attends to no key: the closest one, and what to try."""
     exact, about, best = EXACT in answer.modes, answer.about, found.closest
-    what = "equals" if exact else "is within the bandwidth of"
+    what, way = "equals", "--mode approximate"
+    if not exact and about.null_score is not None:
+        what, way = f"scores {about.null_score:g} with", "a lower --min-score"
+    elif not exact:
+        what, way = "is within the bandwidth of", "a larger --bandwidth"
     line = f"no key of {about.source} {what} {found.query!r}"
-    way = "--mode approximate" if exact else "a larger --bandwidth"
     if best is None or best.score is None:
         return f"{line}; try {way}"
     key = ("," if about.columns.numeric_key else " ").join(best.record.key)

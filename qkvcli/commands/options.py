@@ -226,6 +226,15 @@ Temperature = Annotated[
         help="T of the softmax: small is sharp.  [default: 0.1 for text, 1 for vectors]",
     ),
 ]
+MinScore = Annotated[
+    float | None,
+    typer.Option(
+        "--min-score",
+        metavar="S",
+        parser=number,
+        help="No match scores less: the score of a null key, which has a weight of its own.",
+    ),
+]
 CaseSensitive = Annotated[
     bool, typer.Option("--case-sensitive", help="Score text as it is, not case-folded.")
 ]

@@ -41,6 +41,7 @@ def pool(  # noqa: PLR0913 - one parameter an option
     temperature: options.Temperature = None,
     neighbors: options.Neighbors = None,
     bandwidth: options.BandwidthText = None,
+    min_score: options.MinScore = None,
     case_sensitive: options.CaseSensitive = False,
     keep_accents: options.KeepAccents = False,
     causal: Annotated[
@@ -119,6 +120,7 @@ def pool(  # noqa: PLR0913 - one parameter an option
             temperature=temperature,
             neighbors=neighbors,
             bandwidth=width,
+            null_score=min_score,
             case_sensitive=case_sensitive,
             keep_accents=keep_accents,
             causal=causal,

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from qkvcli.render.console import drawing
 from qkvcli.render.escape import visible
+from qkvcli.render.machine import shortest
 from qkvcli.render.matches import cells, shown_values, weight_names
 from qkvcli.render.steps import explanation
 from qkvcli.render.tables import Column, brief, lines, table
@@ -69,7 +70,13 @@ def _labels(queries: list[str]) -> list[str]:
 
 def _rows(answer: Lookup, found: Found) -> list[list[str]]:
     """Return a row of cells for each match, the query in the first alone."""
-    rows = list(cells(answer, found, explain=False))
+    nulls = len(found.no_match)
+    rows = [row[: len(row) - nulls] for row in cells(answer, found, explain=False)]
+    if any(found.no_match):
+        keys = ["(no match)", *[""] * (len(answer.about.columns.key) - 1)]
+        blank = [""] * len(shown_values(answer))
+        score = shortest(answer.about.null_score)
+        rows.append([found.query, "", *keys, *blank, score, *map(shortest, found.no_match)])
     return rows[:1] + [["", *row[1:]] for row in rows[1:]]
 
 

@@ -83,6 +83,11 @@ def _item(answer: Lookup, found: Found, *, explain: bool) -> dict[str, Any]:
         "perplexity": {
             mode: finite(p) for mode, p in zip(answer.modes, found.perplexities, strict=True)
         },
+        **(
+            {"no_match": dict(zip(answer.modes, found.no_match, strict=True))}
+            if found.no_match
+            else {}
+        ),
         "left_out": {
             mode: {"rows": rows, "weight": weight}
             for mode, (rows, weight) in zip(answer.modes, found.left_out, strict=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from qkvcli.answer import distinct
+from qkvcli.answer import by_mode, distinct
 from qkvcli.attention.weights import APPROXIMATE, AVERAGE, EXACT, NEIGHBORS_RULE, RULES, SOFTMAX
 from qkvcli.render.machine import shortest
 
@@ -23,7 +23,12 @@ def shown_values(answer: Lookup) -> list[int]:
 
 def weight_names(answer: Lookup) -> list[str]:
     """Return what the columns of weights are called."""
-    return ["weight"] if len(answer.modes) == 1 else [f"weight_{mode}" for mode in answer.modes]
+    return by_mode("weight", answer.modes)
+
+
+def null_names(answer: Lookup) -> list[str]:
+    """Return what the columns of the null key's weights are called, where there is one."""
+    return by_mode("no_match", answer.modes) if answer.has_null else []
 
 
 def explained(answer: Lookup) -> list[str]:
@@ -38,6 +43,7 @@ def header(answer: Lookup, *, explain: bool) -> list[str]:
     """Return the names of the columns of a machine's rows, all different."""
     values = [answer.about.columns.value[i] for i in shown_values(answer)]
     names = ["query", "rank", *answer.about.columns.key, *values, "score", *weight_names(answer)]
+    names += null_names(answer)
     return distinct(names + (explained(answer) if explain else []))
 
 
@@ -48,6 +54,7 @@ def cells(answer: Lookup, found: Found, *, explain: bool) -> Iterator[list[str]]
         row = [found.query, str(rank), *match.record.key]
         row += [match.record.value[i] for i in shown]
         row += [shortest(match.score), *(shortest(weight) for weight in match.weights)]
+        row += map(shortest, found.no_match)
         yield row + (_explanation(answer, match) if explain else [])
 
 

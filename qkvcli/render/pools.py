@@ -119,7 +119,8 @@ def _pooled_columns(answer: Answer) -> list[str]:
 def _header(answer: Answer) -> list[str]:
     names = [*_head_columns(answer), *_query_columns(answer), *_value_columns(answer)]
     has_keys = answer.perplexity is not None
-    return distinct([*names, *(["perplexity"] if has_keys else []), *_slope_columns(answer)])
+    names += ["perplexity"] * has_keys + ["no_match"] * (answer.no_match is not None)
+    return distinct([*names, *_slope_columns(answer)])
 
 
 def _rows(answer: Answer) -> Iterator[list[str]]:
@@ -130,6 +131,8 @@ def _rows(answer: Answer) -> Iterator[list[str]]:
             cells += _value_cells(one, query, about.columns)
             if one.perplexity is not None:
                 cells.append(shortest(one.perplexity[query]))
+            if one.no_match is not None:
+                cells.append(shortest(one.no_match[query]))
             yield cells + [shortest(x) for x in _slopes(one, query)]
 
 
@@ -189,6 +192,8 @@ def _item(
     item["answer"] = {name: _json_value(value) for name, value in values} if answered else None
     if one.perplexity is not None:
         item["perplexity"] = finite(one.perplexity[query])
+    if one.no_match is not None:
+        item["no_match"] = finite(one.no_match[query])
     if one.jacobian is not None:
         names = _slope_columns(answer)
         item["jacobian"] = dict(zip(names, map(finite, _slopes(one, query)), strict=True))
@@ -212,6 +217,8 @@ def _write_arrays(stream: BinaryIO, answer: Answer, form: str) -> None:
     narrow = answer.output.dtype
     if answer.perplexity is not None:
         arrays["perplexity"] = whole(answer.perplexity.astype(narrow))
+    if answer.no_match is not None:
+        arrays["no_match"] = whole(answer.no_match)
     if answer.jacobian is not None:
         slopes = _side_by_side(answer.jacobian, answer.label_jacobians, -2)
         arrays["jacobian"] = whole(slopes.astype(narrow))
@@ -239,6 +246,7 @@ def _draw(stream: BinaryIO, answer: Answer, style: Style) -> None:
         for i, name in enumerate(_about(answer).columns.value)
     ]
     columns += [Column("perplexity", numeric=True)] if has_keys else []
+    columns += [Column("no match", numeric=True)] if answer.no_match is not None else []
     columns += [Column(name, numeric=True) for name in _slope_columns(answer)]
     width = len(_query_columns(answer))
     rows = [
@@ -261,4 +269,6 @@ def _drawn(answer: Answer, one: Answer, query: int) -> list[str]:
     if one.perplexity is not None:
         number = one.perplexity[query]
         cells.append("" if math.isnan(number) else f"{number:.4g}")
+    if one.no_match is not None:
+        cells.append(f"{one.no_match[query]:.3g}")
     return cells + ["" if math.isnan(x) else f"{x:.4g}" for x in _slopes(one, query)]

@@ -59,6 +59,13 @@ def _rows(answer: Lookup, found: Found, at: int) -> list[list[str]]:
         ]
         values = [match.record.value[i] for i in shown]
         rows.append([" ".join(match.record.key), *steps, *values])
+    null = answer.about.null_score
+    if null is not None and found.no_match:
+        if not rows:
+            total = null / temperature - math.log(found.no_match[at])
+        exponent = null / temperature
+        steps = [brief(repr(x)) for x in (null, exponent)] + [_exp(exponent)]
+        rows.append(["(no match)", *steps, brief(repr(found.no_match[at])), *[""] * len(shown)])
     few = answer.about.neighbors
     keys = "all keys" if few is None else f"the {few} best"
     pooled = found.answers[at] or ()

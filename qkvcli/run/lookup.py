@@ -138,6 +138,7 @@ def _found(  # noqa: PLR0913, PLR0917 - a query, and what was asked
         ),
         tuple(float(a.perplexity[query]) for a in answers if a.perplexity is not None),
         tuple(_left_out(answer, query, matches, mode) for mode, answer in enumerate(answers)),
+        tuple(float(a.no_match[query]) for a in answers if a.no_match is not None),
     )
 
 
@@ -164,5 +165,6 @@ def _left_out(answer: Answer, query: int, shown: Sequence[Match], mode: int) -> 
     rows = answer.rows - len(shown)
     if not rows or not answer.answered[query]:
         return rows, 0.0
-    left = 1.0 - math.fsum(match.weights[mode] for match in shown)
+    of_null = 0.0 if answer.no_match is None else float(answer.no_match[query])
+    left = 1.0 - of_null - math.fsum(match.weights[mode] for match in shown)
     return rows, left if left > _ROUNDING else 0.0

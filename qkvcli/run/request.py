@@ -31,6 +31,8 @@ class Request:
         How scores become weights; the temperature None for what suits the keys.
     score, bandwidth
         a(q, k), and the width of a kernel; None for what suits the keys.
+    null_score
+        The score of a null key, which stands for no match.
     case_sensitive, keep_accents
         Whether case and diacritics of text count.
     causal, valid_lens, mask
@@ -46,6 +48,7 @@ class Request:
     temperature: float | None = None
     score: str | None = None
     bandwidth: str | tuple[float, ...] | None = None
+    null_score: float | None = None
     case_sensitive: bool = False
     keep_accents: bool = False
     causal: bool = False
@@ -65,6 +68,7 @@ def request(  # noqa: PLR0913 - one argument for each thing that may be asked
     temperature: float | None = None,
     score: str | None = None,
     bandwidth: str | float | Sequence[float] | None = None,
+    null_score: float | None = None,
     case_sensitive: bool = False,
     keep_accents: bool = False,
     causal: bool = False,
@@ -94,6 +98,12 @@ def request(  # noqa: PLR0913 - one argument for each thing that may be asked
     if neighbors is not None and not (_is_whole(neighbors) and neighbors > 0):
         message = f"`neighbors` {neighbors!r} is not a whole number from 1"
         raise UsageError(message)
+    if null_score is not None and not (_is_number(null_score) and math.isfinite(null_score)):
+        message = f"`null_score` {null_score!r} is not a finite number"
+        raise UsageError(message)
+    if null_score is not None and jacobian:
+        message = "`jacobian` is of weights that sum to 1, and `null_score` takes some of them"
+        raise UsageError(message)
     top = EVERY if top is None else top
     if not (_is_whole(top) and top >= 0):
         message = f"`top` {top!r} is not a whole number from 0"
@@ -107,6 +117,7 @@ def request(  # noqa: PLR0913 - one argument for each thing that may be asked
         None if temperature is None else float(temperature),
         score,
         _bandwidth(bandwidth),
+        None if null_score is None else float(null_score),
         case_sensitive,
         keep_accents,
         causal,

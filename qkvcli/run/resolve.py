@@ -108,6 +108,9 @@ def resolve(store: Store, asked: Asked | None, request: Request, executor: Execu
         )
         raise UsageError(message)
     name = _score_name(store, request.score)
+    null = request.null_score
+    if null is not None and store.kind == "text" and not 0 <= null <= 1:
+        raise UsageError(f"`null_score` {null!r} is beyond the scores of text, which are 0 to 1")
     # An average alone needs no score: that of a pool has none, that of a lookup is shown.
     unscored = request.modes == (AVERAGE,) and not (request.top or request.score)
     widths: dict[int, Bandwidth] = {}
@@ -130,7 +133,10 @@ def resolve(store: Store, asked: Asked | None, request: Request, executor: Execu
         base = _plan(source, queries, request)
         plans = tuple(
             _with(
-                base, scores[number], Weighting(mode, temperature, request.neighbors), masks[place]
+                base,
+                scores[number],
+                Weighting(mode, temperature, request.neighbors, request.null_score),
+                masks[place],
             )
             for mode in request.modes
         )
@@ -143,6 +149,7 @@ def resolve(store: Store, asked: Asked | None, request: Request, executor: Execu
         "" if unscored else name,
         temperature_of(request.modes[0], temperature),
         request.neighbors,
+        null,
         tuple(widths[number] for number in numbers if number in widths),
     )
     return Resolved(store, request, tuple(heads), about)

@@ -10,7 +10,7 @@ import numpy as np
 
 from qkvcli.answer import join
 from qkvcli.attention.fold import State, finish, merge, summarise
-from qkvcli.attention.weights import EXACT
+from qkvcli.attention.weights import APPROXIMATE, EXACT
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -162,6 +162,10 @@ def floor_of(work: Work, tree: Tree[States]) -> Floor:
     least: Floor = -np.inf
     for states in tree.held if work.is_sparse else ():
         least = np.maximum(least, reduce(np.minimum, (state.floor for state in states)))
+    nulls = [plan.weighting.null_score for plan in work.plans]
+    if work.is_sparse and all(plan.weighting.mode == APPROXIMATE for plan in work.plans):
+        # What scores less than the null key is no match.
+        least = np.maximum(least, min(-np.inf if null is None else null for null in nulls))
     return least
 
 

@@ -67,7 +67,9 @@ class _OfQueries(_Command):
                 words.append(word)
                 continue
             options.append(word)
-            if word in valued:
+            if word == "--join" and (not rest or rest[0] not in ("left", "inner")):
+                options.append("left")  # the kind of a join need not be said
+            elif word in valued:
                 if not rest:  # no value: Click says so, were there no -- behind it
                     return super().parse_args(ctx, args)
                 options.append(rest.popleft())

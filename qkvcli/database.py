@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, TypedDict
 
-from qkvcli.attention.weights import EXACT, SOFTMAX
+from qkvcli.attention.weights import APPROXIMATE, EXACT, SOFTMAX
 from qkvcli.errors import UsageError
 from qkvcli.run.choose import executor
 from qkvcli.run.request import request
@@ -15,14 +15,15 @@ from qkvcli.sources.store import Asked, Store, open_store
 from qkvcli.sources.table import SKIP, TableOptions
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from contextlib import AbstractContextManager
     from typing import Self, Unpack
 
     from numpy.typing import ArrayLike
 
     from qkvcli.answer import Answer, Lookup, Runs
-    from qkvcli.blocks import Columns
+    from qkvcli.blocks import Columns, Record
+    from qkvcli.joined import Groups, Join
     from qkvcli.run.resolve import Resolved
     from qkvcli.run.work import Executor, Progress
 
@@ -347,6 +348,130 @@ class Database:
         """
         return self.attend(queries, **options)
 
+    def join(  # noqa: PLR0913 - each is an option of the command
+        self,
+        queries: Any,  # noqa: ANN401 - what Database.open takes, or strings, or what ``read`` gives
+        *,
+        query_key: str | Sequence[str] = (),
+        mode: str = APPROXIMATE,
+        how: str = "left",
+        top: int = 1,
+        one_to_one: bool = False,
+        truth: str | None = None,
+        progress: Progress | None = None,
+        **scoring: Unpack[Scoring],
+    ) -> Join:
+        """Return a table of queries joined to this one, as ``qkv lookup --join`` does.
+
+        Parameters
+        ----------
+        queries
+            A data frame, a dictionary of columns or records, strings, or what ``read`` returns.
+        query_key
+            Which of its columns are the queries; by default those that are called as the keys.
+        mode
+            ``"approximate"``, ``"exact"`` or ``"softmax"``, which weighs the candidates.
+        how
+            ``"left"`` keeps queries that nothing matches; ``"inner"`` leaves them out.
+        top
+            How many candidates a query has at most.
+        one_to_one
+            Whether a key stands for one query at most: the join of the largest sum of scores.
+        truth
+            The column of the queries that holds the right key; or ``"COL=ID"``, the column that
+            holds the value of the column ID of the right row. The ``measures`` are taken of it.
+        progress
+            Told of rows as they are done.
+        **scoring
+            As ``Scoring`` says; ``null_score`` is what a match scores at least.
+
+        Raises
+        ------
+        QkvError
+            What cannot be asked, with the way out.
+
+        Examples
+        --------
+        >>> found = Database.open().join({"last_name": ["Lipten", "xyz"]}, null_score=0.7)
+        >>> found.columns()["first_name"]
+        ['Zachary', None]
+        """
+        from qkvcli.run import join as joins
+        from qkvcli.run.lookup import look_up
+
+        if mode not in (APPROXIMATE, EXACT, SOFTMAX):
+            raise UsageError(f"`join` takes the best keys, and `mode={mode!r}` has none")
+        if how not in ("left", "inner"):
+            raise UsageError(f"`join` is 'left' or 'inner', not {how!r}")
+        asked = self._table_of(queries, query_key)
+        count = max(top, joins.CANDIDATES if one_to_one else 1) + 1
+        right, name = self._truth(asked, truth)
+        mode = SOFTMAX if truth and mode == APPROXIMATE else mode
+        with _runner(scoring) as runner:
+            question = self.ask(asked, runner, mode=mode, top=count, perplexity=False, **scoring)
+            listed = joins.listing(question.resolved, count)
+            found = look_up(listed, runner, progress, nearest=False)
+            join = joins.joined(found, asked.names, asked.cells, count - 1 if one_to_one else top)
+        measures = joins.measures(join, right, name, top) if truth else None
+        join = joins.one_to_one(join, top) if one_to_one else join
+        return replace(join, inner=how == "inner", measures=measures)
+
+    def groups(self, progress: Progress | None = None, **scoring: Unpack[Scoring]) -> Groups:
+        """Return this table with its rows put together where they stand for the same.
+
+        Two rows do where one scores at least ``null_score`` as a query of the other; groups are
+        what hangs together by such pairs. It is what ``qkv lookup --dedupe`` does.
+
+        Examples
+        --------
+        >>> found = Database.open({"Li": 1, "LI": 2, "Hu": 3})
+        >>> found.groups(null_score=0.9).groups
+        (1, 1, 2)
+        """
+        from qkvcli.run import join as joins
+
+        if self.batch_shape:
+            raise UsageError("groups are of a table, and these are heads of arrays")
+        if scoring.get("null_score") is None:
+            raise UsageError("`dedupe` needs `null_score`: from what score on rows are the same")
+        asked = self.own_keys()
+        count = min(joins.CANDIDATES, max(1, len(asked.queries[0]) - 1))
+        with _runner(scoring) as runner:
+            question = self.ask(
+                asked, runner, mode=APPROXIMATE, top=count, perplexity=False, **scoring
+            )
+            return joins.grouped(joins.listing(question.resolved, count), runner, progress)
+
+    def _table_of(self, queries: Any, key: str | Sequence[str]) -> Asked:  # noqa: ANN401
+        """Return queries with the rows of the table that they are in."""
+        from qkvcli.sources.memory import columns_of
+        from qkvcli.sources.queries import queries_from_columns
+
+        if isinstance(queries, Asked):
+            return queries
+        if isinstance(queries, str | os.PathLike):
+            return self.read(queries, query_key=key)
+        columns = columns_of(queries)
+        if columns is None:
+            return self.typed(list(map(str, queries)))
+        names = (key,) if isinstance(key, str) else tuple(map(str, key))
+        return queries_from_columns(self.store, columns, names)
+
+    def _truth(self, asked: Asked, truth: str | None) -> tuple[list[str], Callable[[Record], str]]:
+        """Return what the right answer of each query is called, and what says so of a row."""
+        from qkvcli.sources.table import find_column
+
+        if truth is None:
+            return [], _key_name
+        column, _, named = truth.partition("=")
+        at = find_column(column, asked.names, "`truth`", "the table of queries")
+        right = [row[at] for row in asked.cells]
+        if not named:
+            return right, _key_name
+        columns = self.columns
+        place = find_column(named, (*columns.key, *columns.value), "`truth`", self.store.name)
+        return right, lambda record: (*record.key, *record.value)[place]
+
     def ask(
         self,
         queries: ArrayLike | Asked | None,
@@ -463,6 +588,10 @@ class Question:
         from qkvcli.run.matrix import labelled_weights
 
         return labelled_weights(self.resolved, where, self.executor)
+
+
+def _key_name(record: Record) -> str:
+    return " ".join(record.key)
 
 
 def sample(name: str) -> str:

@@ -10,13 +10,14 @@ if TYPE_CHECKING:
 _ASKED: Mapping[str, Sequence[str]] = {
     "Attention": (
         "--data", "--mode", "--score", "--temperature", "--neighbors", "--bandwidth",
-        "--case-sensitive", "--causal", "--valid-lens", "--mask",
+        "--min-score", "--case-sensitive", "--keep-accents", "--causal", "--valid-lens", "--mask",
     ),
     "How data are read": (
         "--key", "--value", "--delimiter", "--no-header", "--encoding", "--key-type",
         "--value-type", "--data-format", "--missing", "--keys", "--values", "--labels",
     ),
     "Queries": ("--queries", "--query-key", "--self"),
+    "Joins": ("--join", "--one-to-one", "--truth", "--dedupe"),
     "Output": (
         "--top", "--min-weight", "--explain", "--jacobian", "--format", "--output", "--weights",
         "--csv-safe", "--color",

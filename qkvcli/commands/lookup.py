@@ -1,7 +1,7 @@
 """``qkv lookup``: which keys does a query attend to, and how much?"""
 
 import math
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -44,11 +44,15 @@ def lookup(  # noqa: PLR0913 - one parameter an option
     case_sensitive: options.CaseSensitive = False,
     keep_accents: options.KeepAccents = False,
     top: Annotated[
-        int,
+        int | None,
         typer.Option(
-            "--top", "-n", metavar="N", parser=options.whole, help="Keys to list; 0 for all."
+            "--top",
+            "-n",
+            metavar="N",
+            parser=options.whole,
+            help="Keys to list; 0 for all.  [default: 10; in a join 1]",
         ),
-    ] = 10,
+    ] = None,
     min_weight: Annotated[
         float,
         typer.Option(
@@ -72,6 +76,10 @@ def lookup(  # noqa: PLR0913 - one parameter an option
     labels: options.Labels = None,
     queries: options.QueriesFile = None,
     query_key: options.QueryKey = None,
+    join: options.JoinKind = None,
+    one_to_one: options.OneToOne = False,
+    truth: options.Truth = None,
+    dedupe: options.Dedupe = False,
     own: options.SelfQueries = False,
     form: Annotated[str, options.format_of(*FORMATS)] = options.AUTO,
     output: options.Output = "-",
@@ -95,17 +103,39 @@ def lookup(  # noqa: PLR0913 - one parameter an option
     if weights is not None and len(modes) > 1:
         message = "--weights is one matrix; pass one --mode with it"
         raise UsageError(message)
+    given = context.params
+    tabled = bool(join or dedupe or one_to_one or truth)
+    if tabled:
+        from qkvcli.commands import joins
+
+        joins.check(given, modes)
     width = options.bandwidth(bandwidth)
     inputs.check_ways(query, queries, own=own, data=data)
     files = inputs.files(data, queries, keys, values, labels)
     sink = outputs.planned(
-        output, form, extensions=EXTENSIONS, weights=weights, color=color, inputs=files
+        output,
+        form,
+        extensions=joins.EXTENSIONS if tabled else EXTENSIONS,
+        weights=weights,
+        color=color,
+        inputs=files,
     )
-    given = context.params
-    database = inputs.database(
-        given,
-        read_twice=True if own or weights else None if not isinstance(width, tuple) else False,
-    )
+    twice = True if own or weights or tabled else None
+    if twice is None and isinstance(width, tuple):
+        twice = False
+    database = inputs.database(given, read_twice=twice)
+    scoring: dict[str, Any] = {
+        "score": score,
+        "temperature": temperature,
+        "bandwidth": width,
+        "null_score": min_score,
+        "case_sensitive": case_sensitive,
+        "keep_accents": keep_accents,
+    }
+    style = Style(sink.form, explain, csv_safe, sink.color, sink.on_terminal)
+    if tabled:
+        return joins.run(database, given, scoring, sink, style)
+    listed = 10 if top is None else top
     runner = context.with_resource(executor(outputs.workers(workers, scheduler), scheduler))
     asked = inputs.queries(database, given)
     if asked is None:
@@ -115,15 +145,10 @@ def lookup(  # noqa: PLR0913 - one parameter an option
             asked,
             runner,
             mode=modes,
-            score=score,
-            temperature=temperature,
             neighbors=neighbors,
-            bandwidth=width,
-            null_score=min_score,
-            case_sensitive=case_sensitive,
-            keep_accents=keep_accents,
-            top=top or None,
+            top=listed or None,
             min_weight=min_weight,
+            **scoring,
         )
     # A matrix over the cap is refused here, before any work.
     matrix = question.weights(sink.weights.name) if sink.weights else None
@@ -137,13 +162,12 @@ def lookup(  # noqa: PLR0913 - one parameter an option
         raise NoMatchError(complaints[-1])
     if answer.unpooled:
         _say_what_is_not_pooled(answer, sink.form)
-    style = Style(sink.form, explain, csv_safe, sink.color, sink.on_terminal)
     sink.write(lambda stream: write(stream, answer, style))
     if matrix:
         with progress("writing weights"):
             sink.write_weights(matrix)
     _complain(complaints)
-    _say_what_is_left_out(answer, sink, listed=bool(top))
+    _say_what_is_left_out(answer, sink, listed=bool(listed))
     return 0
 
 

@@ -202,6 +202,30 @@ QueriesFile = Annotated[
         help="A file of queries: a line each, a table with the key columns, JSON, or an array.",
     ),
 ]
+JoinKind = Annotated[
+    str | None,
+    typer.Option(
+        "--join",
+        metavar="[inner]",
+        **choice("left", "inner"),
+        help="A row for each row of the queries, with its match; inner leaves out those without.",
+    ),
+]
+OneToOne = Annotated[
+    bool, typer.Option("--one-to-one", help="In a join each key stands for one query at most.")
+]
+Dedupe = Annotated[
+    bool,
+    typer.Option("--dedupe", help="The table itself, rows that match under one number (group)."),
+]
+Truth = Annotated[
+    str | None,
+    typer.Option(
+        "--truth",
+        metavar="COL[=ID]",
+        help="Measure a join by the queries' column COL of right keys, or of values of ID.",
+    ),
+]
 QueryKey = Annotated[
     str | None,
     typer.Option(

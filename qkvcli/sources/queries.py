@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from qkvcli.blocks import Queries, number_text
 from qkvcli.errors import InputError, UsageError, did_you_mean
@@ -12,7 +12,7 @@ from qkvcli.sources import bytes_in, formats, numbers
 from qkvcli.sources.store import QUERIES, Asked, check_numeric, open_arrays_of, open_table
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     import numpy as np
     from numpy.typing import NDArray
@@ -34,12 +34,12 @@ def queries_from_words(store: Store, words: Sequence[str]) -> Asked:
     """
     labels = tuple(words)
     if store.kind == "text":
-        return Asked((), [Queries(labels, list(words))])
+        return Asked((), [Queries(labels, list(words))], ("query",), tuple((w,) for w in words))
     import numpy as np  # text needs none
 
     rows = [_vector(store, word) for word in words]
     vectors = np.array(rows, store.heads[0].key_dtype).reshape(len(rows), store.depth)
-    return Asked((), [Queries(labels, vectors)])
+    return Asked((), [Queries(labels, vectors)], ("query",), tuple((w,) for w in words))
 
 
 def _vector(store: Store, word: str) -> list[float]:
@@ -139,20 +139,73 @@ def queries_from_file(  # noqa: PLR0913 - how a file is read
         raise UsageError(message, bytes_in.display_name(path))
     if is_table:
         columns = _KeyColumns(store, key, bytes_in.display_name(path), form)
-        found = [columns.pick(record) for record in _records(store, path, encoding, form, header)]
+        records = list(_records(store, path, encoding, form, header))
+        found = [columns.pick(record) for record in records]
+        names, cells = _table_of(records)
     else:
         found = list(_lines(store, path, encoding))
+        names, cells = ("query",), tuple((" ".join(row.cells),) for row in found)
     if not found:
         message = "holds no queries; give one a line"
         raise InputError(message, bytes_in.display_name(path))
+    return _asked(store, found, names, cells)
+
+
+def _asked(
+    store: Store,
+    found: Sequence[_Row],
+    names: tuple[str, ...],
+    cells: tuple[tuple[str, ...], ...],
+) -> Asked:
     if store.kind == "text":
         texts = [" ".join(row.cells) for row in found]
-        return Asked((), [Queries(tuple(texts), texts)])
+        return Asked((), [Queries(tuple(texts), texts)], names, cells)
     import numpy as np
 
     vectors = np.array([_row_vector(store, row) for row in found], store.heads[0].key_dtype)
     labels = tuple(",".join(row.cells) for row in found)
-    return Asked((), [Queries(labels, vectors)])
+    return Asked((), [Queries(labels, vectors)], names, cells)
+
+
+def queries_from_columns(
+    store: Store, columns: Mapping[str, Sequence[Any]], key: Sequence[str] = ()
+) -> Asked:
+    """Return the queries of columns in memory, with all of their rows as text.
+
+    Raises
+    ------
+    InputError, UsageError
+        As of ``queries_from_file``.
+    """
+    names = tuple(columns)
+    texts = [[_text(cell) for cell in column] for column in columns.values()]
+    rows = [list(row) for row in zip(*texts, strict=True)]
+    places = _KeyColumns(store, key, "the table of queries", "json")
+    records = [_Record(names, row, f"queries: row {i}") for i, row in enumerate(rows)]
+    found = [places.pick(record) for record in records]
+    if not found:
+        raise InputError("holds no queries; give one a row", "the table of queries")
+    return _asked(store, found, names, tuple(map(tuple, rows)))
+
+
+def _text(cell: Any) -> str:  # noqa: ANN401 - of any library
+    if cell is None or cell != cell:  # noqa: PLR0124 - NaN
+        return ""
+    return number_text(cell) if isinstance(cell, float) else str(cell)
+
+
+def _table_of(records: Sequence[_Record]) -> tuple[tuple[str, ...], tuple[tuple[str, ...], ...]]:
+    """Return the columns and the rows of records, in the order of the first record's columns."""
+    first = records[0] if records else _Record((), [], "")
+    names = first.names or tuple(str(i + 1) for i in range(len(first.cells)))
+    rows = []
+    for record in records:
+        if record.names is None or record.names == first.names:
+            rows.append(tuple(record.cells))
+            continue
+        held = dict(zip(record.names, record.cells, strict=True))
+        rows.append(tuple(held.get(name, "") for name in names))
+    return names, tuple(rows)
 
 
 def _lines(store: Store, path: str, encoding: str | None) -> Iterator[_Row]:

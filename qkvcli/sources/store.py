@@ -34,10 +34,14 @@ class Asked(NamedTuple):
         Their leading axes; () where all heads are asked the same.
     queries
         Those of each head along the leading axes.
+    names, cells
+        Of queries in a table its columns and rows, as text.
     """
 
     batch_shape: tuple[int, ...]
     queries: list[Queries]
+    names: tuple[str, ...] = ()
+    cells: tuple[tuple[str, ...], ...] = ()
 
 
 @dataclass(frozen=True)

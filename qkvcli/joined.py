@@ -1,0 +1,247 @@
+"""Joins: for each row of a table of queries the rows of a database that it stands for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from qkvcli.answer import distinct, html_table
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from qkvcli.answer import About
+    from qkvcli.blocks import Record
+
+AMBIGUOUS = 0.05
+"""Under which margin a match is ambiguous."""
+
+
+class Candidate(NamedTuple):
+    """A row of the database that a query may stand for.
+
+    Parameters
+    ----------
+    row, record
+        Its number in the database, and the row as text.
+    score
+        a(q, k).
+    margin
+        By how much it scores more than the next key, or than the null key; None beside no other.
+    weight
+        Its weight under a softmax; None under ``approximate`` and ``exact``.
+    """
+
+    row: int
+    record: Record
+    score: float
+    margin: float | None
+    weight: float | None
+
+
+class JoinedRow(NamedTuple):
+    """A row of the queries, and what it may stand for, best first.
+
+    Parameters
+    ----------
+    cells
+        The row as text.
+    candidates
+        None where nothing matches.
+    no_match
+        The weight of the null key, where there is one under a softmax.
+    """
+
+    cells: tuple[str, ...]
+    candidates: tuple[Candidate, ...]
+    no_match: float | None = None
+
+
+class Measures(NamedTuple):
+    """How well a join finds what is known to be right.
+
+    Parameters
+    ----------
+    queries, answerable
+        How many there are, and how many of them have a right answer.
+    top_1
+        Of those the share whose first candidate is right.
+    recall
+        The share with the right answer among the ``listed`` candidates.
+    listed
+        How many candidates are listed.
+    reciprocal_rank
+        The mean of 1 / rank of the right answer; 0 where it is not listed.
+    average_precision
+        The area under precision over recall as a threshold on the score falls.
+    threshold, threshold_recall
+        The least score from which on nine in ten answers are right, and the recall there; None and
+        0 where there is none.
+    calibration_error
+        The mean distance of the first candidate's weight and the share that is right, over ten
+        classes of weight.
+    """
+
+    queries: int
+    answerable: int
+    top_1: float
+    recall: float
+    listed: int
+    reciprocal_rank: float
+    average_precision: float
+    threshold: float | None
+    threshold_recall: float
+    calibration_error: float
+
+
+@dataclass(frozen=True, eq=False)
+class Join:
+    """A table of queries joined to a database.
+
+    Parameters
+    ----------
+    names
+        What the columns of the queries are called.
+    rows
+        A row for each query, in their order.
+    top
+        How many candidates a query has at most.
+    inner
+        Whether queries without a match are left out of what is shown.
+    about
+        The question.
+    measures
+        How well it did, where the right answers were given.
+    """
+
+    names: tuple[str, ...]
+    rows: tuple[JoinedRow, ...]
+    top: int
+    inner: bool
+    about: About
+    measures: Measures | None = None
+
+    @property
+    def matched(self) -> list[JoinedRow]:
+        """The rows that something matches."""
+        return [row for row in self.rows if row.candidates]
+
+    @property
+    def ambiguous(self) -> list[JoinedRow]:
+        """The rows whose best candidate scores hardly more than the next."""
+        margins = [(row, row.candidates[0].margin) for row in self.matched]
+        return [row for row, margin in margins if margin is not None and margin < AMBIGUOUS]
+
+    @property
+    def weighted(self) -> bool:
+        """Whether candidates have weights."""
+        return any(row.candidates[0].weight is not None for row in self.matched)
+
+    def header(self) -> list[str]:
+        """Return the names of the columns; those of the database that clash end in ``_match``."""
+        columns = self.about.columns
+        theirs = [*columns.key, *(() if columns.value == columns.key else columns.value)]
+        theirs = [f"{name}_match" if name in self.names else name for name in theirs]
+        rank = ["rank"] if self.top > 1 else []
+        weight = ["weight"] if self.weighted else []
+        weight += ["no_match"] if any(row.no_match is not None for row in self.rows) else []
+        return distinct([*self.names, *rank, *theirs, "score", "margin", *weight])
+
+    def lines(self) -> Iterator[list[Any]]:
+        """Yield the rows of the table: text, and numbers; None where nothing matches."""
+        header = self.header()
+        count = len(header) - len(self.names)
+        for row in self.rows:
+            if not row.candidates and not self.inner:
+                nothing: list[Any] = [None] * count
+                if row.no_match is not None:
+                    nothing[-1] = row.no_match
+                yield [*row.cells, *nothing]
+            for rank, one in enumerate(row.candidates, 1):
+                yield [*row.cells, *self._cells(row, rank, one)]
+
+    def _cells(self, row: JoinedRow, rank: int, one: Candidate) -> list[Any]:
+        columns = self.about.columns
+        values = () if columns.value == columns.key else one.record.value
+        found: list[Any] = [rank] if self.top > 1 else []
+        found += [*one.record.key, *values, one.score, one.margin]
+        found += [one.weight] if self.weighted else []
+        return found + ([row.no_match] if row.no_match is not None else [])
+
+    def columns(self) -> dict[str, list[Any]]:
+        """Return the join as columns, a row a candidate."""
+        rows = list(self.lines())
+        cells: Sequence[Any] = list(zip(*rows, strict=True)) if rows else [()] * len(self.header())
+        return {name: list(column) for name, column in zip(self.header(), cells, strict=True)}
+
+    def to_pandas(self) -> Any:  # noqa: ANN401 - a pandas.DataFrame
+        """Return the join as a ``pandas.DataFrame``, a row a candidate."""
+        import pandas as pd
+
+        return pd.DataFrame(self.columns())
+
+    def to_arrow(self) -> Any:  # noqa: ANN401 - a pyarrow.Table
+        """Return the join as a ``pyarrow.Table``, a row a candidate."""
+        import pyarrow as pa
+
+        return pa.table(self.columns())
+
+    def __repr__(self) -> str:
+        return f"Join({len(self.rows)} queries, {len(self.matched)} matched)"
+
+    def _repr_html_(self) -> str:
+        return html_table(self.columns())
+
+
+@dataclass(frozen=True, eq=False)
+class Groups:
+    """A table whose rows are put together where they stand for the same.
+
+    Parameters
+    ----------
+    records
+        The rows, in their order.
+    groups
+        The number of each row's group, from 1 in the order of their first rows.
+    about
+        The question.
+    """
+
+    records: tuple[Record, ...]
+    groups: tuple[int, ...]
+    about: About
+
+    @property
+    def several(self) -> list[int]:
+        """The groups that have more than one row."""
+        counts: dict[int, int] = {}
+        for group in self.groups:
+            counts[group] = counts.get(group, 0) + 1
+        return [group for group, count in counts.items() if count > 1]
+
+    def header(self) -> list[str]:
+        """Return the names of the columns."""
+        columns = self.about.columns
+        values = () if columns.value == columns.key else columns.value
+        return distinct([*columns.key, *values, "group"])
+
+    def lines(self) -> Iterator[list[Any]]:
+        """Yield the rows of the table: text, and the number of the group."""
+        columns = self.about.columns
+        for record, group in zip(self.records, self.groups, strict=True):
+            values = () if columns.value == columns.key else record.value
+            yield [*record.key, *values, group]
+
+    def columns(self) -> dict[str, list[Any]]:
+        """Return the table as columns, with one more for the group."""
+        cells = zip(*self.lines(), strict=True)
+        return {name: list(column) for name, column in zip(self.header(), cells, strict=True)}
+
+    def to_pandas(self) -> Any:  # noqa: ANN401 - a pandas.DataFrame
+        """Return the table as a ``pandas.DataFrame``, with one more column for the group."""
+        import pandas as pd
+
+        return pd.DataFrame(self.columns())
+
+    def __repr__(self) -> str:
+        return f"Groups({len(self.records)} rows, {len(set(self.groups))} groups)"

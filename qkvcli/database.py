@@ -397,7 +397,6 @@ class Database:
         ['Zachary', None]
         """
         from qkvcli.run import join as joins
-        from qkvcli.run.lookup import look_up
 
         if mode not in (APPROXIMATE, EXACT, SOFTMAX):
             raise UsageError(f"`join` takes the best keys, and `mode={mode!r}` has none")
@@ -409,9 +408,9 @@ class Database:
         mode = SOFTMAX if truth and mode == APPROXIMATE else mode
         with _runner(scoring) as runner:
             question = self.ask(asked, runner, mode=mode, top=count, perplexity=False, **scoring)
-            listed = joins.listing(question.resolved, count)
-            found = look_up(listed, runner, progress, nearest=False)
-            join = joins.joined(found, asked.names, asked.cells, count - 1 if one_to_one else top)
+            answer = joins.best(question.resolved, count, runner, progress)
+        about = question.resolved.about
+        join = joins.joined(answer, asked, about, count - 1 if one_to_one else top)
         measures = joins.measures(join, right, name, top) if truth else None
         join = joins.one_to_one(join, top) if one_to_one else join
         return replace(join, inner=how == "inner", measures=measures)
@@ -435,12 +434,9 @@ class Database:
         if scoring.get("null_score") is None:
             raise UsageError("`dedupe` needs `null_score`: from what score on rows are the same")
         asked = self.own_keys()
-        count = min(joins.CANDIDATES, max(1, len(asked.queries[0]) - 1))
         with _runner(scoring) as runner:
-            question = self.ask(
-                asked, runner, mode=APPROXIMATE, top=count, perplexity=False, **scoring
-            )
-            return joins.grouped(joins.listing(question.resolved, count), runner, progress)
+            question = self.ask(asked, runner, mode=APPROXIMATE, perplexity=False, **scoring)
+            return joins.grouped(question.resolved, runner, progress)
 
     def _table_of(self, queries: Any, key: str | Sequence[str]) -> Asked:  # noqa: ANN401
         """Return queries with the rows of the table that they are in."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from qkvcli.answer import distinct, html_table
@@ -132,7 +133,7 @@ class Join:
         margins = [(row, row.candidates[0].margin) for row in self.matched]
         return [row for row, margin in margins if margin is not None and margin < AMBIGUOUS]
 
-    @property
+    @cached_property
     def weighted(self) -> bool:
         """Whether candidates have weights."""
         return any(row.candidates[0].weight is not None for row in self.matched)

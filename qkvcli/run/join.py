@@ -10,16 +10,17 @@ import numpy as np
 from qkvcli.attention.weights import APPROXIMATE, SOFTMAX, Mask
 from qkvcli.errors import UsageError
 from qkvcli.joined import Candidate, Groups, Join, JoinedRow, Measures
-from qkvcli.run.lookup import look_up
+from qkvcli.run.work import fold
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from qkvcli.answer import Lookup
+    from qkvcli.answer import About, Answer
     from qkvcli.blocks import Record
     from qkvcli.joined import JoinedRow as Row
     from qkvcli.run.resolve import Resolved
     from qkvcli.run.work import Executor, Progress
+    from qkvcli.sources.store import Asked
 
 CANDIDATES = 50
 """How many best keys of a query are candidates where each key is used once, or rows are grouped."""
@@ -28,51 +29,75 @@ MOST = 1_000_000
 _PRECISION, _CLASSES = 0.9, 10
 
 
-def listing(resolved: Resolved, count: int) -> Resolved:
-    """Return a question that lists so many best keys, also where only the best is attended to."""
-    heads = tuple(
-        replace(
-            head,
-            plans=tuple(
-                replace(plan, weighting=replace(plan.weighting, neighbors=count))
-                if plan.weighting.mode == APPROXIMATE
-                else plan
-                for plan in head.plans
-            ),
-        )
-        for head in resolved.heads
-    )
-    return replace(resolved, heads=heads)
+def best(
+    resolved: Resolved,
+    count: int,
+    executor: Executor,
+    progress: Progress | None = None,
+    mask: Mask | None = None,
+) -> Answer:
+    """Return the answer that lists the ``count`` best keys of each query, and pools no values.
+
+    Parameters
+    ----------
+    resolved
+        What is asked, of one head in one mode.
+    count
+        How many keys; under ``approximate`` so many are attended to.
+    executor, progress
+        What runs the fold, and who is told of rows.
+    mask
+        What may be attended to.
+    """
+    (head,) = resolved.heads
+    plan = head.plans[0]
+    weighting = plan.weighting
+    if weighting.mode == APPROXIMATE:
+        weighting = replace(weighting, neighbors=count)
+    plan = replace(plan, weighting=weighting, top=count, text=(), width=0, mask=mask or plan.mask)
+    return fold(head.source.blocks(), head.queries, [plan], executor, progress)[0]
 
 
-def joined(
-    found: Lookup, names: tuple[str, ...], cells: Sequence[tuple[str, ...]], top: int
-) -> Join:
-    """Return a lookup as a join: its best ``top`` matches with their margins.
+def joined(answer: Answer, asked: Asked, about: About, top: int) -> Join:
+    """Return the best keys of queries as a join of their table, with the margins.
 
     An empty query matches nothing.
     """
-    modes = found.modes
-    null = found.about.null_score
+    null = about.null_score
+    weighted = answer.mode == SOFTMAX
+    weights = answer.best_weights.tolist()
+    no_match = None if answer.no_match is None or not weighted else answer.no_match.tolist()
     rows = []
-    for one, row in zip(found.found, cells, strict=True):
-        no_match = one.no_match[0] if one.no_match and modes == (SOFTMAX,) else None
-        blank = not one.query.strip()
-        scored = [(m, m.score) for m in one.matches if m.score is not None]
-        scored = [(m, score) for m, score in scored if null is None or score >= null]
+    for i, (cells, scored) in enumerate(zip(asked.cells, listed(answer, null), strict=True)):
         following = [*(score for _, score in scored[1:]), null]
-        candidates = [
+        found = [
             Candidate(
-                match.row,
-                match.record,
+                row,
+                answer.records[row],
                 score,
                 None if after is None else score - after,
-                match.weights[0] if modes == (SOFTMAX,) else None,
+                weight if weighted else None,
             )
-            for (match, score), after in zip(scored, following, strict=False)
+            for (row, score), after, weight in zip(scored, following, weights[i], strict=False)
         ]
-        rows.append(JoinedRow(row, () if blank else tuple(candidates[:top]), no_match))
-    return Join(names, tuple(rows), top, inner=False, about=found.about)
+        blank = not asked.queries[0].labels[i].strip()
+        share = None if no_match is None else no_match[i]
+        rows.append(JoinedRow(cells, () if blank else tuple(found[:top]), share))
+    return Join(asked.names, tuple(rows), top, inner=False, about=about)
+
+
+def listed(answer: Answer, null: float | None) -> list[list[tuple[int, float]]]:
+    """Return the rows that each query lists and that score as much as the null key, with scores."""
+    least = -np.inf if null is None else null
+    pairs = zip(answer.best_rows.tolist(), answer.best_scores.tolist(), strict=True)
+    return [
+        [
+            (row, score)
+            for row, score in zip(rows, scores, strict=True)
+            if row >= 0 and score >= least
+        ]
+        for rows, scores in pairs
+    ]
 
 
 def one_to_one(join: Join, top: int) -> Join:
@@ -199,21 +224,18 @@ def grouped(resolved: Resolved, executor: Executor, progress: Progress | None = 
     from scipy.sparse.csgraph import connected_components
 
     (head,) = resolved.heads
-    count = len(head.queries)
-    mask = Mask(own=np.arange(count))
-    plans = tuple(replace(plan, mask=mask) for plan in head.plans)
-    found = look_up(
-        replace(resolved, heads=(replace(head, plans=plans),)), executor, progress, nearest=False
-    )
-    null = resolved.request.null_score or 0.0
+    queries = head.queries
+    rows = len(queries)
+    count = min(CANDIDATES, max(1, rows - 1))
+    answer = best(resolved, count, executor, progress, Mask(own=np.arange(rows)))
     pairs = [
-        (i, match.row)
-        for i, one in enumerate(found.found)
-        for match in one.matches
-        if match.score is not None and match.score >= null and one.query.strip()
+        (i, row)
+        for i, some in enumerate(listed(answer, resolved.request.null_score))
+        for row, _ in some
+        if queries.labels[i].strip()
     ]
     at, to = ([pair[i] for pair in pairs] for i in (0, 1))
-    graph = csr_array((np.ones(len(pairs)), (at, to)), (count, count))
+    graph = csr_array((np.ones(len(pairs)), (at, to)), (rows, rows))
     _, labels = connected_components(graph, directed=False)
     numbers: dict[int, int] = {}
     groups = tuple(numbers.setdefault(label, len(numbers) + 1) for label in labels.tolist())

@@ -31,13 +31,7 @@ _ROUNDING = 1e-12
 """How far the weights of a row may be from 1."""
 
 
-def look_up(
-    resolved: Resolved,
-    executor: Executor,
-    progress: Progress | None = None,
-    *,
-    nearest: bool = True,
-) -> Lookup:
+def look_up(resolved: Resolved, executor: Executor, progress: Progress | None = None) -> Lookup:
     """Return the keys that queries attend to, head after head.
 
     Parameters
@@ -48,13 +42,11 @@ def look_up(
         What runs the folds.
     progress
         Told of rows as they are done.
-    nearest
-        Whether to look for the closest key of what matches none.
     """
     found: list[Found] = []
     rows = 0
     for head in resolved.heads:
-        some, rows = _one_head(head, resolved, executor, progress, nearest=nearest)
+        some, rows = _one_head(head, resolved, executor, progress)
         found += some
     modes = resolved.request.modes
     temperature = resolved.heads[0].plans[0].weighting.temperature
@@ -69,21 +61,16 @@ def look_up(
 
 
 def _one_head(
-    head: Head,
-    resolved: Resolved,
-    executor: Executor,
-    progress: Progress | None,
-    *,
-    nearest: bool,
+    head: Head, resolved: Resolved, executor: Executor, progress: Progress | None
 ) -> tuple[list[Found], int]:
     request, source = resolved.request, head.source
     at_once = min(len(head.queries), QUERIES_AT_ONCE)
     cap = max(LABEL_CAP, min(_LABELS, _LABEL_SUMS // max(1, at_once)))
     plans = [replace(plan, label_cap=cap) for plan in head.plans]
-    closest_plan = _nearest(plans[0])
+    nearest = _nearest(plans[0])
     # What can be read once only is searched for the closest key in the same reading.
-    once = nearest and not source.reopenable and EXACT in request.modes
-    answers = fold(source.blocks(), head.queries, plans + [closest_plan] * once, executor, progress)
+    once = not source.reopenable and EXACT in request.modes
+    answers = fold(source.blocks(), head.queries, plans + [nearest] * once, executor, progress)
     resolved.check_neighbors(answers[0].rows)
     main, closest = answers[: len(plans)], dict(enumerate(_best_of(answers[-1]))) if once else {}
     where = "".join(f"{i}/" for i in head.index)
@@ -94,9 +81,9 @@ def _one_head(
         for i, label in enumerate(head.queries.labels)
     ]
     missing = [i for i, one in enumerate(found) if not one.answered]
-    if nearest and missing and source.reopenable:
+    if missing and source.reopenable:
         few = head.queries.pick(missing)
-        again = fold(source.blocks(), few, [closest_plan], executor, progress)
+        again = fold(source.blocks(), few, [nearest], executor, progress)
         closest = dict(zip(missing, _best_of(again[0]), strict=True))
     for i in missing:
         found[i] = replace(found[i], closest=closest.get(i))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from dataclasses import dataclass, replace
 from itertools import chain, islice
 from typing import TYPE_CHECKING, Any
@@ -21,12 +22,14 @@ from rapidfuzz.process import cdist, cpdist
 
 from qkvcli.blocks import casefold_all
 from qkvcli.scores import Tile
+from qkvcli.scores.near_words import LEAST
 from qkvcli.scores.ngrams import grams_of, tf_idf
 from qkvcli.scores.prefilter import BONUS, LETTERS, may_reach
 from qkvcli.scores.tokens import (
     NOTHING,
     SAMPLE,
     Frequencies,
+    Keys,
     alignment,
     without_accents,
     words_of,
@@ -53,6 +56,7 @@ _RATIOS: dict[str, Any] = {
     "token-set": fuzz.token_set_ratio,
 }
 """These are in hundredths."""
+_kept = threading.local()
 WEIGHTED = ("tokens", "ngrams")
 """The scores by which what is rare among the keys counts more."""
 _PAIRS = 1 << 21
@@ -107,12 +111,52 @@ class TextScore:
             if len(rows):
                 yield Tile(rows, self._scores(asked, self._folded(keys), cutoff), 0.0, 1.0)
             return
+        if self.name == "tokens":
+            yield from self._aligned(block, asked, cutoff, stop)
+            return
         keys = self._folded(block.keys[:stop])
         step = max(1, _PAIRS // len(queries))
         for start in range(0, len(keys), step):
             part = keys[start : start + step]
             scores = self._scores(asked, part, cutoff)
             yield Tile(slice(start, start + len(part)), scores, 0.0, 1.0)
+
+    def _aligned(
+        self,
+        block: Block,
+        asked: list[str],
+        cutoff: NDArray[np.floating] | float,
+        stop: int | None,
+    ) -> Iterator[Tile]:
+        """Yield the scores of a block by token alignment, its words looked at once for all queries.
+
+        A hundred thousand queries of as many names take a twentieth of the time so.
+        """
+        least, threads = float(np.min(cutoff)), self._threads(asked)
+        near = len(asked) > _LOOKS and least >= LEAST
+        at = 0
+        for keys in self._words(block, stop, None if near else _PAIRS // len(asked)):
+            rows: slice | NDArray[np.intp] = slice(at, at + len(keys.texts))
+            if near:
+                rows, scores = keys.near(asked, least, threads)
+            else:
+                scores = keys.alignment(asked, threads)
+            if scores.size:
+                yield Tile(rows, scores, 0.0, 1.0)
+            at += len(keys.texts)
+
+    def _words(self, block: Block, stop: int | None, step: int | None) -> list[Keys]:
+        """Return a block's keys ready to be aligned; those of this thread's last block are kept."""
+        wanted = (self, stop, step)
+        if vars(_kept).get("block") is not block or _kept.wanted != wanted:
+            keys = self._folded(block.keys[:stop])
+            _kept.block, _kept.wanted = block, wanted
+            _kept.keys = [
+                Keys(keys[at : at + (step or len(keys))], self.frequencies)
+                for at in range(0, len(keys), step or max(1, len(keys)))
+            ]
+        found: list[Keys] = _kept.keys
+        return found
 
     def matches(self, block: Block, queries: Queries, *, scored: bool) -> Iterator[Tile]:
         """Yield the rows that equal a query, looked up as a dictionary does, with a score of 1."""

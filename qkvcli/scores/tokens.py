@@ -18,7 +18,9 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from rapidfuzz.distance import OSA, JaroWinkler
-from rapidfuzz.process import cdist
+from rapidfuzz.process import cdist, cpdist
+
+from qkvcli.scores.near_words import NearWords
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -207,23 +209,108 @@ def alignment(
     workers
         How many threads RapidFuzz may use.
     """
-    scores = np.zeros((len(queries), len(keys)))
-    asked = [sorted(words_of(query)) for query in queries]
-    if all(len(words) == 1 for words in asked) and not _BETWEEN.search("".join(keys)):
-        words = [words[0] for words in asked]
-        scores = likeness(words, keys, workers)  # as below, without a look at every word
-        scores[:, [not key for key in keys]] = 0.0
+    return Keys(keys, frequencies).alignment(queries, workers)
+
+
+class Keys:
+    """Keys to be aligned with queries, the words of which are looked at once.
+
+    Parameters
+    ----------
+    texts
+        K strings, folded as they are to be.
+    frequencies
+        Of words among the keys.
+    """
+
+    def __init__(self, texts: list[str], frequencies: Frequencies) -> None:
+        self.texts, self._frequencies = texts, frequencies
+        self._are_words = not _BETWEEN.search("".join(texts))
+
+    @cached_property
+    def _known(self) -> _Words:
+        return _Words(words_in(self.texts), self._frequencies)
+
+    @cached_property
+    def _distinct(self) -> tuple[list[str], NDArray[np.intp], NDArray[np.intp]]:
+        """The different words, and which keys hold them: ``keys[ends[u] : ends[u + 1]]`` word u."""
+        known = self._known
+        keys, ends = known.holders
+        return known.words.distinct, known.words.order[keys], ends
+
+    def alignment(self, queries: list[str], workers: int = 1) -> NDArray[np.float64]:
+        """Return the scores (Q, K) of queries, folded as the keys."""
+        asked = [sorted(words_of(query)) for query in queries]
+        if self._are_words and all(len(words) == 1 for words in asked):
+            found = likeness([words[0] for words in asked], self.texts, workers)
+            found[:, [not key for key in self.texts]] = 0.0
+            return found
+        scores = np.zeros((len(queries), len(self.texts)))
+        known = self._known
+        step = max(1, _PAIRS // max(1, len(self.texts), len(known.words.distinct)))
+        for part in _parts(asked, step):
+            distinct = list(dict.fromkeys(chain.from_iterable(asked[i] for i in part)))
+            places = {word: row for row, word in enumerate(distinct)}
+            rows = [[places[word] for word in asked[i]] for i in part]
+            alike = likeness(distinct, known.words.distinct, workers)
+            scores[part.start : part.stop, known.words.order] = known.scores(alike, rows)
+        _mend_ends(scores, asked, self.texts)
         return scores
-    known = _Keys(words_in(keys), frequencies)
-    step = max(1, _PAIRS // max(1, len(keys), len(known.words.distinct)))
-    for part in _parts(asked, step):
-        distinct = list(dict.fromkeys(chain.from_iterable(asked[i] for i in part)))
-        places = {word: row for row, word in enumerate(distinct)}
-        rows = [[places[word] for word in asked[i]] for i in part]
-        alike = likeness(distinct, known.words.distinct, workers)
-        scores[part.start : part.stop, known.words.order] = known.scores(alike, rows)
-    _mend_ends(scores, asked, keys)
-    return scores
+
+    def near(
+        self, queries: list[str], least: float, workers: int = 1
+    ) -> tuple[NDArray[np.intp], NDArray[np.float64]]:
+        """Return the rows (R,) that may score so much with some query, and their scores (Q, R).
+
+        A power mean is no larger than its largest term. So of texts that score so much two words
+        are as alike at least, which an index tells. Scores below ``least`` may be 0.
+        """
+        asked = [words_of(query) for query in queries]
+        distinct = list(dict.fromkeys(chain.from_iterable(asked)))
+        _, holders, ends = self._distinct
+        mine, theirs = self._index(least).pairs(distinct)
+        keys_of: dict[int, list[NDArray[np.intp]]] = {}
+        for v, u in zip(mine.tolist(), theirs.tolist(), strict=True):
+            keys_of.setdefault(v, []).append(holders[ends[u] : ends[u + 1]])
+        found = {v: np.concatenate(parts) for v, parts in keys_of.items()}
+        every = [np.empty(0, np.intp), *found.values()]
+        if any(not some for some in asked):
+            bare = [row for row, text in enumerate(self.texts) if not words_of(text)]
+            every.append(np.array(bare, np.intp))
+        rows = np.flatnonzero(np.bincount(np.concatenate(every), minlength=len(self.texts)))
+        if not self._are_words or any(len(some) != 1 for some in asked):
+            few = Keys([self.texts[row] for row in rows.tolist()], self._frequencies)
+            return rows, few.alignment(queries, workers)
+        places = {word: v for v, word in enumerate(distinct)}
+        scores = np.zeros((len(queries), len(rows)))
+        of = [found.get(places[some[0]], every[0]) for some in asked]
+        at = np.repeat(np.arange(len(of)), [len(part) for part in of])
+        to = np.concatenate([every[0], *of])
+        texts = [asked[i][0] for i in at.tolist()], [self.texts[row] for row in to.tolist()]
+        scores[at, np.searchsorted(rows, to)] = _likeness_of_pairs(*texts)
+        return rows, scores
+
+    def _index(self, least: float) -> NearWords:
+        """Return the index for a score, that of before where it is the same."""
+        similarity = (1 + JARO_WINKLER) * least - JARO_WINKLER  # Jaro-Winkler's is 1 at most
+        held: dict[float, NearWords] = vars(self).setdefault("_indexes", {})
+        if similarity not in held:
+            held.clear()
+            held[similarity] = NearWords(self._distinct[0], similarity)
+        return held[similarity]
+
+
+def _likeness_of_pairs(words: list[str], others: list[str]) -> NDArray[np.float64]:
+    """Return the ``likeness`` of words and others one by one, (N,)."""
+    if not words:
+        return np.zeros(0)
+    found: NDArray[np.float64] = cpdist(
+        words, others, scorer=JaroWinkler.normalized_similarity, dtype=np.float64
+    )
+    found *= JARO_WINKLER
+    found += cpdist(words, others, scorer=OSA.normalized_similarity, dtype=np.float64)
+    found /= 1 + JARO_WINKLER
+    return np.minimum(found, 1.0, out=found)
 
 
 def _parts(asked: list[list[str]], step: int) -> Iterator[range]:
@@ -238,7 +325,7 @@ def _parts(asked: list[list[str]], step: int) -> Iterator[range]:
         yield range(start, len(asked))
 
 
-class _Keys:
+class _Words:
     """The words of keys, and how rare they are."""
 
     def __init__(self, words: Words, frequencies: Frequencies) -> None:
@@ -251,9 +338,9 @@ class _Keys:
             self._total[: len(weight)] += weight
 
     @cached_property
-    def _holders(self) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-        """Which keys hold each word: those of word u are ``keys[ends[u - 1] : ends[u]]``."""
-        columns = self.words.columns
+    def holders(self) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+        """Which keys hold each word: those of word u are ``keys[ends[u] : ends[u + 1]]``."""
+        columns = [np.empty(0, np.intp), *self.words.columns]
         codes = np.concatenate(columns)
         keys = np.concatenate([np.arange(len(column)) for column in columns])
         ends = np.bincount(codes, minlength=len(self.words.distinct)).cumsum()
@@ -303,7 +390,7 @@ class _Keys:
             np.maximum(part, cubes[:, column], out=part)
         weight = np.full_like(taken, self._rarest)
         words, others = np.nonzero(cubes > SAME**POWER)
-        keys, ends = self._holders
+        keys, ends = self.holders
         # Of words that are as alike, the rarest is the last and stays.
         for at in np.lexsort((self._rare[others], cubes[words, others])).tolist():
             word, other = words[at], others[at]

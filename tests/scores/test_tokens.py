@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 import qkvcli
 from qkvcli.scores.text import TextScore
-from qkvcli.scores.tokens import NOTHING, Frequencies, alignment, without_accents, words_of
+from qkvcli.scores.tokens import NOTHING, Frequencies, Keys, alignment, without_accents, words_of
 from tests.scores.companies import companies, messy, strangers
 from tests.support import reference
 from tests.support.command import run_qkv
@@ -159,3 +159,46 @@ def test_every_score_of_text_is_asked_by_name() -> None:
     for score in ("osa", "token-sort", "token-set", "ngrams", "tokens"):
         run = run_qkv("lookup", "Lipten", "-m", "approximate", "--score", score, "-f", "value")
         assert (run.status, run.text) == (0, "Zachary\n"), score
+
+
+NEARLY = st.lists(
+    st.text("abé", min_size=1, max_size=12) | st.text("ab", min_size=17, max_size=26),
+    min_size=1,
+    max_size=3,
+).map(" ".join)
+
+
+@given(
+    st.lists(NEARLY | st.sampled_from(["", "--"]), min_size=1, max_size=4),
+    st.lists(NEARLY | st.sampled_from(["", "--"]), min_size=1, max_size=9),
+    st.floats(0.75, 1),
+    st.data(),
+)
+def test_the_index_passes_by_nothing_that_scores_as_much(
+    queries: list[str], keys: list[str], least: float, data: st.DataObject
+) -> None:
+    # Among them some that are an edit or two from a query.
+    for query in queries:
+        at = data.draw(st.integers(0, len(query)))
+        keys.append(query[:at] + data.draw(st.sampled_from(["", "a", "b", "ab"])) + query[at + 1 :])
+    ready = Keys(keys, Frequencies.of(map(words_of, keys)))
+    every = ready.alignment(queries)
+    rows, scores = ready.near(queries, least)
+    found = np.zeros_like(every)
+    found[:, rows] = scores
+    np.testing.assert_array_equal(found[every >= least], every[every >= least])
+    assert (found[every < least] < least).all()
+
+
+def test_many_queries_are_answered_by_the_index_as_one_by_one(
+    put: Callable[[str, str], str],
+) -> None:
+    names = companies()
+    path = put("t.csv", "name,id\n" + "".join(f"{n},{i}\n" for i, n in enumerate(names)))
+    asked = [text for text, _ in messy()]
+    how: dict[str, Any] = {"mode": "approximate", "null_score": 0.8}
+    several = qkvcli.lookup(asked, path, **how).found
+    for text, one in zip(asked, several, strict=True):
+        (alone,) = qkvcli.lookup(text, path, **how).found
+        assert [m.row for m in alone.matches] == [m.row for m in one.matches], text
+        assert [m.score for m in alone.matches] == [m.score for m in one.matches]

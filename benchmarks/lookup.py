@@ -12,7 +12,7 @@ import sys
 from benchmarks.support.paired import QKV, Bench, Command, Reach, run, script
 
 QUERY = "lipten"
-NEAREST = ("--mode", "approximate", "--neighbors", "10")
+NEAREST = ("--mode", "approximate", "--neighbors", "10", "--score", "indel-winkler")
 MILLION = 1_000_000
 
 
@@ -85,6 +85,10 @@ def large(bench: Bench) -> None:
         two = [*nearest(path), "--workers", "2"]
         peers = {name: peers[name] for name in ("DuckDB",) if name in peers}
         bench.compare("5M rows, approximate, --workers 2", two, peers)
+        tokens = [QKV, "lookup", QUERY, "--data", path, *NEAREST[:4], "--score", "tokens"]
+        if duckdb:
+            peers = {"DuckDB": (there, Reach(ratio=1.2, mib=64))}
+        bench.compare("5M rows, approximate, tokens", tokens, peers)
     if duckdb and bench.wants("5M rows, 100 queries"):
         asked = bench.data("misspelt.txt", 100)
         ours = [QKV, "lookup", "--queries", asked, "--data", path, *NEAREST]

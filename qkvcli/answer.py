@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from dataclasses import dataclass, fields, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -365,6 +365,29 @@ def _falling(part: LabelWeights | None, query: int) -> tuple[tuple[str, float], 
     return tuple(sorted((pair for pair in pairs if pair[1] > 0), key=lambda pair: -pair[1]))
 
 
+class Origin(NamedTuple):
+    """Where a score of text comes from.
+
+    Parameters
+    ----------
+    query, key
+        The words that were compared, folded.
+    likeness
+        How alike each word of the query is to each of the key, where words are aligned.
+    query_weights, key_weights
+        How rare the words are.
+    edits
+        What makes the query the key, where that is not so: ``e→o``, ``+n``, ``−s``.
+    """
+
+    query: tuple[str, ...]
+    key: tuple[str, ...]
+    likeness: Sequence[Sequence[float]] = ()
+    query_weights: tuple[float, ...] = ()
+    key_weights: tuple[float, ...] = ()
+    edits: tuple[str, ...] = ()
+
+
 @dataclass(frozen=True)
 class Match:
     """One key that a query was compared with, as a lookup shows it.
@@ -378,13 +401,19 @@ class Match:
     score
         a(q, k), or None where no score was needed.
     weights
-        Its weight under each mode.
+        Its weight under each mode, or by each score where there are several.
+    scores
+        The score that each of the weights is of.
+    origins
+        Where each of the scores comes from, where that was asked for.
     """
 
     row: int
     record: Record
     score: float | None
     weights: tuple[float, ...]
+    scores: tuple[float, ...] = ()
+    origins: tuple[Origin, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -432,7 +461,7 @@ class Lookup:
     Parameters
     ----------
     modes, temperatures
-        The modes, and the temperature of each (0 as T → 0).
+        The mode of each column of weights, and its temperature (0 as T → 0).
     found
         Per query, head after head.
     rows
@@ -441,6 +470,8 @@ class Lookup:
         How many keys are listed at most.
     about
         The question.
+    scores
+        The score of each column, where there are several.
     """
 
     modes: tuple[str, ...]
@@ -449,6 +480,17 @@ class Lookup:
     rows: int
     top: int
     about: About
+    scores: tuple[str, ...] = ()
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """What the columns of weights are called: by their scores where there are several."""
+        return self.scores or self.modes
+
+    @property
+    def score_names(self) -> list[str]:
+        """What the columns of scores are called."""
+        return by_mode("score", self.scores or ("",))
 
     @property
     def has_null(self) -> bool:
@@ -477,18 +519,19 @@ class Lookup:
         columns = self.about.columns
         names = ["query", "rank", *columns.key]
         names += [] if columns.value == columns.key else columns.value
-        weights = by_mode("weight", self.modes)
-        weights += by_mode("no_match", self.modes) if self.has_null else []
+        weights = by_mode("weight", self.names)
+        weights += by_mode("no_match", self.names) if self.has_null else []
         rows = [
             (
                 *(one.query, rank, *match.record.key),
                 *(() if columns.value == columns.key else match.record.value),
-                *(match.score, *match.weights, *one.no_match),
+                *(match.scores if self.scores else (match.score,)),
+                *(*match.weights, *one.no_match),
             )
             for one in self.found
             for rank, match in enumerate(one.matches, 1)
         ]
-        header = distinct([*names, "score", *weights])
+        header = distinct([*names, *self.score_names, *weights])
         cells = zip(*rows, strict=True) if rows else ([] for _ in header)
         return {name: list(column) for name, column in zip(header, cells, strict=True)}
 

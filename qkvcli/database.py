@@ -34,7 +34,8 @@ class Scoring(TypedDict, total=False):
     Parameters
     ----------
     score
-        a(q, k), one of ``qkvcli.scores.TEXT_SCORES`` or ``VECTOR_SCORES``; by default
+        a(q, k), one of ``qkvcli.scores.TEXT_SCORES`` or ``VECTOR_SCORES``, or for a lookup of text
+        several, to stand side by side; by default
         ``"tokens"`` for text, ``"scaled-dot"`` for arrays and ``"gaussian"`` for columns of
         a table or a data frame.
     temperature
@@ -57,7 +58,7 @@ class Scoring(TypedDict, total=False):
         The address of a Dask scheduler that does the work instead, ``"tcp://host:8786"``.
     """
 
-    score: str | None
+    score: str | Sequence[str] | None
     temperature: float | None
     neighbors: int | None
     bandwidth: str | float | Sequence[float] | None
@@ -224,6 +225,7 @@ class Database:
         mode: str | Sequence[str] = EXACT,
         top: int = 10,
         min_weight: float = 0.0,
+        explain: bool = False,
         **scoring: Unpack[Scoring],
     ) -> Lookup:
         """Return the keys that queries attend to, as ``qkv lookup`` does.
@@ -238,6 +240,8 @@ class Database:
             How many keys to list; 0 for all.
         min_weight
             Leave keys out that have less weight in every mode.
+        explain
+            Whether to say where scores of text come from: ``origins`` of the matches.
         **scoring
             As ``Scoring`` says.
 
@@ -259,7 +263,13 @@ class Database:
         """
         with _runner(scoring) as runner:
             question = self.ask(
-                queries, runner, mode=mode, top=top or None, min_weight=min_weight, **scoring
+                queries,
+                runner,
+                mode=mode,
+                top=top or None,
+                min_weight=min_weight,
+                explain=explain,
+                **scoring,
             )
             return question.lookup()
 
@@ -322,6 +332,8 @@ class Database:
         >>> pairs.attend([[1.0, 0.0]], score="dot").output.round(3)
         array([[12.689]])
         """
+        if not isinstance(scoring.get("score", ""), str | None):
+            raise UsageError("several `score` are of a lookup; give one")
         with _runner(scoring) as runner:
             question = self.ask(
                 queries,

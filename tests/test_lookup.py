@@ -152,6 +152,56 @@ def test_modes_side_by_side() -> None:
     assert {row["weight_exact"] for row in several} == {"0"}
 
 
+def test_scores_side_by_side() -> None:
+    names = ("tokens", "osa", "jaro-winkler")
+    how = ("-m", "softmax", "--top", "0")
+    several = rows("Lipten", *how, *(word for name in names for word in ("--score", name)))
+    assert list(several[0])[4:] == [f"{c}_{n}" for c in ("score", "weight") for n in names]
+    for name in names:
+        alone = {row["last_name"]: row for row in rows("Lipten", *how, "--score", name)}
+        for row in several:
+            for column in ("score", "weight"):
+                wanted = float(alone[row["last_name"]][column])
+                assert float(row[f"{column}_{name}"]) == pytest.approx(wanted, rel=1e-12)
+    # Each has a best key of its own, and the score of one that only another lists is known too.
+    found = rows("Hz", "-m", "approximate", "-s", "prefix", "-s", "indel")
+    assert len(found) == len({row["last_name"] for row in found})
+    assert all(row["score_prefix"] and row["score_indel"] for row in found)
+    item = document("Lipten", "-m", "softmax", "-s", "tokens", "-s", "osa")["queries"][0]
+    assert set(item["matches"][0]["scores"]) == set(item["perplexity"]) == {"tokens", "osa"}
+    drawn = answered("Lipten", *how, "-s", "tokens", "-s", "osa", "--format", "table").text
+    assert drawn.splitlines()[1].split()[3:] == ["tokens", "osa", "α", "tokens", "α", "osa"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "line"),
+    [
+        (("-s", "osa", "-s", "tokens", "-m", "exact", "-m", "average"), "side by side, not both"),
+        (("-s", "osa", "-s", "tokens", "--join"), "--join has one --score"),
+    ],
+)
+def test_several_scores_refused(arguments: tuple[str, ...], line: str) -> None:
+    run = run_qkv("lookup", "Li", *arguments)
+    assert (run.status, run.text) == (2, "")
+    assert line in run.error
+
+
+def test_it_is_explained_where_a_score_comes_from() -> None:
+    keys = b"name\nMuller & Sohne GmbH\nAcme Holding\n"
+    how = ("--data", "-", "-m", "softmax", "--explain", "--top", "1")
+    shown = run_qkv("lookup", "Sohne Mueller", *how, "--format", "table", stdin=keys).text
+    head, mueller, sohne, rarity = shown.strip().splitlines()[-4:]
+    assert head.split() == ["takes", "gmbh", "muller", "sohne", "rarity"]
+    assert sohne.split()[3] == "1.000*"
+    assert mueller.split()[2].endswith("*")
+    assert rarity.split()[1:] == ["1.099"] * 3  # each of one key among two: log(1 + 2)
+    run = run_qkv("lookup", "Sohne Mueller", *how, "--format", "json", stdin=keys)
+    origin = json.loads(run.text)["queries"][0]["matches"][0]["origins"]["softmax"]
+    assert origin["query"] == ["mueller", "sohne"]
+    edits = answered("Lipten", "-m", "approximate", "-s", "osa", "--explain", "--format", "table")
+    assert "lipten is made lipton by: e→o" in edits.text
+
+
 def test_a_mode_named_twice_is_shown_once() -> None:
     assert list(rows("Li", "-m", "exact", "-m", "exact")[0]) == TSV_HEADER
 

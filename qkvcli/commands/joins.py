@@ -41,6 +41,7 @@ def check(given: Mapping[str, Any], modes: Sequence[str]) -> None:
     reasons = {
         "--join and --dedupe are two things; pass one of them": given["join"] and given["dedupe"],
         f"{kind} has one --mode": len(modes) > 1,
+        f"{kind} has one --score": len(given["score"] or ()) > 1,
         f"--{odd} does not go with {kind}": odd,
         f"{kind} is a table; pass --format csv, tsv, json, jsonl or table": (
             given["form"] == "value"

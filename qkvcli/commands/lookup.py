@@ -36,7 +36,7 @@ def lookup(  # noqa: PLR0913 - one parameter an option
             help=f"{', '.join(MODES)}; several are shown side by side.  [default: {EXACT}]",
         ),
     ] = None,
-    score: options.ScoreName = None,
+    score: options.ScoreNames = None,
     temperature: options.Temperature = None,
     neighbors: options.Neighbors = None,
     bandwidth: options.BandwidthText = None,
@@ -148,6 +148,7 @@ def lookup(  # noqa: PLR0913 - one parameter an option
             neighbors=neighbors,
             top=listed or None,
             min_weight=min_weight,
+            explain=explain,
             **scoring,
         )
     # A matrix over the cap is refused here, before any work.

@@ -345,6 +345,18 @@ ScoreName = Annotated[
         "  [default: tokens, gaussian for columns, scaled-dot for arrays]",
     ),
 ]
+ScoreNames = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--score",
+        "-s",
+        metavar="SCORE",
+        **choice(*TEXT_SCORES, *VECTOR_SCORES),
+        help=f"For text {', '.join(TEXT_SCORES)}; for vectors {', '.join(VECTOR_SCORES)};"
+        " several are shown side by side."
+        "  [default: tokens, gaussian for columns, scaled-dot for arrays]",
+    ),
+]
 BandwidthText = Annotated[
     str | None,
     typer.Option(

@@ -75,8 +75,8 @@ def _rows(answer: Lookup, found: Found) -> list[list[str]]:
     if any(found.no_match):
         keys = ["(no match)", *[""] * (len(answer.about.columns.key) - 1)]
         blank = [""] * len(shown_values(answer))
-        score = shortest(answer.about.null_score)
-        rows.append([found.query, "", *keys, *blank, score, *map(shortest, found.no_match)])
+        score = [shortest(answer.about.null_score)] * len(answer.score_names)
+        rows.append([found.query, "", *keys, *blank, *score, *map(shortest, found.no_match)])
     return rows[:1] + [["", *row[1:]] for row in rows[1:]]
 
 
@@ -89,9 +89,11 @@ def _columns(answer: Lookup, rows: list[list[str]]) -> list[Column]:
             Column(name, numeric=columns.numeric_key and _are_numbers(r[i + 1] for r in rows))
         )
     found += [Column(columns.value[i], numeric=i in columns.numeric) for i in shown_values(answer)]
-    found.append(Column("score", numeric=True, rounded=True))
+    for name in answer.score_names:
+        found.append(Column(name.removeprefix("score_"), numeric=True, rounded=True))
     for name in weight_names(answer):
-        found.append(Column(name.removeprefix("weight_"), numeric=True, rounded=True))
+        short = ("α " if answer.scores else "") + name.removeprefix("weight_")
+        found.append(Column(short, numeric=True, rounded=True))
     return found
 
 
@@ -115,7 +117,7 @@ def _summary(answer: Lookup, found: Found) -> Iterator[tuple[str, list[Text]]]:
     from rich.text import Text
 
     for mode, values, perplexity, (rows, weight) in zip(
-        answer.modes, found.answers, found.perplexities, found.left_out, strict=True
+        answer.names, found.answers, found.perplexities, found.left_out, strict=True
     ):
         label = mode if len(answer.modes) > 1 else ""
         if values is None:

@@ -71,7 +71,7 @@ def _head(answer: Lookup) -> dict[str, Any]:
 
 
 def _item(answer: Lookup, found: Found, *, explain: bool) -> dict[str, Any]:
-    per_mode = list(zip(answer.modes, found.answers, strict=True))
+    per_mode = list(zip(answer.names, found.answers, strict=True))
     return {
         "query": found.query,
         "answered": found.answered,
@@ -81,16 +81,16 @@ def _item(answer: Lookup, found: Found, *, explain: bool) -> dict[str, Any]:
         ],
         "answers": {mode: _answer_item(answer, value) for mode, value in per_mode},
         "perplexity": {
-            mode: finite(p) for mode, p in zip(answer.modes, found.perplexities, strict=True)
+            mode: finite(p) for mode, p in zip(answer.names, found.perplexities, strict=True)
         },
         **(
-            {"no_match": dict(zip(answer.modes, found.no_match, strict=True))}
+            {"no_match": dict(zip(answer.names, found.no_match, strict=True))}
             if found.no_match
             else {}
         ),
         "left_out": {
             mode: {"rows": rows, "weight": weight}
-            for mode, (rows, weight) in zip(answer.modes, found.left_out, strict=True)
+            for mode, (rows, weight) in zip(answer.names, found.left_out, strict=True)
         },
     }
 
@@ -103,18 +103,23 @@ def _match_item(answer: Lookup, match: Match, rank: int, *, explain: bool) -> di
         "key": dict(zip(columns.key, match.record.key, strict=True)),
         "value": dict(zip(columns.value, match.record.value, strict=True)),
         "score": finite(match.score),
-        "weights": dict(zip(answer.modes, match.weights, strict=True)),
+        "weights": dict(zip(answer.names, match.weights, strict=True)),
     }
+    if answer.scores:
+        item["scores"] = dict(zip(answer.scores, match.scores, strict=True))
     if explain:
         item["explain"] = {
-            mode: {
-                "temperature": finite(temperature),
-                "logit": finite(logit(answer, mode, temperature, match, weight)),
-                "rule": rule_of(answer, mode),
+            name: {
+                "temperature": finite(answer.temperatures[at]),
+                "logit": finite(logit(answer, at, match)),
+                "rule": rule_of(answer, answer.modes[at]),
             }
-            for mode, temperature, weight in zip(
-                answer.modes, answer.temperatures, match.weights, strict=True
-            )
+            for at, name in enumerate(answer.names)
+        }
+    if explain and match.origins:
+        names = answer.scores or answer.modes
+        item["origins"] = {
+            name: origin._asdict() for name, origin in zip(names, match.origins, strict=False)
         }
     return item
 

@@ -6,8 +6,9 @@ import math
 from typing import TYPE_CHECKING
 
 from qkvcli.attention.weights import SOFTMAX
+from qkvcli.render.escape import visible
 from qkvcli.render.machine import shortest
-from qkvcli.render.matches import rule_of, shown_values
+from qkvcli.render.matches import rule_of, score_of, shown_values
 from qkvcli.render.tables import Column, brief, lines, table
 
 if TYPE_CHECKING:
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
 
     from qkvcli.answer import Found, Lookup, Value
 
+_ORIGINS = 3
+"""Of how many keys it is shown where their scores come from."""
 _LARGEST = 700.0
 """Up to which exponent exp is a double."""
 
@@ -28,9 +31,36 @@ def explanation(answer: Lookup, found: Found, width: int) -> Iterator[Renderable
     for at, (mode, temperature) in enumerate(zip(answer.modes, answer.temperatures, strict=True)):
         yield Text()
         parts = [f"T = {shortest(temperature)}", f"log-weight {rule_of(answer, mode)}"]
-        yield lines([(mode, [Text(part, style="dim") for part in parts])], width)
+        yield lines([(answer.names[at], [Text(part, style="dim") for part in parts])], width)
         if mode == SOFTMAX and any(match.weights[at] > 0 for match in found.matches):
             yield table(_columns(answer), _rows(answer, found, at), width)
+        if at == 0 or answer.scores:
+            yield from _origins(found, at, width)
+
+
+def _origins(found: Found, at: int, width: int) -> Iterator[RenderableType]:
+    """Yield where the scores of the best keys come from: their words side by side, or edits."""
+    from rich.text import Text
+
+    for match in found.matches[:_ORIGINS]:
+        if at >= len(match.origins):
+            return
+        one = match.origins[at]
+        if not one.likeness:
+            edits = ", ".join(one.edits) or "no edit"
+            yield Text(visible(f"{one.query[0]} is made {one.key[0]} by: {edits}"), style="dim")
+            continue
+        yield Text()
+        columns = [Column("takes"), *(Column(word, numeric=True) for word in one.key)]
+        rows = []
+        for word, row, weight in zip(one.query, one.likeness, one.query_weights, strict=True):
+            best = max(row, default=0.0)
+            cells = [f"{brief(repr(x))}{'*' if x == best else ''}" for x in row]
+            rows.append([word, *cells, brief(repr(weight))])
+        rare = [brief(repr(weight)) for weight in one.key_weights]
+        yield table(
+            [*columns, Column("rarity", numeric=True)], [*rows, ["rarity", *rare, ""]], width
+        )
 
 
 def _columns(answer: Lookup) -> list[Column]:
@@ -46,13 +76,14 @@ def _rows(answer: Lookup, found: Found, at: int) -> list[list[str]]:
     rows: list[list[str]] = []
     total = -math.inf  # log Σ, as any weight tells it
     for match in found.matches:
-        if match.score is None or match.weights[at] <= 0:
+        score = score_of(answer, at, match)
+        if score is None or match.weights[at] <= 0:
             continue  # beyond the neighbours, or too faint for a double
-        weight, exponent = match.weights[at], match.score / temperature
+        weight, exponent = match.weights[at], score / temperature
         if not rows:
             total = exponent - math.log(weight)
         steps = [
-            brief(repr(match.score)),
+            brief(repr(score)),
             brief(repr(exponent)),
             _exp(exponent),
             brief(repr(weight)),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -13,6 +13,7 @@ from qkvcli.attention.fold import LABEL_CAP
 from qkvcli.attention.softmax import weights
 from qkvcli.attention.weights import APPROXIMATE, EXACT, Weighting, temperature_of
 from qkvcli.run.work import QUERIES_AT_ONCE, fold
+from qkvcli.scores.text import TextScore
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -48,15 +49,16 @@ def look_up(resolved: Resolved, executor: Executor, progress: Progress | None = 
     for head in resolved.heads:
         some, rows = _one_head(head, resolved, executor, progress)
         found += some
-    modes = resolved.request.modes
-    temperature = resolved.heads[0].plans[0].weighting.temperature
+    weightings = [plan.weighting for plan in resolved.heads[0].plans]
+    scores = resolved.request.scores
     return Lookup(
-        modes,
-        tuple(temperature_of(mode, temperature) for mode in modes),
+        tuple(one.mode for one in weightings),
+        tuple(temperature_of(one.mode, one.temperature) for one in weightings),
         tuple(found),
         rows,
         resolved.request.top,
         resolved.about,
+        scores if len(scores) > 1 else (),
     )
 
 
@@ -77,9 +79,12 @@ def _one_head(
     records = {row: record for answer in main for row, record in answer.records.items()}
     columns, least = source.columns, request.min_weight
     found = [
-        _found(i, where + label, main, plans, records, columns, least)
+        _found(i, where + label, head.queries.keys[i], main, plans, records, columns, least)
         for i, label in enumerate(head.queries.labels)
     ]
+    if request.explain:
+        keys = zip(found, head.queries.keys, strict=True)
+        found = [_with_origins(one, asked, plans) for one, asked in keys]
     missing = [i for i, one in enumerate(found) if not one.answered]
     if missing and source.reopenable:
         few = head.queries.pick(missing)
@@ -108,25 +113,26 @@ def _best_of(answer: Answer) -> list[Match | None]:
 def _found(  # noqa: PLR0913, PLR0917 - a query, and what was asked
     query: int,
     label: str,
+    asked: Any,  # noqa: ANN401 - text, or a vector
     answers: Sequence[Answer],
     plans: Sequence[Plan],
     records: dict[int, Record],
     columns: Columns,
     min_weight: float,
 ) -> Found:
-    """Return what was found for one query, with every mode's weight of each key that any lists."""
-    scores: dict[int, float] = {}
-    for answer in answers:
-        rows, best = answer.best_rows[query].tolist(), answer.best_scores[query].tolist()
-        scores |= {row: score for row, score in zip(rows, best, strict=True) if row >= 0}
-    order = sorted(scores, key=lambda row: (-scores[row], row))
+    """Return what was found for one query, with every column's weight of each key that any lists.
+
+    ``asked`` is the query itself, as keys are compared with it.
+    """
+    scores = _scores(query, asked, answers, plans, records)
+    order = sorted(scores[0], key=lambda row: (-scores[0][row], row))
     by_mode = [
-        _weights(answer, plan, query, order, scores)
-        for answer, plan in zip(answers, plans, strict=True)
+        _weights(answer, plan, query, order, some)
+        for answer, plan, some in zip(answers, plans, scores, strict=True)
     ]
     listed = zip(order, zip(*by_mode, strict=True), strict=True)
     matches = tuple(
-        Match(row, records[row], scores[row], each)
+        Match(row, records[row], scores[0][row], each, tuple(some[row] for some in scores))
         for row, each in listed
         if max(each) > 0 and max(each) >= min_weight
     )[: plans[0].top]
@@ -140,6 +146,42 @@ def _found(  # noqa: PLR0913, PLR0917 - a query, and what was asked
         tuple(_left_out(answer, query, matches, mode) for mode, answer in enumerate(answers)),
         tuple(float(a.no_match[query]) for a in answers if a.no_match is not None),
     )
+
+
+def _with_origins(found: Found, asked: Any, plans: Sequence[Plan]) -> Found:  # noqa: ANN401
+    """Return what was found with where its scores of text come from."""
+    scores = [plan.score for plan in plans if isinstance(plan.score, TextScore)]
+    matches = tuple(
+        replace(
+            match,
+            origins=tuple(score.explained(asked, " ".join(match.record.key)) for score in scores),
+        )
+        for match in found.matches
+    )
+    return replace(found, matches=matches)
+
+
+def _scores(
+    query: int,
+    asked: Any,  # noqa: ANN401 - text, or a vector
+    answers: Sequence[Answer],
+    plans: Sequence[Plan],
+    records: dict[int, Record],
+) -> list[dict[int, float]]:
+    """Return for each plan the scores of the rows that any plan lists."""
+    known: dict[int, dict[int, float]] = {}
+    for answer, plan in zip(answers, plans, strict=True):
+        rows, best = answer.best_rows[query].tolist(), answer.best_scores[query].tolist()
+        listed = {row: score for row, score in zip(rows, best, strict=True) if row >= 0}
+        known[id(plan.score)] = known.get(id(plan.score), {}) | listed
+    every = sorted(set().union(*known.values()))
+    for plan in plans:  # what one score lists and another does not
+        mine = known[id(plan.score)]
+        lacking = [row for row in every if row not in mine]
+        if lacking and isinstance(plan.score, TextScore):
+            keys = [" ".join(records[row].key) for row in lacking]
+            mine |= zip(lacking, plan.score.scores([asked], keys)[0].tolist(), strict=True)
+    return [known[id(plan.score)] for plan in plans]
 
 
 def _weights(

@@ -29,8 +29,9 @@ class Request:
     ----------
     modes, neighbors, temperature
         How scores become weights; the temperature None for what suits the keys.
-    score, bandwidth
-        a(q, k), and the width of a kernel; None for what suits the keys.
+    scores, bandwidth
+        a(q, k), several to stand side by side or none for what suits the keys, and the width of a
+        kernel, None for what suits them.
     null_score
         The score of a null key, which stands for no match.
     case_sensitive, keep_accents
@@ -39,14 +40,15 @@ class Request:
         What may be attended to; a mask of floats is added to the scores.
     top, min_weight
         How many keys to list, and of what weight at least.
-    perplexity, jacobian, weights
-        Whether to work out the effective number of keys, ∂ answer / ∂ q and the whole matrix.
+    perplexity, jacobian, weights, explain
+        Whether to work out the effective number of keys, ∂ answer / ∂ q, the whole matrix, and
+        where scores of text come from.
     """
 
     modes: tuple[str, ...] = (SOFTMAX,)
     neighbors: int | None = None
     temperature: float | None = None
-    score: str | None = None
+    scores: tuple[str, ...] = ()
     bandwidth: str | tuple[float, ...] | None = None
     null_score: float | None = None
     case_sensitive: bool = False
@@ -59,6 +61,7 @@ class Request:
     perplexity: bool = True
     jacobian: bool = False
     weights: bool = False
+    explain: bool = False
 
 
 def request(  # noqa: PLR0913 - one argument for each thing that may be asked
@@ -66,7 +69,7 @@ def request(  # noqa: PLR0913 - one argument for each thing that may be asked
     mode: str | Sequence[str] = SOFTMAX,
     neighbors: int | None = None,
     temperature: float | None = None,
-    score: str | None = None,
+    score: str | Sequence[str] | None = None,
     bandwidth: str | float | Sequence[float] | None = None,
     null_score: float | None = None,
     case_sensitive: bool = False,
@@ -79,6 +82,7 @@ def request(  # noqa: PLR0913 - one argument for each thing that may be asked
     perplexity: bool = True,
     jacobian: bool = False,
     weights: bool = False,
+    explain: bool = False,
 ) -> Request:
     """Return what is asked, if it can be asked of any database; ``top`` None lists all keys.
 
@@ -90,8 +94,11 @@ def request(  # noqa: PLR0913 - one argument for each thing that may be asked
     modes = (mode,) if isinstance(mode, str) else tuple(dict.fromkeys(mode))
     for one in modes or ("",):
         _check_choice("mode", one, MODES)
-    if score is not None:
-        _check_choice("score", score, (*TEXT_SCORES, *VECTOR_SCORES))
+    scores = (score,) if isinstance(score, str) else tuple(dict.fromkeys(score or ()))
+    for one in scores:
+        _check_choice("score", one, (*TEXT_SCORES, *VECTOR_SCORES))
+    if len(scores) > 1 and len(modes) > 1:
+        raise UsageError("several `score` or several `mode` stand side by side, not both")
     if temperature is not None and not (_is_number(temperature) and 0 < temperature < math.inf):
         message = f"`temperature` {temperature!r} is not a finite number above 0"
         raise UsageError(message)
@@ -115,7 +122,7 @@ def request(  # noqa: PLR0913 - one argument for each thing that may be asked
         modes,
         None if neighbors is None else int(neighbors),
         None if temperature is None else float(temperature),
-        score,
+        scores,
         _bandwidth(bandwidth),
         None if null_score is None else float(null_score),
         case_sensitive,
@@ -128,6 +135,7 @@ def request(  # noqa: PLR0913 - one argument for each thing that may be asked
         perplexity,
         jacobian,
         weights,
+        explain,
     )
 
 

@@ -107,23 +107,25 @@ def resolve(store: Store, asked: Asked | None, request: Request, executor: Execu
             "`jacobian` is of softmax weights over vectors; text keys and other modes have none"
         )
         raise UsageError(message)
-    name = _score_name(store, request.score)
+    names = [_score_name(store, name) for name in request.scores or (None,)]
+    if len(names) > 1 and store.kind != "text":
+        raise UsageError(f"several `score` are of text, and the keys of {store.name} are numbers")
     null = request.null_score
     if null is not None and store.kind == "text" and not 0 <= null <= 1:
         raise UsageError(f"`null_score` {null!r} is beyond the scores of text, which are 0 to 1")
     # An average alone needs no score: that of a pool has none, that of a lookup is shown.
-    unscored = request.modes == (AVERAGE,) and not (request.top or request.score)
+    unscored = request.modes == (AVERAGE,) and not (request.top or request.scores)
     widths: dict[int, Bandwidth] = {}
-    scores: dict[int, Score | None] = {}
+    scores: dict[int, list[Score | None]] = {}
     for number in sorted(set(numbers)):
         if unscored:
-            scores[number] = None
+            scores[number] = [None]
             continue
         source = store.heads[number]
-        width = _width(store, source, name, temperature, request, executor)
+        width = _width(store, source, names[0], temperature, request, executor)
         if width is not None:
             widths[number] = width
-        scores[number] = _score(name, width, source, request, executor)
+        scores[number] = [_score(name, width, source, request, executor) for name in names]
     count = len(asked.queries[0])
     masks = masks_of(request, (*batch_shape, count), store)
     heads = []
@@ -134,10 +136,11 @@ def resolve(store: Store, asked: Asked | None, request: Request, executor: Execu
         plans = tuple(
             _with(
                 base,
-                scores[number],
+                score,
                 Weighting(mode, temperature, request.neighbors, request.null_score),
                 masks[place],
             )
+            for score in scores[number]
             for mode in request.modes
         )
         heads.append(Head(index, source, queries, plans))
@@ -146,7 +149,7 @@ def resolve(store: Store, asked: Asked | None, request: Request, executor: Execu
         store.columns,
         batch_shape,
         asked.queries[0].labels,
-        "" if unscored else name,
+        "" if unscored else ", ".join(names),
         temperature_of(request.modes[0], temperature),
         request.neighbors,
         null,

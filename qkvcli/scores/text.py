@@ -20,6 +20,7 @@ from rapidfuzz.distance import (
 )
 from rapidfuzz.process import cdist, cpdist
 
+from qkvcli.answer import Origin
 from qkvcli.blocks import casefold_all
 from qkvcli.scores import Tile
 from qkvcli.scores.near_words import LEAST
@@ -31,6 +32,7 @@ from qkvcli.scores.tokens import (
     Frequencies,
     Keys,
     alignment,
+    explained,
     without_accents,
     words_of,
 )
@@ -215,6 +217,20 @@ class TextScore:
         if self.name == "tokens" and max(map(len, parts), default=0) < 2:
             return self
         return replace(self, frequencies=Frequencies.of(parts))
+
+    def explained(self, query: str, key: str) -> Origin:
+        """Return where the score of a query and a key comes from: which words, or which edits."""
+        (query,), (key,) = self._folded([query]), self._folded([key])
+        if self.name == "tokens":
+            return explained(query, key, self.frequencies)
+        edits = Indel if self.name in ("indel", "indel-winkler", "lcs") else OSA
+        how = edits.editops(query, key) if edits is Indel else Levenshtein.editops(query, key)
+        signs = {
+            "replace": lambda e: f"{query[e.src_pos]}→{key[e.dest_pos]}",
+            "insert": lambda e: f"+{key[e.dest_pos]}",
+            "delete": lambda e: f"−{query[e.src_pos]}",
+        }
+        return Origin((query,), (key,), edits=tuple(signs[e.tag](e) for e in how))
 
     def _few(
         self, block: Block, queries: list[str], floor: NDArray[np.floating] | float

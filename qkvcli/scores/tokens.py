@@ -20,6 +20,7 @@ import numpy as np
 from rapidfuzz.distance import OSA, JaroWinkler
 from rapidfuzz.process import cdist, cpdist
 
+from qkvcli.answer import Origin
 from qkvcli.scores.near_words import NearWords
 
 if TYPE_CHECKING:
@@ -210,6 +211,19 @@ def alignment(
         How many threads RapidFuzz may use.
     """
     return Keys(keys, frequencies).alignment(queries, workers)
+
+
+def explained(query: str, key: str, frequencies: Frequencies) -> Origin:
+    """Return where the score of one query and one key comes from, both of them folded."""
+    asked, known = sorted(words_of(query)), sorted(words_of(key))
+    alike = likeness(asked, known)
+    rare = frequencies.weights(known)
+    weights = []
+    for row in alike:
+        near = len(known) > 0 and row.max() > SAME
+        rarest = float(frequencies.weights([""])[0])
+        weights.append(float(rare[row == row.max()].max()) if near else rarest)
+    return Origin(tuple(asked), tuple(known), alike.tolist(), tuple(weights), tuple(rare.tolist()))
 
 
 class Keys:

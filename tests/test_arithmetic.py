@@ -81,7 +81,7 @@ KINDS: dict[str, Callable[[np.random.Generator, int], NDArray[Any]]] = {
 }
 
 
-@pytest.mark.parametrize("width", [1, 3, 16, 64])
+@pytest.mark.parametrize("width", [1, 3, 16, pytest.param(64, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("queries", [1, 20])
 @pytest.mark.parametrize("equal", [False, True])
 def test_the_error_does_not_grow_with_the_keys(equal: bool, queries: int, width: int) -> None:

@@ -66,7 +66,13 @@ COMMANDS = {
         pytest.param(SURROUNDINGS, id="all", marks=pytest.mark.slow),
     ],
 )
-@pytest.mark.parametrize("name", COMMANDS)
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=pytest.mark.slow) if name in ("heatmap pdf", "pool cv") else name
+        for name in COMMANDS
+    ],
+)
 def test_identical_bytes(
     name: str, surroundings: list[dict[str, str]], data: Path, fonts: Path, tmp_path: Path
 ) -> None:

@@ -244,7 +244,7 @@ def _whole(arguments: list[str], folder: Path, target: Path) -> bytes:
     return target.read_bytes()
 
 
-@pytest.mark.parametrize("moments", [20, pytest.param(200, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("moments", [8, pytest.param(200, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
 def test_killed_at_any_moment(number: signal.Signals, moments: int, tmp_path: Path) -> None:
     """Kill the command at some moments while it writes weights over an old file."""

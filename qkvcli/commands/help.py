@@ -37,7 +37,8 @@ _DRAWN: Mapping[str, Sequence[str]] = {
     ),
     "Output": ("--output", "--format", "--dpi", "--color"),
 }  # fmt: skip
-GROUPS = {"lookup": _ASKED, "pool": _ASKED, "heatmap": _DRAWN}
+_POOLED = {title: options for title, options in _ASKED.items() if title != "Joins"}
+GROUPS = {"lookup": _ASKED, "pool": _POOLED, "heatmap": _DRAWN}
 """For each command its options by the title of their group, in order."""
 
 EXAMPLES = {

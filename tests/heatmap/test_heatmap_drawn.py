@@ -50,7 +50,7 @@ PAGES = {
 
 
 @pytest.mark.filterwarnings("ignore:Glyph")
-@pytest.mark.parametrize("dpi", [72, 200])
+@pytest.mark.parametrize("dpi", [72, pytest.param(200, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("page", PAGES)
 def test_texts_are_drawn_inside_their_boxes(page: str, dpi: int) -> None:
     """Else what the layout holds apart would touch in the picture."""

@@ -18,9 +18,10 @@ from qkvcli.blocks import Queries
 from qkvcli.key_bytes import KeyBytes
 from qkvcli.scores import KERNELS, TEXT_SCORES, VECTOR_SCORES
 from qkvcli.scores.prefilter import may_reach, upper_bounds
-from qkvcli.scores.text import TextScore
+from qkvcli.scores.text import WEIGHTED, TextScore
 from qkvcli.scores.vector import VectorScore
 from qkvcli.sources import bytes_in
+from qkvcli.sources.memory import store_of
 from qkvcli.sources.store import open_table
 from tests.support import folds, reference
 from tests.support.folds import attend
@@ -149,7 +150,10 @@ def test_the_best_so_far_spares_work_and_changes_no_answer(name: str, neighbors:
     found = attend(
         queries, keys, range(len(keys)), mode="approximate", neighbors=neighbors, score=name
     )
-    scores = TextScore(name).scores(queries, keys)
+    score = TextScore(name)
+    if name in WEIGHTED:
+        score = score.counted(store_of(keys).heads[0].blocks())
+    scores = score.scores(queries, keys)
     for query in range(3):
         order = np.lexsort((np.arange(len(keys)), -scores[query]))[:neighbors]
         assert found.best_rows[query].tolist() == order.tolist()

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 
-class ArrowSource:
+class ParquetTable:
     """Parquet or Arrow files of the same columns, one after another in name order.
 
     Parameters

@@ -215,6 +215,7 @@ def test_texts_of_every_type_and_null_is_empty(write: Callable[[str, Any], str])
         ({"a": [[1.0, 2.0], [3.0, None]]}, {}, "row 1: null in the column 'a'"),
         ({"a": [[1.0, 2.0], [3.0, float("inf")]]}, {}, "row 1: inf in the column 'a'"),
         ({"a": [[], [1.0]]}, {}, "row 0: the first vector of the column 'a' is empty"),
+        ({"a": [None, [1.0]]}, {}, "row 0: the first vector of the column 'a' is null; pass `miss"),
         ({"a": [[1.0]], "b": [1]}, {"key": ("a", "b")}, "a column of vectors is a key of its own"),
         ({"a": [[1.0]]}, {"key_type": "text"}, "`key_type='text'`: the column 'a'"),
         ({"a": ["x"]}, {"key_type": "number"}, "row 0: 'x' is not a plain decimal number"),

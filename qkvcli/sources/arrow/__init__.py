@@ -243,7 +243,8 @@ class ParquetTable:
             first = (cells.drop_null() if is_skipped else cells)[:1]
             width = len(first[0]) if first and first[0].is_valid else 0
         if not width:
-            message = f"the first vector of the column {name!r} is empty"
+            what = "empty" if first and first[0].is_valid else "null; pass `missing='skip'`"
+            message = f"the first vector of the column {name!r} is {what}"
             raise InputError(message, piece.where(0))
         return width
 

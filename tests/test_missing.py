@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import math
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 import polars as pl
 import pyarrow as pa
+import pyarrow.feather
 import pyarrow.parquet as pq
 import pytest
 
@@ -17,7 +20,6 @@ from tests.support.command import run_qkv
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
 MISSING = ["", "NA", "N/A", "nan", "NaN", "null", "None", "-", " na "]
 WHOLE = "x,y\n-3,10\n-1,30\n11,20\n12,5\n"
@@ -93,12 +95,34 @@ def test_data_frames(frame: Any) -> None:
     assert database.pool([2.0]).output.tolist() == [[3.0]]
 
 
-def test_files_that_count_their_rows_refuse_it(tmp_path: Path) -> None:
-    path = tmp_path / "t.parquet"
-    pq.write_table(pa.table({"x": [1.0, None], "y": [1.0, 2.0]}), path)
-    run = run_qkv("pool", "1", "--data", str(path), "--missing", "skip")
-    assert (run.status, run.out) == (2, b"")
-    assert "--missing skip is for CSV, TSV, JSON and data frames" in run.error
+@pytest.mark.parametrize("workers", ["1", "2"])
+@pytest.mark.parametrize("name", ["t.parquet", "t.arrow"])
+def test_columnar_files(name: str, workers: str, tmp_path: Path) -> None:
+    path, clean = str(tmp_path / name), str(tmp_path / "clean.csv")
+    table = pa.table(
+        {
+            "x": [-3.0, -1.0, 11.0, None, math.nan, 12.0],
+            "y": [10, 30, 20, 7, 8, None],
+            "e": [[1.0], [2.0], None, [1.0], [3.0], [4.0]],
+        }
+    )
+    if name == "t.parquet":
+        pq.write_table(table, path, row_group_size=2)
+    else:
+        pa.feather.write_feather(table, path, chunksize=2)
+    Path(clean).write_text("x,y\n-3,10\n-1,30\n11,20\n")
+    asked = ("pool", "1", "--value", "y", "--workers", workers, "--data")
+    wanted, refused = run_qkv(*asked, clean), run_qkv(*asked, path)
+    assert (refused.status, refused.out) == (2, b"")
+    assert f"{path}: row 3: null in the column 'x'" in refused.error
+    assert "pass --missing skip" in refused.error
+    skipped = run_qkv(*asked, path, "--missing", "skip")
+    assert (skipped.status, wanted.status) == (0, 0)
+    answers = [float(run.text.split()[4]) for run in (skipped, wanted)]
+    assert answers[0] == pytest.approx(answers[1], rel=1e-12)
+    assert "3 rows left out" in skipped.error
+    vectors = run_qkv("pool", "2", "-d", path, "--key", "e", "--value", "y", "--missing", "skip")
+    assert "2 rows left out" in vectors.error, vectors
 
 
 def test_nothing_but_missing_numbers(put: Callable[..., str]) -> None:

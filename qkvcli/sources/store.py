@@ -258,7 +258,7 @@ def _open_columnar(path: str, options: TableOptions, form: str) -> Source:
         message = f"`data=-` is a stream, and {form} is read at random; name a file"
         raise UsageError(message)
     try:
-        from qkvcli.sources.arrow import ArrowSource as ParquetTable
+        from qkvcli.sources.arrow import ParquetTable
     except ModuleNotFoundError as error:
         if (error.name or "").partition(".")[0] != "pyarrow":
             raise

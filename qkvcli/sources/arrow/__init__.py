@@ -23,9 +23,8 @@ from qkvcli.sources.arrow.fields import (
 )
 from qkvcli.sources.arrow.files import File, files_of, told
 from qkvcli.sources.arrow.pieces import ROWS, Piece, batch_of, opened, step_of
-from qkvcli.sources.arrow.sizes import check_sizes
 from qkvcli.sources.formats import NUMBER, TEXT
-from qkvcli.sources.table import TableOptions, find_column
+from qkvcli.sources.table import SKIP, TableOptions, find_column
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -33,7 +32,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 
-class ArrowSource:
+class ParquetTable:
     """Parquet or Arrow files of the same columns, one after another in name order.
 
     Parameters
@@ -61,9 +60,6 @@ class ArrowSource:
         form = options.format if options.format in ("parquet", "arrow") else None
         self._files = files_of(path, form)
         self._options = options
-        if options.missing is not None:  # rows are counted from what the file declares
-            message = "`missing=skip` is for CSV, TSV, JSON and data frames; filter the file"
-            raise UsageError(message, path)
         first = self._files[0]
         self._schema = self._schema_of(first)
         names = self._names_of(first, self._schema)
@@ -86,8 +82,10 @@ class ArrowSource:
         self.columns = self.fields.columns
 
     @property
-    def rows(self) -> int:
-        """The number of rows of all files, K."""
+    def rows(self) -> int | None:
+        """The number of rows of all files, K; unknown where rows may be left out."""
+        if self._options.missing == SKIP:
+            return None
         return sum(piece.rows for piece, _ in self._pieces())
 
     @property
@@ -125,10 +123,15 @@ class ArrowSource:
 
     def blocks(self) -> Iterator[ArrowBlock]:
         """Yield the blocks; what had to be read of an Arrow file to count its rows comes along."""
-        start = 0
+        start = self.left_out = 0
         for piece, table in self._pieces(self.fields):
-            yield ArrowBlock(start, self.fields, piece, table)
-            start += piece.rows
+            block = ArrowBlock(start, self.fields, piece, table)
+            if self._options.missing == SKIP:
+                block = block.without_missing()
+                self.left_out += piece.rows - len(block)
+            if len(block):
+                yield block
+            start += len(block)
 
     def _pieces(self, fields: Fields | None = None) -> Iterator[tuple[Piece, pa.Table | None]]:
         """Look at one file after another; the columns must be those of the first."""
@@ -165,8 +168,6 @@ class ArrowSource:
         folders = dict(file.partition)
         inside = [name for name in dict.fromkeys(names) if name not in folders]
         with told(file.name), file.open() as stream:
-            if not file.url:  # in an object store every look is a request
-                check_sizes(stream, file.name)
             reader = opened(stream, inside)
             before = 0
             for index in range(reader.num_record_batches):
@@ -236,11 +237,14 @@ class ArrowSource:
         if types.is_fixed_size_list(found):
             width = int(found.list_size)
         else:
-            one = replace(piece, rows=1, step=1) if piece.step else piece
-            first = one.read([name])[name][0]
-            width = 0 if not first.is_valid else len(first)
+            is_skipped = self._options.missing == SKIP
+            one = replace(piece, rows=1, step=1) if piece.step and not is_skipped else piece
+            cells = one.read([name])[name]
+            first = (cells.drop_null() if is_skipped else cells)[:1]
+            width = len(first[0]) if first and first[0].is_valid else 0
         if not width:
-            message = f"the first vector of the column {name!r} is empty"
+            what = "empty" if first and first[0].is_valid else "null; pass `missing='skip'`"
+            message = f"the first vector of the column {name!r} is {what}"
             raise InputError(message, piece.where(0))
         return width
 

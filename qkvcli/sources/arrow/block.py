@@ -38,14 +38,17 @@ class ArrowBlock:
     fields: Fields
     piece: Piece
     table: pa.Table | None = None
+    kept: NDArray[np.int32] | None = None
+    """Which rows of the piece these are, where some are left out."""
 
     def __getstate__(self) -> dict[str, object]:
         """Leave the rows behind; ``load`` reads them again."""
-        return {"start": self.start, "fields": self.fields, "piece": self.piece, "table": None}
+        stays = {"start": self.start, "fields": self.fields, "piece": self.piece}
+        return {**stays, "table": None, "kept": self.kept}
 
     def __len__(self) -> int:
         """Return the number of rows."""
-        return self.piece.rows
+        return self.piece.rows if self.kept is None else len(self.kept)
 
     @property
     def columns(self) -> Columns:
@@ -56,7 +59,33 @@ class ArrowBlock:
         """Return the block with its rows."""
         if self.table is not None:
             return self
-        return replace(self, table=self.piece.read([field.name for field in self.fields.all]))
+        table = self.piece.read([field.name for field in self.fields.all])
+        return replace(self, table=table if self.kept is None else table.take(self.kept))
+
+    def without_missing(self) -> ArrowBlock:
+        """Return the block, loaded, without the rows in which a number is missing."""
+        block = self.load()
+        is_gone = np.zeros(len(block), bool)
+        for field in self.fields.all:
+            if field.kind != TEXT:
+                is_gone |= block.is_missing(field)
+        if not is_gone.any():
+            return block
+        kept = np.flatnonzero(~is_gone).astype(np.int32)
+        return replace(self, table=block.table.take(kept) if block.table else None, kept=kept)
+
+    def is_missing(self, field: Field) -> NDArray[np.bool_]:
+        """Return in which rows a number is null or NaN, or is text that says so."""
+        column = self._column(field.name)
+        if is_text(column.type):
+            return np.array([numbers.is_missing(cell) for cell in self._texts(field)], bool)
+        with told(self.piece.file.name):
+            gone = np.array(column.is_null(nan_is_null=True), bool)
+            if field.kind == VECTOR:
+                lists = column.combine_chunks()
+                cells = np.array(pc.is_null(lists.flatten(), nan_is_null=True), bool)
+                gone[np.asarray(pc.list_parent_indices(lists))[cells]] = True
+        return gone
 
     @cached_property
     def keys(self) -> Keys:
@@ -112,7 +141,7 @@ class ArrowBlock:
 
     def where(self, row: int) -> str:
         """Return the place of a row, as errors name it."""
-        return self.piece.where(row)
+        return self.piece.where(row if self.kept is None else int(self.kept[row]))
 
     def _column(self, name: str) -> pa.ChunkedArray:
         """Return a column, plainly: without dictionaries and views."""
@@ -164,7 +193,7 @@ class ArrowBlock:
             self._refuse(field, pc.index(column.is_null(), value=True).as_py(), "null")
         code = first_code(column) if field.is_plain and may_be_codes(column.type) else None
         if code is not None:
-            refuse_number(str(column[code].as_py()), self.piece.where(code), field.role)
+            refuse_number(str(column[code].as_py()), self.where(code), field.role)
         with told(self.piece.file.name):
             if field.kind == VECTOR:
                 flat = self._flat(field, column)
@@ -185,7 +214,7 @@ class ArrowBlock:
             message = (
                 f"{lengths[odd]} numbers in the column {field.name!r}, and {field.width} before"
             )
-            raise InputError(f"{message}; vectors are of one width", self.piece.where(odd))
+            raise InputError(f"{message}; vectors are of one width", self.where(odd))
         flat = lists.flatten()
         if flat.null_count:
             at = pc.index(flat.is_null(), value=True).as_py()
@@ -198,7 +227,7 @@ class ArrowBlock:
         cells = self._texts(field)
         odd = numbers.first_mismatch(cells, numbers.NUMBER)
         if odd is not None:
-            refuse_number(cells[odd], self.piece.where(odd), field.role)
+            refuse_number(cells[odd], self.where(odd), field.role)
         return np.array(cells, np.float64).reshape(-1, 1)
 
     def _cells(self, column: pa.ChunkedArray) -> list[Any]:
@@ -208,7 +237,10 @@ class ArrowBlock:
 
     def _refuse(self, field: Field, row: int, found: str) -> NoReturn:
         message = f"{found} in the column {field.name!r}, whose {field.role}s are numbers"
-        raise InputError(f"{message}; mend it, or leave the row out", self.piece.where(row))
+        way_out = "mend it"
+        if numbers.is_missing(found):
+            way_out = "pass `missing='skip'` to leave such rows out"
+        raise InputError(f"{message}; {way_out}", self.where(row))
 
 
 def _number_text(cell: object, kind: pa.DataType) -> str:

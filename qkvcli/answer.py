@@ -598,7 +598,7 @@ def head_columns(batch_shape: tuple[int, ...]) -> list[str]:
     ([], ['head'], ['batch', 'head'], ['axis_0', 'axis_1', 'head'])
     """
     count = len(batch_shape)
-    first = ["batch"] if count == 2 else [f"axis_{i}" for i in range(count - 1)]  # noqa: PLR2004
+    first = ["batch"] if count == 2 else [f"axis_{i}" for i in range(count - 1)]
     return [*first, "head"][-count:] if count else []
 
 

@@ -62,5 +62,5 @@ def did_you_mean(word: str, choices: list[str] | tuple[str, ...], *, several: bo
         return f"; did you mean '{folded[near[0]]}'?"
     if not several:
         return ""
-    shown = ", ".join(choices[:12]) + (", …" if len(choices) > 12 else "")  # noqa: PLR2004
+    shown = ", ".join(choices[:12]) + (", …" if len(choices) > 12 else "")
     return f"; there is {shown}" if shown else ""

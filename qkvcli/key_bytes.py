@@ -57,7 +57,7 @@ class KeyBytes:
         """Which keys have letters other than ASCII's, of which bytes say nothing; None for none."""
         if self.data.isascii():
             return None
-        high = np.flatnonzero(np.frombuffer(self.data, np.uint8) > 127)  # noqa: PLR2004
+        high = np.flatnonzero(np.frombuffer(self.data, np.uint8) > 127)
         starts, ends = self._starts, self._starts + self.lengths
         return np.searchsorted(high, starts) < np.searchsorted(high, ends)
 
@@ -88,7 +88,7 @@ class KeyBytes:
     def may_hold(self, text: str) -> bool:
         """Return whether a text is among the bytes; three times as fast as ``in``."""
         wanted = text.encode()
-        if len(wanted) < 2:  # noqa: PLR2004 - which has no two ends
+        if len(wanted) < 2:  # which has no two ends
             return wanted in self.data
         array = np.frombuffer(self.data, np.uint8)
         size = len(wanted) - 1

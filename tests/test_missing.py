@@ -149,3 +149,23 @@ def test_values_that_are_codes_in_parquet(tmp_path: Path) -> None:
     pq.write_table(pa.table({"k": ["Li", "Hu"], "id": [9007199254740993, 2]}), path)
     run = run_qkv("lookup", "Li", "--data", str(path), "--format", "value")
     assert run.text == "9007199254740993\n"
+
+
+def test_it_is_said_which_column_is_the_key(put: Callable[[str, str], str]) -> None:
+    path = put("t.csv", "a,b,target\n1,2,3\n2,3,4\n4,1,2\n")
+    run = run_inside("pool", "2.5", "--data", path, "--value", "target")
+    assert run.status == 0
+    assert run.error == f"qkv: {path}: the key is the column 'a', the first of 2\n"
+    for said in (["--key", "a"], ["--key", "a,b"]):
+        asked = "2.5" if said[1] == "a" else "2.5,2"
+        assert not run_inside("pool", asked, "--data", path, "--value", "target", *said).error
+    two = put("u.csv", "a,target\n1,3\n2,4\n4,2\n")
+    assert not run_inside("pool", "2.5", "--data", two, "--value", "target").error
+
+
+def test_a_date_under_a_kernel_is_told_as_one(put: Callable[[str, str], str]) -> None:
+    path = put("t.csv", "day,y\n2024-01-05,1\n2024-01-06,2\n")
+    run = run_inside("pool", "1", "--data", path, "--score", "gaussian")
+    assert (run.status, run.text) == (2, "")
+    assert f"{path}:2: the key '2024-01-05' is a date, and so text" in run.error
+    assert "write days as numbers" in run.error

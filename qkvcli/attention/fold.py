@@ -429,7 +429,7 @@ def _pooled(
         np.copyto(logs, 0, where=found == 0)
         logs *= found
         mean_log = logs.sum(axis=1).astype(np.float64) / safe
-    if values.ndim == 2:  # noqa: PLR2004
+    if values.ndim == 2:
         about, total = _weighted_sum(found, values)
     else:
         about = values[:, 0] if values.shape[1] else np.zeros((1, values.shape[2]))
@@ -464,7 +464,7 @@ def _about(values: NDArray[np.floating], *, few: bool) -> NDArray[np.floating]:
     sample = values[: step * _SAMPLE : step]
     if not sample.size:
         return np.zeros((1, values.shape[1]), values.dtype)
-    if values.itemsize == 8:  # noqa: PLR2004
+    if values.itemsize == 8:
         return np.where((sample == sample[0]).all(axis=0), sample[:1], 0)
     steps = np.abs(sample[1:] - sample[:-1])
     largest = _SPREAD * np.abs(sample).max(axis=0)

@@ -106,11 +106,11 @@ def slopes_of(  # noqa: PLR0913, PLR0917 - a tile: its weights, and what they we
         total = weight.sum()
         if not total > 0:
             continue
-        gradient = score.gradient(query, keys if keys.ndim == 2 else keys[i])  # noqa: PLR2004
+        gradient = score.gradient(query, keys if keys.ndim == 2 else keys[i])
         gradient[weight == 0] = 0  # where it may be no number: at the edge of a kernel
         weighted = gradient * weight[:, None]
         mean[i] = weighted.sum(axis=0) / total
-        apart = (values if values.ndim == 2 else values[i]) - means[i]  # noqa: PLR2004
+        apart = (values if values.ndim == 2 else values[i]) - means[i]
         covariance[i] = (apart * weight[:, None]).T @ (gradient - mean[i]) / total
         for share, (text, _) in zip(labels, texts, strict=True):
             if share.labels is not None:

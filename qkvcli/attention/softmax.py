@@ -91,7 +91,7 @@ def log_weights(
     scores: NDArray[np.floating], shift: NDArray[np.float64], temperature: float
 ) -> NDArray[np.floating]:
     """Return (a − shift) / T of logits (Q, K), which may be overwritten."""
-    narrow = scores.itemsize == 4  # noqa: PLR2004
+    narrow = scores.itemsize == 4
     if narrow and not _TEMPERATURES[0] < temperature < _TEMPERATURES[1]:
         scores = scores.astype(np.float64)
     with np.errstate(over="ignore"):  # what is too far apart for a float is −∞
@@ -107,7 +107,7 @@ def exponentials(
 ) -> NDArray[np.floating]:
     """Return the weights exp(logs) (Q, K) before they are normalised, by default in place."""
     out = logs if out is None else out
-    if logs.itemsize == 4 or not logs.min(initial=0) < _FAINTEST:  # noqa: PLR2004
+    if logs.itemsize == 4 or not logs.min(initial=0) < _FAINTEST:
         with np.errstate(under="ignore"):
             np.exp(logs, out=out)
         return out

@@ -122,8 +122,8 @@ def queries(database: Database, given: Mapping[str, Any]) -> Asked | None:
 
 def say_what_answered(database: Database, given: Mapping[str, Any]) -> None:
     """Tell that the bundled names answered where that was hardly meant, and how a file was read."""
-    if database.note:
-        note(database.note)
+    for line in database.note.splitlines():
+        note(line)
     if given["data"] is None and given["keys"] is None:
         if any(given[name] for name in _READ):
             note("no --data was given: the bundled names.csv answers")

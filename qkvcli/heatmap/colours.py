@@ -62,7 +62,7 @@ def hex_of(colour: tuple[int, int, int] | list[int]) -> str:
 def is_light(colour: NDArray[np.uint8]) -> bool:
     """Return whether black reads better on a colour than white."""
     red, green, blue = (int(part) for part in colour)
-    return 299 * red + 587 * green + 114 * blue > 140_000  # noqa: PLR2004 - ITU-R BT.601 luma
+    return 299 * red + 587 * green + 114 * blue > 140_000  # ITU-R BT.601 luma
 
 
 def palette(name: str) -> Palette:

@@ -68,7 +68,7 @@ def text_width(text: str, size: float, least: int = 0) -> float:
 
 def _advance(sign: str) -> int:
     code = ord(sign)
-    if 0x20 <= code < 0x7F:  # noqa: PLR2004
+    if 0x20 <= code < 0x7F:
         return _WIDTHS[code - 0x20]
     base = normalize("NFD", sign)[0]
     if base != sign:  # an accented letter is as wide as its own
@@ -582,5 +582,5 @@ def _cell_texts(picture: Picture, boxes: Sequence[Box]) -> list[Text]:
 
 
 def _number(value: float) -> str:
-    text = f"{value:.2f}" if abs(value) < 100 else f"{value:.3g}"  # noqa: PLR2004
+    text = f"{value:.2f}" if abs(value) < 100 else f"{value:.3g}"
     return "0.00" if text == "-0.00" else text

@@ -251,7 +251,7 @@ class _Painter:
             yield self._beside([self._fitted(titles[i], room) for i in shown])
         step = 2 if placed.halves else 1
         # Numbers thin out, as on paper.
-        thin = grid.queries.labels is None and rows // step > 12  # noqa: PLR2004
+        thin = grid.queries.labels is None and rows // step > 12
         labels = self._query_labels()
         for row in range(0, rows, step):
             label = "" if thin and row // step % 5 else labels[row]

@@ -200,7 +200,7 @@ def open_weights(found: Matrices, batch: int | None) -> Weights:
     if array.dtype.kind == "U":
         raise InputError("holds text, not weights", array.name)
     shape, is_stack = array.shape, bool(found.stacked)
-    if not 2 + is_stack <= len(shape) <= 5:  # noqa: PLR2004
+    if not 2 + is_stack <= len(shape) <= 5:
         raise InputError(
             f"its shape is {_shown(shape)}; weights are (Q, K), (H, Q, K), "
             "(layers, heads, Q, K) or (layers, batch, heads, Q, K)",
@@ -209,7 +209,7 @@ def open_weights(found: Matrices, batch: int | None) -> Weights:
     if 0 in shape:
         raise InputError(f"its shape is {_shown(shape)}; there is nothing to draw", array.name)
     full = _five_axes(shape, file, batch, is_stack=is_stack)
-    tolerance = HALF_TOLERANCE if array.dtype.itemsize <= 2 else TOLERANCE  # noqa: PLR2004
+    tolerance = HALF_TOLERANCE if array.dtype.itemsize <= 2 else TOLERANCE
     watch = Watch(file, (full[0], *full[2:4]), tolerance)
     return Weights(file, array, full, len(shape), batch or 0, watch)
 
@@ -221,9 +221,9 @@ def _five_axes(
     *lead, queries, keys = shape
     if is_stack and len(lead) == 1:  # layers of one matrix
         lead = [*lead, 1]
-    if len(lead) == 2 and batch is not None and not is_stack:  # noqa: PLR2004
+    if len(lead) == 2 and batch is not None and not is_stack:
         lead = [1, *lead]
-    if len(lead) < 3:  # noqa: PLR2004
+    if len(lead) < 3:
         if batch is not None:
             raise UsageError(f"--batch: {file} has no batch; its shape is {_shown(shape)}")
         lead = [*[1] * (2 - len(lead)), *lead]
@@ -252,7 +252,7 @@ def axes_note(found: Matrices, weights: Weights, *, is_said: bool) -> str:
     names, shape = found.stacked, found.array.shape
     if names:
         return f"{found.file}: {names[0]} to {names[-1]} are layers 0 to {len(names) - 1}"
-    if is_said or len(shape) != 4 or weights.shape[0] == 1:  # noqa: PLR2004
+    if is_said or len(shape) != 4 or weights.shape[0] == 1:
         return ""
     return (
         f"{found.file}: {_shown(shape)} is read as (layers, heads, Q, K); "

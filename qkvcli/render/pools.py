@@ -24,8 +24,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from qkvcli.answer import About, Answer
-    from qkvcli.blocks import Columns
+    from qkvcli.answer import About, Answer, Value
     from qkvcli.render.style import Style
 
 SCHEMA = "qkv.pool/1"
@@ -123,29 +122,38 @@ def _header(answer: Answer) -> list[str]:
     return distinct([*names, *_slope_columns(answer)])
 
 
-def _rows(answer: Answer) -> Iterator[list[str]]:
+def _rows(answer: Answer) -> list[list[str]]:
+    """Return a row of cells for each query of each head."""
+    rows = _cells(answer)
+    return [[cell if isinstance(cell, str) else shortest(cell) for cell in row] for row in rows]
+
+
+def _cells(answer: Answer) -> list[list[str | float | None]]:
     about, width = _about(answer), len(_query_columns(answer))
+    queries = [_query_cells(label, width) for label in about.queries]
+    rows: list[list[str | float | None]] = []
     for head, one in _heads(answer):
-        for query, label in enumerate(about.queries):
-            cells = [*map(str, head), *_query_cells(label, width)]
-            cells += _value_cells(one, query, about.columns)
-            if one.perplexity is not None:
-                cells.append(shortest(one.perplexity[query]))
-            if one.no_match is not None:
-                cells.append(shortest(one.no_match[query]))
-            yield cells + [shortest(x) for x in _slopes(one, query)]
+        every = [pooled(one, query, about.columns) for query in range(len(queries))]
+        for query, values in enumerate(every):
+            row = [*map(str, head), *queries[query], *_value_cells(values, one, query, about)]
+            row += [part[query] for part in (one.perplexity, one.no_match) if part is not None]
+            rows.append([*row, *_slopes(one, query)])
+    return rows
 
 
-def _value_cells(one: Answer, query: int, columns: Columns) -> list[str]:
-    labels = dict(zip(columns.text, one.labels, strict=True))
-    cells = []
-    for position, value in enumerate(pooled(one, query, columns)):
+def _value_cells(
+    values: tuple[Value | None, ...], one: Answer, query: int, about: About
+) -> list[str | float | None]:
+    """Return the values of a query: numbers, and of texts the likeliest and every one's weight."""
+    labels = dict(zip(about.columns.text, one.labels, strict=True))
+    cells: list[str | float | None] = []
+    for position, value in enumerate(values):
         share = labels.get(position)
         if share is None:
-            cells.append(shortest(value if isinstance(value, float) else None))
-            continue
-        cells.append(value_text(value) if isinstance(value, tuple) and value else "")
-        cells += [shortest(weight) for weight in share.weights[query]]
+            cells.append(value if isinstance(value, float) else None)
+        else:
+            cells.append(value[0][0] if isinstance(value, tuple) and value else "")
+            cells += share.weights[query].tolist()
     return cells
 
 

@@ -71,7 +71,7 @@ def brief(text: str) -> str:
     if text in ("", "-inf", "inf"):
         return text
     number = float(text)
-    if number and not 0.0005 <= abs(number) < 1e7:  # noqa: PLR2004
+    if number and not 0.0005 <= abs(number) < 1e7:
         return f"{number:.2e}"
     return f"{number:.3f}"
 

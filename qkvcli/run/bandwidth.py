@@ -50,7 +50,7 @@ def by_rule(rule: str, source: Source) -> Bandwidth:
         # Constant, or squares that are too large or too small for a double.
         count, deviations = _deviations(source, np.longdouble)
     depth = len(deviations)
-    if count < 2:  # noqa: PLR2004
+    if count < 2:
         message = f"one row has no spread for `bandwidth={rule!r}`; give a number"
         raise InputError(message, source.name)
     for column, deviation in enumerate(deviations):

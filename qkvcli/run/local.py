@@ -55,7 +55,7 @@ class Local:
         blocks = iter(blocks)
         first = tuple(islice(blocks, 2))
         every = chain(first, blocks)
-        if self.threads == 1 or len(first) * len(work.parts) < 2:  # noqa: PLR2004
+        if self.threads == 1 or len(first) * len(work.parts) < 2:
             return _in_order(lambda *job: _Done(work(*job)), 0, work, every, progress)
         from concurrent.futures import ThreadPoolExecutor  # 3 ms, of which small tables need none
 

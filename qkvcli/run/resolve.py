@@ -235,9 +235,10 @@ def _score_name(store: Store, name: str | None) -> str:
         return name
     if store.kind == "text":
         found, where = store.first_text()
-        message = f"{found} text, and `score={name!r}` compares numbers; "
-        message += "pass `key_type='number'`, other `key` columns, or a text score"
-        raise UsageError(message, where)
+        message = f"{found}, and `score={name!r}` compares numbers; "
+        way = "write days as numbers" if "a date" in found else "pass `key_type='number'`"
+        mixed = ", of which all are numbers" if len(store.columns.key) > 1 else ""
+        raise UsageError(f"{message}{way}, other `key` columns{mixed}, or a text score", where)
     message = f"the keys of {store.name} are numbers, and `score={name!r}` compares text; "
     raise UsageError(message + "pass `key_type='text'`, or a vector score")
 

@@ -20,6 +20,7 @@ from qkvcli.sources.table import (
     TableBlock,
     TableOptions,
     TableSource,
+    key_note,
     layout,
 )
 
@@ -69,7 +70,8 @@ class CsvTable(TableSource):
             self.dialect = self.header.dialect
             self.layout: Layout = layout(self.header.names, first, options, self.name)
         self.columns = self.layout.columns
-        self.note = self.header.note
+        noted = key_note(self.header.names, self.columns, options, self.name)
+        self.note = "\n".join(filter(None, [self.header.note, noted]))
         self.begin: int | None = None
         """Where in its file the first row begins; None where the file is read as a stream."""
         self._stream: Iterator[CsvCells] | None = chain([first], runs)

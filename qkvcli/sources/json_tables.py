@@ -17,6 +17,7 @@ from qkvcli.sources.table import (
     TableBlock,
     TableOptions,
     TableSource,
+    key_note,
     layout,
 )
 
@@ -200,7 +201,7 @@ class Row(NamedTuple):
 def _row(value: Any, scanner: Scanner, start: int, place: tuple[int, int]) -> Row:  # noqa: ANN401
     if isinstance(value, dict):
         names, parts = tuple(value), list(value.values())
-    elif isinstance(value, list) and len(value) == 2:  # noqa: PLR2004
+    elif isinstance(value, list) and len(value) == 2:
         names, parts = None, value
     else:
         message = f"a row is an object or a [key, value] pair, not this ({_kind(value)})"
@@ -338,6 +339,7 @@ class JsonTable(TableSource):
             self._layout: Layout = layout(self._names, first, options, self.name)
         self._first: ListCells | None = first
         self.columns: Columns = self._layout.columns
+        self.note = key_note(self._names, self.columns, options, self.name)
 
     def blocks(self) -> Iterator[TableBlock]:
         """Yield the blocks of rows."""

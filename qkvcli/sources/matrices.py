@@ -150,7 +150,7 @@ def _picked(found: Mapping[str, StoredArray], options: ReadOptions, file: str) -
         stacked = _layers(numeric)
         array = _stack(numeric, stacked, file) if stacked else _only(numeric, file)
     queries, keys = (_labels_in(found, label) for label in ("query_labels", "key_labels"))
-    if array.name.endswith("[weights]") or array.ndim < 2:  # noqa: PLR2004
+    if array.name.endswith("[weights]") or array.ndim < 2:
         return Matrices(file, array, queries, keys)
     # Beside another array, labels may be those of the weights.
     queries, keys = _fitting(queries, array.shape[-2]), _fitting(keys, array.shape[-1])
@@ -162,9 +162,9 @@ def _layers(arrays: Mapping[str, StoredArray]) -> tuple[str, ...]:
 
     That is how a list of layers is saved: ``arr_0``, ``layer_3``, ``attentions.11.weight``.
     """
-    names = [name for name, array in arrays.items() if array.ndim >= 2]  # noqa: PLR2004
+    names = [name for name, array in arrays.items() if array.ndim >= 2]
     split = [_LAYER.split(name) for name in names]
-    if len(names) < 2 or len({len(parts) for parts in split}) > 1:  # noqa: PLR2004
+    if len(names) < 2 or len({len(parts) for parts in split}) > 1:
         return ()
     differ = [at for at, parts in enumerate(zip(*split, strict=True)) if len(set(parts)) > 1]
     if len(differ) != 1 or not differ[0] % 2:
@@ -192,7 +192,7 @@ def _only(numeric: Mapping[str, StoredArray], file: str) -> StoredArray:
     if not numeric:
         raise InputError("holds text alone, and weights are numbers", file)
     if len(numeric) != 1:
-        listing = ", ".join(list(numeric)[:8]) + (", …" if len(numeric) > 8 else "")  # noqa: PLR2004
+        listing = ", ".join(list(numeric)[:8]) + (", …" if len(numeric) > 8 else "")
         held = f"holds {len(numeric)} arrays ({listing})"
         raise UsageError(f"{file}: {held}; say which with --name")
     return next(iter(numeric.values()))
@@ -279,7 +279,7 @@ def _is_whole(cell: str) -> bool:
 
 def _counts(values: list[float]) -> bool:
     """Return whether a record is 0, 1, 2, ..., which is more than a row of weights sums to."""
-    return len(values) > 2 and values == [*range(len(values))]  # noqa: PLR2004
+    return len(values) > 2 and values == [*range(len(values))]
 
 
 def _is_text(cell: str) -> bool:
@@ -300,7 +300,7 @@ def _numbers(rows: list[list[str]], cells: CsvCells, first: int, file: str) -> N
 
 
 def _refuse_cell(cell: str, where: str) -> NoReturn:
-    shown = repr(cell if len(cell) <= 40 else cell[:37] + "...")  # noqa: PLR2004
+    shown = repr(cell if len(cell) <= 40 else cell[:37] + "...")
     raise InputError(f"{shown} {_NOT_FINITE}", where)
 
 

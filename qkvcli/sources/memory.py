@@ -239,7 +239,7 @@ def _at_least_2d(data: Any, name: str) -> NDArray[Any]:  # noqa: ANN401
 def _matrix(data: Any, name: str) -> NDArray[np.floating]:  # noqa: ANN401
     """Return numbers as float32 or float64, of shape (K, D)."""
     stored = in_memory(_at_least_2d(data, name), name)
-    if stored.ndim != 2:  # noqa: PLR2004
+    if stored.ndim != 2:
         message = f"of shape {stored.shape}; beside text they are (K,) or (K, width)"
         raise InputError(message, name)
     return stored.rows(0, stored.shape[0])
@@ -275,7 +275,7 @@ def queries_of(store: Store, queries: ArrayLike) -> Asked:
     if texts is not None:
         return Asked((), [Queries(tuple(texts), texts)])
     array = _array(queries, "queries")
-    if array.ndim < 2:  # noqa: PLR2004
+    if array.ndim < 2:
         array = array.reshape(-1, 1) if store.depth == 1 else array.reshape(1, -1)
     # Numbers that came without a float's dtype are of the keys'.
     if array.dtype.kind in "biu" or not isinstance(queries, np.ndarray):
@@ -323,7 +323,7 @@ def _is_pairs(data: Any) -> bool:  # noqa: ANN401
         and not isinstance(data, str)
         and bool(data)
         and all(
-            isinstance(row, tuple | list) and len(row) == 2 and isinstance(row[0], str)  # noqa: PLR2004
+            isinstance(row, tuple | list) and len(row) == 2 and isinstance(row[0], str)
             for row in data
         )
     )

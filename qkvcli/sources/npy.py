@@ -181,7 +181,7 @@ class StoredArray:
 
 def working_dtype(dtype: np.dtype[np.generic]) -> np.dtype[np.floating]:
     """Return float32 for float16 and float32, float64 for everything else."""
-    narrow = dtype.kind == "f" and dtype.itemsize <= 4  # noqa: PLR2004
+    narrow = dtype.kind == "f" and dtype.itemsize <= 4
     return np.dtype(np.float32 if narrow else np.float64)
 
 
@@ -239,7 +239,7 @@ class _Parts:
 
 def _loaded(stream: _Parts | IO[bytes], found: StoredArray, *, fortran: bool) -> StoredArray:
     """Read what a header has claimed into memory that is touched only as it is filled."""
-    if not fortran or found.ndim < 2 or not found.size:  # noqa: PLR2004 - of one axis, both are one
+    if not fortran or found.ndim < 2 or not found.size:  # of one axis, both are one
         held = np.empty(found.size, np.uint8)
         _take(stream, held, found, 0)
         return replace(found, data=held.data)
@@ -372,7 +372,7 @@ def _header(stream: IO[bytes] | _Parts, name: str) -> tuple[StoredArray, bool]:
         message = "holds Python objects, which are not read; save it as numbers"
         raise InputError(message, name)
     width = dtype.itemsize
-    if dtype.kind not in "biufU" or not width or (width > 8 and dtype.kind != "U"):  # noqa: PLR2004
+    if dtype.kind not in "biufU" or not width or (width > 8 and dtype.kind != "U"):
         message = f"is of dtype {dtype}; save it as float32 or float64"
         raise InputError(message, name)
     extent = math.prod(n for n in shape if n) * width  # NumPy's own bounds

@@ -370,7 +370,7 @@ def queries_from_array(store: Store, stored: StoredArray) -> Asked:
         message = f"queries in an array, and the keys of {store.name} are text"
         raise UsageError(message)
     check_numeric(stored)
-    if stored.ndim < 2 or stored.shape[-1] != store.depth or 0 in stored.shape:  # noqa: PLR2004
+    if stored.ndim < 2 or stored.shape[-1] != store.depth or 0 in stored.shape:
         message = f"queries of shape {stored.shape}, and the keys have width {store.depth}"
         raise InputError(f"{message}; queries are (…, Q, {store.depth})", stored.name)
     batch_shape, count = stored.shape[:-2], stored.shape[-2]

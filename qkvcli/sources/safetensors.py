@@ -65,7 +65,7 @@ def open_tensors(path: str) -> dict[str, StoredArray]:
         size = os.stat(path).st_size
         with bytes_in.open_bytes(path) as stream:
             length = int.from_bytes(stream.read(8), "little")
-            if not 2 <= length <= min(HEADER_CAP, size - 8):  # noqa: PLR2004 - "{}"
+            if not 2 <= length <= min(HEADER_CAP, size - 8):  # "{}"
                 _refuse("not a .safetensors file, or a truncated one", name)
             header = _header(stream.read(length), name)
     except FileNotFoundError:

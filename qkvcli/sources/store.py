@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import dataclass
 from functools import partial
 from itertools import accumulate
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from qkvcli.sources.table import TableOptions
 
 _KEYS, _VALUES = ("keys", "k"), ("values", "v")
+_DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}(?:[T ].*)?|[0-9]{1,2}[./][0-9]{1,2}[./][0-9]{2,4}")
 QUERIES = ("queries", "q")
 """What an ``.npz`` may call its queries."""
 
@@ -111,9 +113,10 @@ class Store:
                 cells = block.cells.column(column)
                 row = numbers.first_mismatch(cells, numbers.PLAIN)
                 if row is not None:
-                    shown = cells[row] if len(cells[row]) <= 40 else cells[row][:37] + "..."  # noqa: PLR2004
-                    return f"the key {shown!r} is", block.where(row)
-        return "the keys are", self.name
+                    shown = cells[row] if len(cells[row]) <= 40 else cells[row][:37] + "..."
+                    what = "a date, and so text" if _DATE.fullmatch(cells[row]) else "text"
+                    return f"the key {shown!r} is {what}", block.where(row)
+        return "the keys are text", self.name
 
 
 class HeldSource:
@@ -349,7 +352,7 @@ def check_shapes(keys: StoredArray, values: StoredArray) -> None:
     """Refuse keys and values that are no vectors, or do not fit together."""
     for array, role in ((keys, "keys"), (values, "values")):
         check_numeric(array)
-        if array.ndim < 2:  # noqa: PLR2004
+        if array.ndim < 2:
             message = f"{role} of shape {array.shape}; they are (K, D), (H, K, D), (B, H, K, D), …"
             raise InputError(message, array.name)
         if 0 in array.shape:

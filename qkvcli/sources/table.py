@@ -333,7 +333,7 @@ def without_missing(cells: Cells, layout: Layout) -> Cells:
 
 def refuse_number(cell: str, where: str, role: str, column: str = "") -> NoReturn:
     """Raise the error for a cell that should have been a number."""
-    shown = repr(cell if len(cell) <= 40 else cell[:37] + "...")  # noqa: PLR2004
+    shown = repr(cell if len(cell) <= 40 else cell[:37] + "...")
     if numbers.is_missing(cell):
         named = f" {column!r}" if column else ""
         message = f"{shown} in the {role} column{named}, which has numbers: pass `missing='skip'` "
@@ -392,6 +392,14 @@ def _grammar(role: str, wanted: str | None) -> str:
     if wanted == NUMBER:
         return numbers.NUMBER
     return numbers.PLAIN if role == "key" else numbers.VALUE
+
+
+def key_note(names: Sequence[str], columns: Columns, options: TableOptions, name: str) -> str:
+    """Return which column is the key, where values were chosen and more than one was left."""
+    left = [column for column in names if column not in columns.value]
+    if options.key or not options.value or len(left) < 2:
+        return ""
+    return f"{name}: the key is the column {columns.key[0]!r}, the first of {len(left)}"
 
 
 def find_column(column: str, names: Sequence[str], option: str, name: str) -> int:

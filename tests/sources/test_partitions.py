@@ -298,7 +298,7 @@ def test_the_command_answers_alike_whatever_reads(put: Callable[[str, str], str]
     for command in (
         ["lookup", "nose", "tin", "-m", "approximate", "-n", "7"],
         ["lookup", lines[777].split(",")[0], "--top", "0"],
-        ["pool", "nose", "-m", "softmax", "--value", "x"],
+        ["pool", "nose", "-m", "softmax", "--key", "name", "--value", "x"],
     ):
         ways: tuple[list[str], ...] = (
             [],

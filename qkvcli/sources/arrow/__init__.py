@@ -24,7 +24,7 @@ from qkvcli.sources.arrow.fields import (
 from qkvcli.sources.arrow.files import File, files_of, told
 from qkvcli.sources.arrow.pieces import ROWS, Piece, batch_of, opened, step_of
 from qkvcli.sources.formats import NUMBER, TEXT
-from qkvcli.sources.table import SKIP, TableOptions, find_column
+from qkvcli.sources.table import SKIP, TableOptions, find_column, key_note
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -52,7 +52,6 @@ class ParquetTable:
 
     reopenable = True
     left_out = 0
-    note = ""
     names: Sequence[str] | None = None
 
     def __init__(self, path: str, options: TableOptions) -> None:
@@ -80,6 +79,7 @@ class ParquetTable:
             dtype = working(keys[0], self._schema.field(keys[0].name).type)
         self.fields = Fields(keys, values, dtype)
         self.columns = self.fields.columns
+        self.note = key_note(names, self.columns, options, path)
 
     @property
     def rows(self) -> int | None:

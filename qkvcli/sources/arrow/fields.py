@@ -110,7 +110,7 @@ def may_be_codes(kind: pa.DataType) -> bool:
     kind = _plain(kind)
     if types.is_decimal(kind):
         return bool(kind.scale <= 0)
-    return bool(types.is_integer(kind) and kind.bit_width > 32)  # noqa: PLR2004 - as NumPy counts
+    return bool(types.is_integer(kind) and kind.bit_width > 32)  # as NumPy counts
 
 
 def first_code(column: pa.ChunkedArray) -> int | None:

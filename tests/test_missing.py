@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from qkvcli import Database, QkvError
-from tests.support.command import run_qkv
+from tests.support.command import run_inside, run_qkv
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -11,8 +11,9 @@ from pathlib import Path
 
 import pytest
 
+from qkvcli.scores import TEXT_SCORES
 from tests.support import readme
-from tests.support.command import QKV, SAMPLES, environment
+from tests.support.command import QKV, SAMPLES, environment, run_inside
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -101,3 +102,14 @@ def test_sessions_are_found() -> None:
         readme.Step("echo a \\\nb", "a b", 2),
         readme.Step("true", "", 5),
     ]
+
+
+def test_every_option_of_lookup_is_documented() -> None:
+    text = (ROOT / "docs" / "lookup.md").read_text()
+    shown = run_inside("lookup", "--help").text
+    options = set(re.findall(r"^  (?:-\w, )?(--[a-z-]+)", shown, re.MULTILINE))
+    assert len(options) > 30
+    missing = {option for option in options - {"--help"} if f"{option}" not in text}
+    assert not missing
+    for score in TEXT_SCORES:
+        assert f"`{score}`" in text

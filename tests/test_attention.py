@@ -904,3 +904,15 @@ def test_the_fold_itself_takes_several_plans_in_one_reading() -> None:
     together = fold(database.heads[0].blocks(), queries, plans, Local())
     for plan, answer in zip(plans, together, strict=True):
         folds.assert_same(fold(database.heads[0].blocks(), queries, [plan], Local())[0], answer)
+
+
+def test_an_overflow_names_its_row() -> None:
+    keys = np.ones((60_000, 2))
+    keys[58_007] = 1e300  # in the second block
+    line = r"^keys: row 58007: a score or a sum overflows"
+    with pytest.raises(QkvError, match=line):
+        attend([[1e300, 1.0]], keys, np.arange(60_000.0), score="dot")
+    values = np.ones((10, 1))
+    values[4:6] = 1.7e308
+    with pytest.raises(QkvError, match=r"^keys: row 4: a score or a sum overflows"):
+        attend([[1.0, 1.0]], np.ones((10, 2)), values, score="dot")

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import itertools
 import os
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -35,6 +38,28 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
         values=rng.normal(size=(70_000, 2)),
     )
     return folder
+
+
+@pytest.fixture(scope="module")
+def locales(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """Return the variables by which a program finds a Turkish locale, made where it is lacking."""
+    folder = tmp_path_factory.mktemp("locales")
+    made = shutil.which("localedef") and subprocess.run(
+        ["localedef", "-i", "tr_TR", "-f", "UTF-8", str(folder / "tr_TR.UTF-8")],
+        capture_output=True,
+        check=False,
+    )
+    return {"LOCPATH": str(folder)} if made and made.returncode == 0 else {}
+
+
+def test_the_turkish_locale_is_one(locales: dict[str, str]) -> None:
+    """Where it is not, the other tests would say nothing of locales."""
+    if not locales:
+        pytest.skip("localedef makes no tr_TR.UTF-8 here (apt-get install locales)")
+    code = "import locale; locale.setlocale(locale.LC_ALL, ''); print(locale.str(1.5))"
+    env = {**os.environ, **locales, "LC_ALL": "tr_TR.UTF-8"}
+    shown = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, check=True)
+    assert shown.stdout == b"1,5\n"
 
 
 @pytest.fixture(scope="module")
@@ -74,14 +99,20 @@ COMMANDS = {
     ],
 )
 def test_identical_bytes(
-    name: str, surroundings: list[dict[str, str]], data: Path, fonts: Path, tmp_path: Path
+    name: str,
+    surroundings: list[dict[str, str]],
+    data: Path,
+    fonts: Path,
+    locales: dict[str, str],
+    tmp_path: Path,
 ) -> None:
     arguments = [word.replace("{}", str(data)) for word in COMMANDS[name]]
     outs = set()
     for i, env in enumerate(surroundings):
         cwd = (tmp_path, data, Path("/"))[i % 3]
         threads = () if arguments[0] == "heatmap" else ("--workers", ("1", "2", "3", "8")[i % 4])
-        run = run_qkv(*arguments, *threads, env={**env, "MPLCONFIGDIR": str(fonts)}, cwd=cwd)
+        around = {**env, **locales, "MPLCONFIGDIR": str(fonts)}
+        run = run_qkv(*arguments, *threads, env=around, cwd=cwd)
         assert run.status == 0, run
         outs.add(run.out)
     outs.add(run_qkv(*arguments, env={"OPENBLAS_NUM_THREADS": "2", "COLUMNS": "7"}).out)

@@ -271,11 +271,25 @@ def summarise(block: Block, queries: Queries, plan: Plan, floor: Floor = -np.inf
         return _summarise(block, queries, plan, floor)
     except NotFiniteError:
         block.check()
-    try:  # finite data, whose scores or sums are not: in float64, and with no weight above 1
-        wider = plan.score.widened(queries) if plan.score else queries
+    # Finite data, whose scores or sums are not: in float64, and with no weight above 1.
+    wider = plan.score.widened(queries) if plan.score else queries
+    try:
         return _summarise(block, wider, plan, floor, exact=True)
     except NotFiniteError:
-        raise InputError(_OVERFLOW, block.where(0)) from None
+        raise InputError(_OVERFLOW, block.where(_overflowing(block, wider, plan))) from None
+
+
+def _overflowing(block: Block, queries: Queries, plan: Plan) -> int:
+    """Return the first row whose score overflows; where a sum does, that of the largest value."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        for tile in plan.score.tiles(block, queries, -np.inf, len(block)) if plan.score else ():
+            odd = np.isnan(tile.scores) | (tile.scores == np.inf)
+            odd |= (tile.scores == -np.inf) & (not plan.score or not plan.score.bounded)
+            rows = np.flatnonzero(odd.any(axis=0))
+            if len(rows):
+                return int(np.arange(len(block))[tile.rows][rows[0]])
+    values = np.abs(block.values())
+    return int(values.max(axis=1).argmax()) if values.size else 0
 
 
 def _summarise(

@@ -415,6 +415,11 @@ class Database:
         if how not in ("left", "inner"):
             raise UsageError(f"`join` is 'left' or 'inner', not {how!r}")
         asked = self._table_of(queries, query_key)
+        if self.batch_shape or asked.batch_shape:
+            raise UsageError("`join` is of one table, and these are heads of arrays")
+        if not asked.cells:  # of an array, or the keys themselves
+            labels = asked.queries[0].labels
+            asked = asked._replace(names=("query",), cells=tuple((label,) for label in labels))
         count = max(top, joins.CANDIDATES if one_to_one else 1) + 1
         right, name = self._truth(asked, truth)
         mode = SOFTMAX if truth and mode == APPROXIMATE else mode
@@ -442,7 +447,7 @@ class Database:
         from qkvcli.run import join as joins
 
         if self.batch_shape:
-            raise UsageError("groups are of a table, and these are heads of arrays")
+            raise UsageError("`dedupe` is of one table, and these are heads of arrays")
         if scoring.get("null_score") is None:
             raise UsageError("`dedupe` needs `null_score`: from what score on rows are the same")
         asked = self.own_keys()

@@ -155,6 +155,26 @@ def test_refused(ask: Callable[..., Outcome], options: list[str], line: str) -> 
     assert len(run.error.splitlines()) == 1
 
 
+def test_vectors_are_joined_and_heads_are_not(
+    put: Callable[[str, str], str], tmp_path: Path
+) -> None:
+    path = put("n.csv", "x,y,id\n1,2,a\n3,4.5,b\n9,9,c\n")
+    run = run_inside("lookup", "1,2", "8,8", "--data", path, "--key", "x,y", "--join", "-f", "csv")
+    assert [row["id"] for row in table(run)] == ["a", "c"]
+    own = run_inside("lookup", "--self", "--data", path, "--key", "x,y", "--join", "-f", "csv")
+    assert [row["id"] for row in table(own)] == ["a", "b", "c"]
+    np.savez(tmp_path / "h.npz", keys=np.ones((2, 3, 2)), values=np.ones((2, 3, 1)))
+    for words in (["1,0", "--join"], ["--dedupe", "--min-score", "1"]):
+        heads = run_inside("lookup", "--data", str(tmp_path / "h.npz"), *words)
+        assert (heads.status, heads.text) == (2, "")
+        assert "is of one table, and these are heads of arrays" in heads.error
+
+
+def test_what_has_nothing_in_common_is_no_match() -> None:
+    run = run_inside("lookup", "Lipten", "=1+1", "--join", "-f", "csv")
+    assert [row["first_name"] for row in table(run)] == ["Zachary", ""]
+
+
 def test_too_many_candidates_for_one_to_one(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("qkvcli.run.join.MOST", 3)
     names = qkvcli.Database.open({"a": 1, "ab": 2, "abc": 3})

@@ -61,9 +61,11 @@ def best(
 def joined(answer: Answer, asked: Asked, about: About, top: int) -> Join:
     """Return the best keys of queries as a join of their table, with the margins.
 
-    An empty query matches nothing.
+    An empty query matches nothing, and neither does text that has nothing in common with a key.
     """
     null = about.null_score
+    if null is None and not about.columns.numeric_key:
+        null = float(np.nextafter(0.0, 1.0))
     weighted = answer.mode == SOFTMAX
     weights = answer.best_weights.tolist()
     no_match = None if answer.no_match is None or not weighted else answer.no_match.tolist()

@@ -125,8 +125,10 @@ def one_to_one(join: Join, top: int) -> Join:
     count = len(join.rows)
     # A query may also stand for nothing, which costs 2; a match costs 1 to 2 by its score.
     costs = [2.0 - one.score for _, one in pairs] + [2.0] * count
-    at = [i for i, _ in pairs] + list(range(count))
-    to = [places[one.row] for _, one in pairs] + [len(places) + i for i in range(count)]
+    # SciPy 1.13 takes indices of 32 bits alone here.
+    at = np.array([i for i, _ in pairs] + list(range(count)), np.int32)
+    of_keys = [places[one.row] for _, one in pairs]
+    to = np.array(of_keys + [len(places) + i for i in range(count)], np.int32)
     graph = csr_array((costs, (at, to)), (count, len(places) + count))
     queries, keys = min_weight_full_bipartite_matching(graph)
     chosen = dict(zip(queries.tolist(), keys.tolist(), strict=True))

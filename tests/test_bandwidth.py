@@ -293,6 +293,7 @@ def test_widths_that_are_given() -> None:
             attend([1.0], [1.0, 2.0], score="gaussian", bandwidth=widths)
 
 
+@pytest.mark.slow
 def test_a_row_far_from_all_others_gets_a_neighbour(put: Callable[..., str]) -> None:
     path = put("far.csv", "x,y\n" + "".join(f"{x},{x % 3}\n" for x in [*range(1000), 10**9]))
     run = run_qkv("pool", "1", "--data", path, "--score", "boxcar", "--bandwidth", "cv")

@@ -224,6 +224,7 @@ def free_port() -> int:
         return port
 
 
+@pytest.mark.slow  # it waits
 def test_no_scheduler_is_told_within_seconds(tmp_path: Path) -> None:
     address = f"tcp://127.0.0.1:{free_port()}"
     run = run_qkv("lookup", "Li", "--scheduler", address, cwd=tmp_path)

@@ -321,7 +321,7 @@ def test_offsets_that_lie_are_refused_before_they_are_followed(
         check(replace(case, files={"t.arrow": bad}), tmp_path / "case", terminal=False)
 
 
-@pytest.mark.parametrize("command", ["lookup", "pool"])
+@pytest.mark.parametrize("command", ["lookup", pytest.param("pool", marks=pytest.mark.slow)])
 def test_a_row_group_that_unpacks_to_gigabytes_is_read_in_pieces(
     command: str, tmp_path: Path
 ) -> None:

@@ -291,6 +291,7 @@ def test_the_line_end_before_a_place(tmp_path: Path, after: str) -> None:
     assert bytes_in.after_last_line_end(str(path), 1) is None
 
 
+@pytest.mark.slow
 def test_the_command_answers_alike_whatever_reads(put: Callable[[str, str], str]) -> None:
     lines = names(60_000)
     path = put("big.csv", "name,kind,x\n" + "".join(lines) * 10)

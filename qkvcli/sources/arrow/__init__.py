@@ -23,6 +23,7 @@ from qkvcli.sources.arrow.fields import (
 )
 from qkvcli.sources.arrow.files import File, files_of, told
 from qkvcli.sources.arrow.pieces import ROWS, Piece, batch_of, opened, step_of
+from qkvcli.sources.arrow.sizes import check_sizes
 from qkvcli.sources.formats import NUMBER, TEXT
 from qkvcli.sources.table import SKIP, TableOptions, find_column, key_note
 
@@ -168,6 +169,8 @@ class ParquetTable:
         folders = dict(file.partition)
         inside = [name for name in dict.fromkeys(names) if name not in folders]
         with told(file.name), file.open() as stream:
+            if not file.url:  # in an object store every look is a request
+                check_sizes(stream, file.name)
             reader = opened(stream, inside)
             before = 0
             for index in range(reader.num_record_batches):

@@ -149,7 +149,7 @@ def test_standard_input_is_read_from_where_it_stands(tmp_path: Path) -> None:
     code = "from tests.support.tables import rows; print(rows('-'))"
     script = f'(read -r line; "{sys.executable}" -c "{code}") < "{path}"'
     done = subprocess.run(
-        ["bash", "-c", script], capture_output=True, check=True, cwd=Path(__file__).parents[1]
+        ["bash", "-c", script], capture_output=True, check=True, cwd=Path(__file__).parents[2]
     )
     assert done.stdout.decode() == f"{READ}\n"
 

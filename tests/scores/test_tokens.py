@@ -21,7 +21,6 @@ from tests.support.tables import chunk
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-pytestmark = pytest.mark.numeric
 PHRASES = st.lists(st.text("abcé", min_size=1, max_size=4), max_size=4).map(" ".join)
 
 

@@ -92,8 +92,31 @@ class About:
         return heads_of(self.batch_shape)
 
 
+class Tabular:
+    """What can be had as columns, and so as a data frame, an Arrow table and a notebook's table."""
+
+    def columns(self) -> dict[str, list[Any]]:
+        """Return the columns by their names."""
+        raise NotImplementedError
+
+    def to_pandas(self) -> Any:  # noqa: ANN401 - a pandas.DataFrame
+        """Return the columns as a ``pandas.DataFrame``."""
+        import pandas as pd
+
+        return pd.DataFrame(self.columns())
+
+    def to_arrow(self) -> Any:  # noqa: ANN401 - a pyarrow.Table
+        """Return the columns as a ``pyarrow.Table``."""
+        import pyarrow as pa
+
+        return pa.table(self.columns())
+
+    def _repr_html_(self) -> str:
+        return html_table(self.columns())
+
+
 @dataclass(frozen=True, eq=False)
-class Answer:
+class Answer(Tabular):
     """What a database answers Q queries under one weighting.
 
     Arrays have the leading axes of the heads before the axes given here: (H, Q, Dv) of H heads.
@@ -206,27 +229,12 @@ class Answer:
             found["no_match"] = self.no_match.ravel().tolist()
         return found
 
-    def to_pandas(self) -> Any:  # noqa: ANN401 - a pandas.DataFrame
-        """Return the answer as a ``pandas.DataFrame``, a row a query of each head."""
-        import pandas as pd
-
-        return pd.DataFrame(self.columns())
-
-    def to_arrow(self) -> Any:  # noqa: ANN401 - a pyarrow.Table
-        """Return the answer as a ``pyarrow.Table``, a row a query of each head."""
-        import pyarrow as pa
-
-        return pa.table(self.columns())
-
     def __repr__(self) -> str:
         shape = "×".join(map(str, self.output.shape))
         labels = "".join(
             f", {len(part.labels)} labels" if part else ", too many labels" for part in self.labels
         )
         return f"Answer({self.mode}, {self.rows} keys, output {shape}{labels})"
-
-    def _repr_html_(self) -> str:
-        return html_table(self.columns())
 
 
 def html_table(columns: dict[str, list[Any]], most: int = 20) -> str:
@@ -455,7 +463,7 @@ class Found:
 
 
 @dataclass(frozen=True, eq=False)
-class Lookup:
+class Lookup(Tabular):
     """What a lookup found: the same answer for a person, a pipe and a program.
 
     Parameters
@@ -535,25 +543,10 @@ class Lookup:
         cells = zip(*rows, strict=True) if rows else ([] for _ in header)
         return {name: list(column) for name, column in zip(header, cells, strict=True)}
 
-    def to_pandas(self) -> Any:  # noqa: ANN401 - a pandas.DataFrame
-        """Return the matches as a ``pandas.DataFrame``, a row a match."""
-        import pandas as pd
-
-        return pd.DataFrame(self.columns())
-
-    def to_arrow(self) -> Any:  # noqa: ANN401 - a pyarrow.Table
-        """Return the matches as a ``pyarrow.Table``, a row a match."""
-        import pyarrow as pa
-
-        return pa.table(self.columns())
-
     def __repr__(self) -> str:
         count = sum(len(one.matches) for one in self.found)
         modes = ", ".join(self.modes)
         return f"Lookup({modes}, {len(self.found)} queries, {self.rows} keys, {count} matches)"
-
-    def _repr_html_(self) -> str:
-        return html_table(self.columns())
 
 
 def by_mode(name: str, modes: Sequence[str]) -> list[str]:

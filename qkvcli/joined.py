@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from qkvcli.answer import distinct, html_table
+from qkvcli.answer import Tabular, distinct
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -48,7 +48,7 @@ class JoinedRow(NamedTuple):
     cells
         The row as text.
     candidates
-        None where nothing matches.
+        None of them where nothing matches.
     no_match
         The weight of the null key, where there is one under a softmax.
     """
@@ -96,7 +96,7 @@ class Measures(NamedTuple):
 
 
 @dataclass(frozen=True, eq=False)
-class Join:
+class Join(Tabular):
     """A table of queries joined to a database.
 
     Parameters
@@ -175,27 +175,12 @@ class Join:
         cells: Sequence[Any] = list(zip(*rows, strict=True)) if rows else [()] * len(self.header())
         return {name: list(column) for name, column in zip(self.header(), cells, strict=True)}
 
-    def to_pandas(self) -> Any:  # noqa: ANN401 - a pandas.DataFrame
-        """Return the join as a ``pandas.DataFrame``, a row a candidate."""
-        import pandas as pd
-
-        return pd.DataFrame(self.columns())
-
-    def to_arrow(self) -> Any:  # noqa: ANN401 - a pyarrow.Table
-        """Return the join as a ``pyarrow.Table``, a row a candidate."""
-        import pyarrow as pa
-
-        return pa.table(self.columns())
-
     def __repr__(self) -> str:
         return f"Join({len(self.rows)} queries, {len(self.matched)} matched)"
 
-    def _repr_html_(self) -> str:
-        return html_table(self.columns())
-
 
 @dataclass(frozen=True, eq=False)
-class Groups:
+class Groups(Tabular):
     """A table whose rows are put together where they stand for the same.
 
     Parameters
@@ -237,12 +222,6 @@ class Groups:
         """Return the table as columns, with one more for the group."""
         cells = zip(*self.lines(), strict=True)
         return {name: list(column) for name, column in zip(self.header(), cells, strict=True)}
-
-    def to_pandas(self) -> Any:  # noqa: ANN401 - a pandas.DataFrame
-        """Return the table as a ``pandas.DataFrame``, with one more column for the group."""
-        import pandas as pd
-
-        return pd.DataFrame(self.columns())
 
     def __repr__(self) -> str:
         return f"Groups({len(self.records)} rows, {len(set(self.groups))} groups)"

@@ -16,9 +16,9 @@ from hypothesis import strategies as st
 from qkvcli import lookup
 from qkvcli.blocks import Queries
 from qkvcli.key_bytes import KeyBytes
-from qkvcli.scores import KERNELS, TEXT_SCORES, VECTOR_SCORES
+from qkvcli.scores import KERNELS, TEXT_SCORES, VECTOR_SCORES, WEIGHTED
 from qkvcli.scores.prefilter import may_reach, upper_bounds
-from qkvcli.scores.text import WEIGHTED, TextScore
+from qkvcli.scores.text import TextScore
 from qkvcli.scores.vector import VectorScore
 from qkvcli.sources import bytes_in
 from qkvcli.sources.memory import store_of

@@ -17,7 +17,6 @@ if TYPE_CHECKING:
 
     from qkvcli.answer import About, Answer
     from qkvcli.blocks import Record
-    from qkvcli.joined import JoinedRow as Row
     from qkvcli.run.resolve import Resolved
     from qkvcli.run.work import Executor, Progress
     from qkvcli.sources.store import Asked
@@ -178,7 +177,7 @@ def measures(join: Join, right: Sequence[str], name: Callable[[Record], str], to
     )
 
 
-def _rank(row: Row, wanted: str, name: Callable[[Record], str]) -> int:
+def _rank(row: JoinedRow, wanted: str, name: Callable[[Record], str]) -> int:
     """Return at which place the right answer is, from 1; 0 where it is not."""
     names = [name(one.record) for one in row.candidates]
     return names.index(wanted) + 1 if wanted and wanted in names else 0

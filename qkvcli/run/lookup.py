@@ -12,6 +12,7 @@ from qkvcli.answer import Found, Lookup, Match, pooled
 from qkvcli.attention.fold import LABEL_CAP
 from qkvcli.attention.softmax import weights
 from qkvcli.attention.weights import APPROXIMATE, EXACT, Weighting, temperature_of
+from qkvcli.run.resolve import counted
 from qkvcli.run.work import QUERIES_AT_ONCE, fold
 from qkvcli.scores.text import TextScore
 
@@ -88,6 +89,8 @@ def _one_head(
     missing = [i for i, one in enumerate(found) if not one.answered]
     if missing and source.reopenable:
         few = head.queries.pick(missing)
+        if nearest.score is not None:
+            nearest = replace(nearest, score=counted(nearest.score, source))
         again = fold(source.blocks(), few, [nearest], executor, progress)
         closest = dict(zip(missing, _best_of(again[0]), strict=True))
     for i in missing:

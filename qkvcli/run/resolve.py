@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from qkvcli.answer import About, Bandwidth, heads_of
 from qkvcli.attention.fold import Plan
@@ -19,7 +19,7 @@ from qkvcli.attention.weights import (
 )
 from qkvcli.blocks import Queries
 from qkvcli.errors import InputError, UsageError
-from qkvcli.scores import KERNELS, TEXT_SCORES
+from qkvcli.scores import KERNELS, TEXT_SCORES, WEIGHTED
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from qkvcli.run.request import Request
     from qkvcli.run.work import Executor
     from qkvcli.scores import Score
+    from qkvcli.scores.text import TextScore
     from qkvcli.sources.store import Asked, Store
 
 TEXT_TEMPERATURE, VECTOR_TEMPERATURE = 0.1, 1.0
@@ -125,7 +126,11 @@ def resolve(store: Store, asked: Asked | None, request: Request, executor: Execu
         width = _width(store, source, names[0], temperature, request, executor)
         if width is not None:
             widths[number] = width
-        scores[number] = [_score(name, width, source, request, executor) for name in names]
+        found = [_score(name, width, request, executor) for name in names]
+        # Equal keys are found without a score; of a pipe the first keys must be seen before.
+        if set(request.modes) != {EXACT} or request.explain or not source.reopenable:
+            found = [counted(score, source) for score in found]
+        scores[number] = list(found)
     count = len(asked.queries[0])
     masks = masks_of(request, (*batch_shape, count), store)
     heads = []
@@ -243,22 +248,27 @@ def _score_name(store: Store, name: str | None) -> str:
     raise UsageError(message + "pass `key_type='text'`, or a vector score")
 
 
-def _score(
-    name: str, width: Bandwidth | None, source: Source, request: Request, executor: Executor
-) -> Score:
+def counted(score: Score, source: Source) -> Score:
+    """Return a score that knows how rare words or n-grams are among the first keys."""
+    if score.name not in WEIGHTED:
+        return score
+    from qkvcli.scores.tokens import SAMPLE
+    from qkvcli.sources.store import first_blocks
+
+    return cast("TextScore", score).counted(first_blocks(source, SAMPLE))
+
+
+def _score(name: str, width: Bandwidth | None, request: Request, executor: Executor) -> Score:
     if name in TEXT_SCORES:
-        from qkvcli.scores.text import WEIGHTED, TextScore
-        from qkvcli.scores.tokens import SAMPLE
-        from qkvcli.sources.store import first_blocks
+        from qkvcli.scores.text import TextScore
 
         workers = getattr(executor, "count", 1)
-        score = TextScore(
+        return TextScore(
             name,
             case_sensitive=request.case_sensitive,
             keep_accents=request.keep_accents,
             workers=workers,
         )
-        return score.counted(first_blocks(source, SAMPLE)) if name in WEIGHTED else score
     from qkvcli.scores.vector import VectorScore
 
     return VectorScore(name, width.widths if width else (1.0,))

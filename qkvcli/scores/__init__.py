@@ -30,6 +30,8 @@ TEXT_SCORES = (
     "lcs",
     "prefix",
 )
+WEIGHTED = ("tokens", "ngrams")
+"""The text scores by which what is rare among the keys counts more."""
 KERNELS = ("gaussian", "laplacian", "boxcar", "triangular", "epanechnikov")
 BANDWIDTH_RULES = ("scott", "silverman", "cv")
 VECTOR_SCORES = ("dot", "scaled-dot", "cosine", *KERNELS)

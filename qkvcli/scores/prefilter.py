@@ -84,12 +84,12 @@ def may_reach(
     case_sensitive
         Whether text is scored as it is.
     """
-    several, words = None, [query]
-    if name == "tokens":  # bounded where one word stands beside one
-        words, several = words_of(query), keys.several_words
+    words = words_of(query) if name == "tokens" else [query]
     if name in _UNBOUNDED or len(words) != 1:
         return np.ones(len(keys.lengths), np.bool_)
     query = words[0]
+    # By tokens one word beside one word is bounded, and no other key.
+    several = keys.several_words if name == "tokens" else None
     size, longest = len(query), int(keys.lengths.max(initial=0))
     if (size + 1) * (longest + 1) > _LARGEST_TABLE:
         return np.ones(len(keys.lengths), np.bool_)

@@ -22,7 +22,7 @@ from rapidfuzz.process import cdist, cpdist
 
 from qkvcli.answer import Origin
 from qkvcli.blocks import casefold_all
-from qkvcli.scores import Tile
+from qkvcli.scores import WEIGHTED, Tile
 from qkvcli.scores.near_words import LEAST
 from qkvcli.scores.ngrams import grams_of, tf_idf
 from qkvcli.scores.prefilter import BONUS, LETTERS, may_reach
@@ -59,8 +59,6 @@ _RATIOS: dict[str, Any] = {
 }
 """These are in hundredths."""
 _kept = threading.local()
-WEIGHTED = ("tokens", "ngrams")
-"""The scores by which what is rare among the keys counts more."""
 _PAIRS = 1 << 21
 """How many pairs of texts are scored at a time."""
 _LOOKS, _FEW = 8, 8
@@ -223,14 +221,15 @@ class TextScore:
         (query,), (key,) = self._folded([query]), self._folded([key])
         if self.name == "tokens":
             return explained(query, key, self.frequencies)
-        edits = Indel if self.name in ("indel", "indel-winkler", "lcs") else OSA
-        how = edits.editops(query, key) if edits is Indel else Levenshtein.editops(query, key)
+        edits = Indel if self.name in ("indel", "indel-winkler", "lcs") else Levenshtein
         signs = {
             "replace": lambda e: f"{query[e.src_pos]}→{key[e.dest_pos]}",
             "insert": lambda e: f"+{key[e.dest_pos]}",
             "delete": lambda e: f"−{query[e.src_pos]}",
         }
-        return Origin((query,), (key,), edits=tuple(signs[e.tag](e) for e in how))
+        return Origin(
+            (query,), (key,), edits=tuple(signs[e.tag](e) for e in edits.editops(query, key))
+        )
 
     def _few(
         self, block: Block, queries: list[str], floor: NDArray[np.floating] | float

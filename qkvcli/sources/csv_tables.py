@@ -62,6 +62,7 @@ class CsvTable(TableSource):
         self.reopenable = bytes_in.reopenable(path)
         self.path, self.options = path, options
         self._delimiter = delimiter
+        self._start = bytes_in.start_in_file(path, options.encoding)
         self.header, runs = self._opened()
         with bytes_in.closed_after_failure(runs):
             first = next(runs, None)
@@ -75,7 +76,7 @@ class CsvTable(TableSource):
         self.begin: int | None = None
         """Where in its file the first row begins; None where the file is read as a stream."""
         self._stream: Iterator[CsvCells] | None = chain([first], runs)
-        if bytes_in.start_in_file(path, options.encoding) is not None:
+        if self._start is not None:
             runs.close()
             self.begin = self.header.rest.offset
 
@@ -97,8 +98,7 @@ class CsvTable(TableSource):
     def _opened(self) -> tuple[Header, Generator[CsvCells, None, None]]:
         """Return the header, and what yields the cells that follow it."""
         text = bytes_in.chunks(self.path, self.options.encoding)
-        start = bytes_in.start_in_file(self.path, self.options.encoding)
-        every = runs_of(text, self.name, start or 0)
+        every = runs_of(text, self.name, self._start or 0)
         runs = (run for run in every if not run.is_blank)
         header = read_header(next(runs, Run(b"")), runs, self.options, self._delimiter, self.name)
         return header, cells_of(chain([header.rest], runs), header.dialect)

@@ -67,6 +67,10 @@ class _OfQueries(_Command):
                 words.append(word)
                 continue
             options.append(word)
+            if word == "--join" and rest and rest[0] in ("outer", "right", "full", "cross"):
+                message = f"--join is left or inner, not {rest[0]!r}"
+                message += "; write a query of this name before the options"
+                raise UsageError(message)
             if word == "--join" and (not rest or rest[0] not in ("left", "inner")):
                 options.append("left")  # the kind of a join need not be said
             elif word in valued:

@@ -420,17 +420,21 @@ class Database:
         if not asked.cells:  # of an array, or the keys themselves
             labels = asked.queries[0].labels
             asked = asked._replace(names=("query",), cells=tuple((label,) for label in labels))
-        count = max(top, joins.CANDIDATES if one_to_one else 1) + 1
         right, name = self._truth(asked, truth)
-        mode = SOFTMAX if truth and mode == APPROXIMATE else mode
+        # What is measured is weighed too, though the table of the best keys has no weights.
+        weighing = SOFTMAX if truth and mode == APPROXIMATE else mode
         with _runner(scoring) as runner:
-            question = self.ask(asked, runner, mode=mode, top=count, perplexity=False, **scoring)
-            answer = joins.best(question.resolved, count, runner, progress)
-        about = question.resolved.about
-        join = joins.joined(answer, asked, about, count - 1 if one_to_one else top)
-        measures = joins.measures(join, right, name, top) if truth else None
-        join = joins.one_to_one(join, top) if one_to_one else join
-        return replace(join, inner=how == "inner", measures=measures)
+            resolved = self.ask(
+                asked, runner, mode=weighing, top=top, perplexity=False, **scoring
+            ).resolved
+            if one_to_one:
+                join = joins.one_to_one(resolved, asked, runner, progress)
+            else:
+                join = joins.join(resolved, asked, top, runner, progress)
+        if truth:
+            join = replace(join, measures=joins.measures(join, right, name))
+        join = join if mode == weighing else join.unweighted()
+        return replace(join, inner=how == "inner")
 
     def groups(self, progress: Progress | None = None, **scoring: Unpack[Scoring]) -> Groups:
         """Return this table with its rows put together where they stand for the same.

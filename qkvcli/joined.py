@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -138,15 +138,25 @@ class Join(Tabular):
         """Whether candidates have weights."""
         return any(row.candidates[0].weight is not None for row in self.matched)
 
+    def unweighted(self) -> Join:
+        """Return the join without the weights of its candidates."""
+        rows = [
+            row._replace(
+                candidates=tuple(one._replace(weight=None) for one in row.candidates), no_match=None
+            )
+            for row in self.rows
+        ]
+        return replace(self, rows=tuple(rows))
+
     def header(self) -> list[str]:
-        """Return the names of the columns; those of the database that clash end in ``_match``."""
+        """Return the names of the columns; of those beside the queries' a clash ends in _match."""
         columns = self.about.columns
-        theirs = [*columns.key, *(() if columns.value == columns.key else columns.value)]
-        theirs = [f"{name}_match" if name in self.names else name for name in theirs]
-        rank = ["rank"] if self.top > 1 else []
-        weight = ["weight"] if self.weighted else []
-        weight += ["no_match"] if any(row.no_match is not None for row in self.rows) else []
-        return distinct([*self.names, *rank, *theirs, "score", "margin", *weight])
+        found = ["rank"] if self.top > 1 else []
+        found += [*columns.key, *(() if columns.value == columns.key else columns.value)]
+        found += ["score", "margin", *(["weight"] if self.weighted else [])]
+        found += ["no_match"] if any(row.no_match is not None for row in self.rows) else []
+        found = [f"{name}_match" if name in self.names else name for name in found]
+        return distinct([*self.names, *found])
 
     def lines(self) -> Iterator[list[Any]]:
         """Yield the rows of the table: text, and numbers; None where nothing matches."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING, Any
 
-from qkvcli.attention.weights import APPROXIMATE
+from qkvcli.attention.weights import APPROXIMATE, EXACT
 from qkvcli.commands import inputs, outputs
 from qkvcli.errors import NoMatchError, UsageError
 from qkvcli.joined import Join
@@ -95,5 +95,6 @@ def run(
     for line in summary(found, drawn=is_terminal(sys.stderr)):
         note(line)
     if isinstance(found, Join) and not found.matched:
-        raise NoMatchError("no query has a match; try a lower --min-score")
+        way = "--mode approximate" if given["mode"] == [EXACT] else "a lower --min-score"
+        raise NoMatchError(f"no query has a match; try {way}")
     return 0

@@ -85,8 +85,9 @@ def summary(join: Join | Groups, *, drawn: bool) -> list[str]:
 
 
 def _spread(scores: Sequence[float]) -> str:
-    """Return a line of blocks that shows how scores are spread from the least to 1."""
-    low, high = min(scores), max(1.0, *scores)
+    """Return a line of blocks that shows how scores are spread from the least to 1, or the most."""
+    low, high = min(scores), max(scores)
+    high = 1.0 if 0 <= low <= high <= 1 else high
     counts = [0] * _CLASSES
     for score in scores:
         counts[min(_CLASSES - 1, int((score - low) / ((high - low) or 1) * _CLASSES))] += 1

@@ -17,47 +17,77 @@ if TYPE_CHECKING:
 
     from qkvcli.answer import About, Answer
     from qkvcli.blocks import Record
-    from qkvcli.run.resolve import Resolved
+    from qkvcli.run.resolve import Head, Resolved
     from qkvcli.run.work import Executor, Progress
     from qkvcli.sources.store import Asked
 
-CANDIDATES = 50
-"""How many best keys of a query are candidates where each key is used once, or rows are grouped."""
+CANDIDATES, _MORE = 50, 4
+"""How many best keys of a query are looked at where each key is used once, or rows are grouped; and
+how many times as many where that is not enough."""
 MOST = 1_000_000
 """How many pairs are candidates at most where each key is used once."""
+_PAIRS = 10_000_000
+"""How many pairs are looked at at most where rows are grouped."""
 _PRECISION, _CLASSES = 0.9, 10
 
 
-def best(
-    resolved: Resolved,
-    count: int,
-    executor: Executor,
-    progress: Progress | None = None,
-    mask: Mask | None = None,
-) -> Answer:
+def best(head: Head, count: int, executor: Executor, progress: Progress | None = None) -> Answer:
     """Return the answer that lists the ``count`` best keys of each query, and pools no values.
 
     Parameters
     ----------
-    resolved
-        What is asked, of one head in one mode.
+    head
+        What is asked, in one mode.
     count
         How many keys; under ``approximate`` so many are attended to.
     executor, progress
         What runs the fold, and who is told of rows.
-    mask
-        What may be attended to.
     """
-    (head,) = resolved.heads
     plan = head.plans[0]
     weighting = plan.weighting
     if weighting.mode == APPROXIMATE:
         weighting = replace(weighting, neighbors=count)
-    plan = replace(plan, weighting=weighting, top=count, text=(), width=0, mask=mask or plan.mask)
+    plan = replace(plan, weighting=weighting, top=count, text=(), width=0)
     return fold(head.source.blocks(), head.queries, [plan], executor, progress)[0]
 
 
-def joined(answer: Answer, asked: Asked, about: About, top: int) -> Join:
+def join(
+    resolved: Resolved,
+    asked: Asked,
+    top: int,
+    executor: Executor,
+    progress: Progress | None = None,
+) -> Join:
+    """Return the ``top`` best keys of queries, joined to their table."""
+    (head,) = resolved.heads
+    answer = best(head, top + 1, executor, progress)  # one more, for the margin
+    return _joined(answer, asked, resolved.about, top)
+
+
+def one_to_one(
+    resolved: Resolved, asked: Asked, executor: Executor, progress: Progress | None = None
+) -> Join:
+    """Return queries joined to their table so that every key stands for one of them at most.
+
+    Of all such joins it is the one with the largest sum of scores, among the candidates: the best
+    keys of each query, and more of them where a query would be left without one.
+
+    Raises
+    ------
+    UsageError
+        More candidates than can be weighed.
+    """
+    count = CANDIDATES
+    while True:
+        found = join(resolved, asked, count, executor, progress)
+        assigned = _assigned(found)
+        pairs = zip(found.rows, assigned.rows, strict=True)
+        if not any(len(row.candidates) == count and not one.candidates for row, one in pairs):
+            return assigned
+        count *= _MORE
+
+
+def _joined(answer: Answer, asked: Asked, about: About, top: int) -> Join:
     """Return the best keys of queries as a join of their table, with the margins.
 
     An empty query matches nothing, and neither does text that has nothing in common with a key.
@@ -101,29 +131,28 @@ def listed(answer: Answer, null: float | None) -> list[list[tuple[int, float]]]:
     ]
 
 
-def one_to_one(join: Join, top: int) -> Join:
-    """Return a join in which every key stands for one query at most.
+def _assigned(join: Join) -> Join:
+    """Return a join whose candidates are those of the largest sum of scores, each key once.
 
-    Of all such joins it is one with the largest sum of scores, among the candidates.
-
-    Raises
-    ------
-    UsageError
-        More candidates than can be weighed.
+    Among text a query without a match counts as a score of 0. Scores of numbers may be below that:
+    there as many queries as can be have a match.
     """
     pairs = [(i, one) for i, row in enumerate(join.rows) for one in row.candidates]
     if len(pairs) > MOST:
         message = f"{len(pairs)} candidates, and `one_to_one` weighs {MOST} at most; "
         raise UsageError(message + "pass a higher `null_score`")
     if not pairs:
-        return replace(join, top=top)
+        return replace(join, top=1)
     from scipy.sparse import csr_array
     from scipy.sparse.csgraph import min_weight_full_bipartite_matching
 
     places = {row: i for i, row in enumerate(sorted({one.row for _, one in pairs}))}
     count = len(join.rows)
-    # A query may also stand for nothing, which costs 2; a match costs 1 to 2 by its score.
-    costs = [2.0 - one.score for _, one in pairs] + [2.0] * count
+    scores = np.array([one.score for _, one in pairs])
+    high = scores.max()
+    nothing = count * (high - scores.min()) + 1 if join.about.columns.numeric_key else high
+    # Above 0, since a cost of 0 is none to a sparse matrix.
+    costs = 1 + np.concatenate([high - scores, np.full(count, nothing)])
     # SciPy 1.13 takes indices of 32 bits alone here.
     at = np.array([i for i, _ in pairs] + list(range(count)), np.int32)
     of_keys = [places[one.row] for _, one in pairs]
@@ -138,19 +167,17 @@ def one_to_one(join: Join, top: int) -> Join:
     return replace(join, rows=tuple(rows), top=1)
 
 
-def measures(join: Join, right: Sequence[str], name: Callable[[Record], str], top: int) -> Measures:
+def measures(join: Join, right: Sequence[str], name: Callable[[Record], str]) -> Measures:
     """Return how well a join finds the right answers.
 
     Parameters
     ----------
     join
-        With as many candidates as are to be looked at.
+        The join, of which every candidate counts.
     right
         For each query what the right answer is called; "" where nothing is right.
     name
         Returns what a row of the database is called.
-    top
-        Among how many candidates recall is measured.
     """
     ranks = [_rank(row, wanted, name) for row, wanted in zip(join.rows, right, strict=True)]
     total = sum(bool(wanted) for wanted in right)
@@ -167,8 +194,8 @@ def measures(join: Join, right: Sequence[str], name: Callable[[Record], str], to
         len(join.rows),
         total,
         sum(rank == 1 for rank in ranks) * share,
-        sum(0 < rank <= top for rank in ranks) * share,
-        top,
+        sum(rank > 0 for rank in ranks) * share,
+        join.top,
         sum(1 / rank for rank in ranks if rank) * share,
         area,
         least,
@@ -221,30 +248,49 @@ def _calibration_error(weights: np.ndarray, hits: np.ndarray) -> float:
 def grouped(resolved: Resolved, executor: Executor, progress: Progress | None = None) -> Groups:
     """Return a table with its rows in groups: the connected ones among pairs that match.
 
-    Every row is looked up among the others; of each the best ``CANDIDATES`` are looked at.
+    Rows with the same key are one, and every key is looked up among the others.
+
+    Raises
+    ------
+    UsageError
+        More pairs than can be looked at.
     """
     from scipy.sparse import csr_array
     from scipy.sparse.csgraph import connected_components
 
+    from qkvcli.sources.memory import store_of
+
     (head,) = resolved.heads
-    queries = head.queries
-    rows = len(queries)
-    count = min(CANDIDATES, max(1, rows - 1))
-    answer = best(resolved, count, executor, progress, Mask(own=np.arange(rows)))
-    pairs = [
-        (i, row)
-        for i, some in enumerate(listed(answer, resolved.request.null_score))
-        for row, _ in some
-        if queries.labels[i].strip()
-    ]
+    labels = head.queries.labels
+    places = {label: i for i, label in enumerate(dict.fromkeys(labels))}
+    keys = head.queries.pick([labels.index(label) for label in places])
+    among = replace(head, source=store_of(keys.keys).heads[0])
+    null = resolved.request.null_score
+    count = min(CANDIDATES, max(1, len(places) - 1))
+    rows = [i for label, i in places.items() if label.strip()]
+    pairs: list[tuple[int, int]] = []
+    while rows:
+        plan = replace(head.plans[0], mask=Mask(own=np.array(rows)), records=False)
+        asked = replace(among, queries=keys.pick(rows), plans=(plan,))
+        found = listed(best(asked, count, executor, progress), null)
+        pairs += [(i, row) for i, some in zip(rows, found, strict=True) for row, _ in some]
+        if len(pairs) > _PAIRS:
+            message = f"more than {_PAIRS} pairs score {null:g}; pass a higher `null_score`"
+            raise UsageError(message)
+        # Where a list is full there may be more that match.
+        full = [i for i, some in zip(rows, found, strict=True) if len(some) == count]
+        rows = full if count < len(places) - 1 else []
+        count = min(_MORE * count, max(1, len(places) - 1))
     at, to = ([pair[i] for pair in pairs] for i in (0, 1))
-    graph = csr_array((np.ones(len(pairs)), (at, to)), (rows, rows))
-    _, labels = connected_components(graph, directed=False)
+    graph = csr_array((np.ones(len(pairs)), (at, to)), (len(places), len(places)))
+    _, of_keys = connected_components(graph, directed=False)
     numbers: dict[int, int] = {}
-    groups = tuple(numbers.setdefault(label, len(numbers) + 1) for label in labels.tolist())
+    found_groups = [
+        numbers.setdefault(of_keys[places[label]], len(numbers) + 1) for label in labels
+    ]
     records = tuple(
         record
         for block in head.source.blocks()
         for record in block.load().records(range(len(block)))
     )
-    return Groups(records, groups, resolved.about)
+    return Groups(records, tuple(found_groups), resolved.about)

@@ -378,7 +378,8 @@ class Database:
         Parameters
         ----------
         queries
-            A data frame, a dictionary of columns or records, strings, or what ``read`` returns.
+            A data frame, a dictionary of columns or records, strings, vectors (Q, D), a path, or
+            what ``read`` returns.
         query_key
             Which of its columns are the queries; by default those that are called as the keys.
         mode
@@ -464,13 +465,13 @@ class Database:
         from qkvcli.sources.memory import columns_of
         from qkvcli.sources.queries import queries_from_columns
 
-        if isinstance(queries, Asked):
-            return queries
         if isinstance(queries, str | os.PathLike):
             return self.read(queries, query_key=key)
-        columns = columns_of(queries)
+        columns = None if isinstance(queries, Asked) else columns_of(queries)
         if columns is None:
-            return self.typed(list(map(str, queries)))
+            from qkvcli.sources.memory import queries_of
+
+            return queries if isinstance(queries, Asked) else queries_of(self.store, queries)
         names = (key,) if isinstance(key, str) else tuple(map(str, key))
         return queries_from_columns(self.store, columns, names)
 

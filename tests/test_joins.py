@@ -143,6 +143,7 @@ def test_no_match_at_all_is_told_and_written(ask: Callable[..., Outcome]) -> Non
         (["--join", "-m", "exact", "-m", "softmax"], "--join has one --mode"),
         (["--join", "--explain"], "--explain does not go with --join"),
         (["--join", "--top", "0"], "--top 0 of a join"),
+        (["--join", "outer"], "--join is left or inner, not 'outer'"),
         (["--join", "-f", "value"], "--join is a table"),
         (["--dedupe"], "--dedupe asks with the table's own rows; pass no queries"),
     ],
@@ -209,6 +210,64 @@ def test_one_to_one_has_the_largest_sum(queries: list[str], keys: list[str], lea
     assert total == pytest.approx(scores[rows, columns].sum(), abs=1e-9)
 
 
+@given(
+    st.lists(st.floats(-3, 3), min_size=1, max_size=6),
+    st.lists(st.floats(-3, 3), min_size=1, max_size=6, unique=True),
+    st.sampled_from(["dot", "gaussian"]),
+)
+def test_one_to_one_of_numbers(queries: list[float], keys: list[float], score: str) -> None:
+    database = qkvcli.Database.open({"k": keys, "v": list(range(len(keys)))})
+    width: Any = {"bandwidth": 1} if score == "gaussian" else {}
+    found = database.join(np.array(queries)[:, None], one_to_one=True, score=score, **width)
+    a, b = np.array(queries)[:, None], np.array(keys)[None]
+    scores = a * b if score == "dot" else -((a - b) ** 2) / 2
+    rows, columns = linear_sum_assignment(-scores)
+    assert len(found.matched) == min(len(queries), len(keys))
+    total = sum(row.candidates[0].score for row in found.matched)
+    assert total == pytest.approx(scores[rows, columns].sum(), rel=1e-5, abs=1e-5)
+
+
+def test_a_score_of_two_costs_as_another() -> None:
+    database = qkvcli.Database.open({"k": [1.0, 2.0], "v": ["one", "two"]})
+    found = database.join(np.array([[1.0], [0.5]]), one_to_one=True, score="dot")
+    assert found.columns()["v"] == ["two", "one"]
+
+
+def test_equal_names_are_shared_out_to_the_last() -> None:
+    database = qkvcli.Database.open({"name": ["Smith"] * 120 + ["Smyth"], "id": list(range(121))})
+    found = database.join(["Smith"] * 120 + ["Smith"], one_to_one=True)
+    assert len({row.candidates[0].row for row in found.matched}) == 121
+
+
+def test_what_is_measured_is_what_is_written() -> None:
+    database = qkvcli.Database.open({"name": ["Smith", "Smyth"], "id": [1, 2]})
+    asked = {"q": ["Smith", "Smith"], "right": ["Smith", "Smith"]}
+    plain = database.join(asked, query_key="q", truth="right").measures
+    shared = database.join(asked, query_key="q", truth="right", one_to_one=True).measures
+    assert plain is not None
+    assert shared is not None
+    assert (plain.top_1, shared.top_1, shared.reciprocal_rank) == (1, 0.5, 0.5)
+
+
+def test_truth_that_names_no_key_is_told(put: Callable[[str, str], str]) -> None:
+    clean = put("c.csv", "name,id\nAcme,1\nZenith,2\n")
+    asked = put("q.csv", "q,want,score\nAcme,1,x\n")
+    how = ("lookup", "--queries", asked, "--query-key", "q", "--data", clean, "--join", "-f", "csv")
+    run = run_inside(*how, "--truth", "want")
+    assert "none of 1 right answers is among the 1 best keys" in run.error
+    assert "--truth COL=ID" in run.error
+    run = run_inside(*how, "--truth", "want=id")
+    assert "top-1 1.000" in run.error
+    # Only a mode with weights has columns of them, and no name is there twice.
+    assert run.text.splitlines()[0] == "q,want,score,name,id,score_match,margin"
+
+
+def test_an_exact_join_without_a_match(put: Callable[[str, str], str]) -> None:
+    run = run_inside("lookup", "Lipten", "--join", "--mode", "exact", "-f", "csv")
+    assert run.status == 1
+    assert "no query has a match; try --mode approximate" in run.error
+
+
 def test_frames_and_strings_are_joined() -> None:
     import pandas as pd
 
@@ -271,6 +330,12 @@ def test_rows_that_match_are_a_group(put: Callable[[str, str], str]) -> None:
     assert [row["group"] for row in table(run)] == ["1", "2", "1", "1", "2", "3"]
     assert run.error == "qkv: 6 rows; groups of more than one: 2\n"
     assert [row["n"] for row in table(run)] == ["1", "2", "3", "4", "5", "6"]
+
+
+def test_equal_rows_are_grouped_with_their_near_copies() -> None:
+    names = ["Acme Corp", "Acme Crop"] * 60
+    found = qkvcli.Database.open({"name": names, "id": list(range(120))}).groups(null_score=0.8)
+    assert set(found.groups) == {1}
 
 
 @given(st.lists(WORDS, min_size=1, max_size=12), st.floats(0.1, 1))

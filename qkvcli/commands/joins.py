@@ -95,6 +95,6 @@ def run(
     for line in summary(found, drawn=is_terminal(sys.stderr)):
         note(line)
     if isinstance(found, Join) and not found.matched:
-        way = "--mode approximate" if given["mode"] == [EXACT] else "a lower --min-score"
+        way = "--mode approximate" if EXACT in (given["mode"] or ()) else "a lower --min-score"
         raise NoMatchError(f"no query has a match; try {way}")
     return 0

@@ -105,6 +105,11 @@ def _measured(found: Measures) -> str:
         else f"precision 0.9 from score {found.threshold:.3f} on, with recall "
         f"{found.threshold_recall:.3f}"
     )
+    if found.answerable and not found.recall:
+        return (
+            f"none of {found.answerable} right answers is among the {found.listed} best keys; "
+            "if --truth holds another column than the key, pass --truth COL=ID"
+        )
     return (
         f"of {found.answerable} queries with a right answer: top-1 {found.top_1:.3f}, recall at "
         f"{found.listed} {found.recall:.3f}, mean reciprocal rank {found.reciprocal_rank:.3f}, "

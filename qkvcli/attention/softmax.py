@@ -142,3 +142,19 @@ def weights(
     shares: NDArray[np.float64] = np.zeros(wide.shape)
     np.divide(wide, total, out=shares, where=total > 0)
     return shares
+
+
+def normalised(scores: NDArray[np.floating]) -> NDArray[np.floating]:
+    """Return the weights (Q, K) of all the scores of some queries, in their own dtype and place.
+
+    A row whose scores are all −∞ attends to nothing: its weights are 0.
+
+    Raises
+    ------
+    NotFiniteError
+        A score is NaN, or +∞.
+    """
+    found = exponentials(log_weights(scores, shift_of(scores, 1.0, exact=True), 1.0))
+    total = found.sum(axis=1, dtype=np.float64)
+    found /= np.where(total > 0, total, 1).astype(found.dtype)[:, None]
+    return found

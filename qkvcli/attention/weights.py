@@ -96,6 +96,8 @@ class Mask:
         Numbers that are added to the scores, of shape (Q, K); −∞ hides.
     own
         Per query, the row that it may not attend to, of shape (Q,), as in leave-one-out.
+    window
+        How many of the last keys 0 … i query i sees; 0 for all.
     """
 
     causal: bool = False
@@ -103,6 +105,7 @@ class Mask:
     allowed: NDArray[np.bool_] | None = None
     added: NDArray[np.floating] | None = None
     own: NDArray[np.int64] | None = None
+    window: int = 0
 
     def reach(self, queries: NDArray[np.int64]) -> int | None:
         """Return how many leading keys any of these queries may attend to; None for all.
@@ -136,5 +139,7 @@ class Mask:
             hidden.append(~self.allowed[part, keys])
         if self.own is not None:
             hidden.append(keys == self.own[queries][:, None])
+        if self.window:
+            hidden.append(keys <= rows - self.window)
         for where in hidden:
             np.copyto(scores, -math.inf, where=where)

@@ -22,9 +22,12 @@ AXIS_PIXELS = 2048
 TOTAL_PIXELS = 1 << 24
 """How many cells all panels of a picture keep together."""
 BLOCK_BYTES = 2 << 20
-"""How much of an array is read at a time; never less than the rows of one pixel."""
-ROWS_CAP = 256 << 20
-"""How much these may be: what is computed of them takes up to ten times as much."""
+"""How much of an array is read at a time; never less than one row."""
+COMPUTED_BYTES = 16 << 20
+"""How much is computed at a time from queries and keys: each time all keys of a head are gone
+through."""
+ROW_CAP = 256 << 20
+"""How much a row may be: what is computed of it takes up to ten times as much."""
 
 
 def factors(selection: Selection, cap: tuple[int, int]) -> tuple[int, int]:
@@ -59,43 +62,108 @@ def read_pixels(
     each
         How many rows and columns of them that is.
     """
-    shape = [
-        math.ceil(len(a) / n)
-        for a, n in zip((selection.queries, selection.keys), each, strict=True)
-    ]
     for members in selection.members:
-        pixels = np.empty(
-            shape, np.float64 if shrink == "mean" and max(each) > 1 else selection.dtype
-        )
-        at = 0
-        for block in blocks(selection, members, each[0]):
-            part = shrunk(block, each, shrink, signed=selection.signed)
-            pixels[at : at + len(part)] = part
-            at += len(part)
-        yield pixels
+        shape = len(selection.queries), len(selection.keys)
+        summary = Summary(shape, selection.dtype, shrink, each, signed=selection.signed)
+        for start, block in blocks(selection, members, each[0]):
+            summary.add(start, block)
+        yield summary.pixels()
 
 
-def blocks(selection: Selection, members: Members, down: int = 1) -> Iterator[NDArray[np.floating]]:
-    """Yield the cells of a panel, some rows at a time, in multiples of ``down``.
+class Summary:
+    """What the pixels of a panel show, as rows of cells come, however many at a time.
 
-    Each block is good until the next is asked for.
+    Parameters
+    ----------
+    shape, dtype
+        Of the cells.
+    shrink, each
+        As of ``read_pixels``.
+    signed
+        Whether a pixel shows the largest in magnitude: a loss must not hide behind a gain.
+    """
+
+    def __init__(
+        self,
+        shape: tuple[int, ...],
+        dtype: np.dtype[np.floating],
+        shrink: str,
+        each: tuple[int, int],
+        *,
+        signed: bool,
+    ) -> None:
+        self._each = each
+        is_mean = shrink == "mean" and max(each) > 1
+        # How many rows, and how many columns, each pixel is of.
+        down, across = (np.diff([*range(0, n, e), n]) for n, e in zip(shape, each, strict=True))
+        self._counts = np.multiply.outer(down, across) if is_mean else None
+        start, kind = (0.0, np.dtype(np.float64)) if is_mean else (np.nan, dtype)
+        self._found: NDArray[np.floating] = np.full((len(down), len(across)), start, kind)
+        self._lows = self._found.copy() if signed and not is_mean and max(each) > 1 else None
+
+    def add(self, start: int, cells: NDArray[np.floating]) -> None:
+        """Add some rows of cells, of which ``start`` is the first."""
+        down = self._each[0]
+        here = slice(start // down, math.ceil((start + len(cells)) / down))
+        if max(self._each) == 1:
+            self._found[here] = cells
+        elif self._counts is not None:
+            self._found[here] += _by_pixel(np.add, cells, self._each, start, dtype=np.float64)
+        else:
+            highs = _by_pixel(np.fmax, cells, self._each, start)
+            np.fmax(self._found[here], highs, out=self._found[here])
+            if self._lows is not None:
+                lows = _by_pixel(np.fmin, cells, self._each, start)
+                np.fmin(self._lows[here], lows, out=self._lows[here])
+
+    def pixels(self) -> NDArray[np.floating]:
+        """Return what all pixels show."""
+        if self._counts is not None:
+            return self._found / self._counts
+        if self._lows is not None:
+            return np.where(self._found >= -self._lows, self._found, self._lows)
+        return self._found
+
+
+def _by_pixel(
+    combine: np.ufunc,
+    cells: NDArray[np.floating],
+    each: tuple[int, int],
+    start: int,
+    dtype: type[np.float64] | None = None,
+) -> NDArray[np.floating]:
+    """Return rows of cells combined to pixels; ``start`` is the first of the panel's rows."""
+    down, across = each
+    columns = np.arange(0, cells.shape[1], across)
+    rows = np.arange(start // down * down, start + len(cells), down) - start
+    found: NDArray[np.floating] = combine.reduceat(cells, np.maximum(rows, 0), axis=0, dtype=dtype)
+    return combine.reduceat(found, columns, axis=1, dtype=dtype)
+
+
+def blocks(
+    selection: Selection, members: Members, down: int = 1
+) -> Iterator[tuple[int, NDArray[np.floating]]]:
+    """Yield the cells of a panel, some rows at a time, each time with the number of the first.
+
+    Rows of one pixel come at once, where they are no more than are read at a time. Each block is
+    good until the next is asked for.
 
     Raises
     ------
     InputError
-        So many rows take more than ``ROWS_CAP``.
+        One row takes more than ``ROW_CAP``.
     """
     queries, weights, other = selection.queries, selection.weights, selection.other
     spread = math.ceil(len(queries.positions) / len(queries))
     row = weights.shape[4] * max(w.dtype.itemsize for w in (weights, other) if w) * spread
-    if row * down > ROWS_CAP:
+    if row > ROW_CAP:
         raise InputError(
-            f"{down * spread} × {weights.shape[4]} weights are {row * down >> 20} MiB, over "
-            f"the cap of {ROWS_CAP >> 20} MiB to be held at once; choose fewer --queries, "
-            "or save a part",
+            f"{spread} × {weights.shape[4]} weights are {row >> 20} MiB, over the cap of "
+            f"{ROW_CAP >> 20} MiB to be held at once; save a part of the keys",
             weights.file,
         )
-    step = max(1, BLOCK_BYTES // row // down) * down
+    step = max(1, (COMPUTED_BYTES if weights.is_computed else BLOCK_BYTES) // row)
+    step = step // down * down or step
     # What overflows is infinite or NaN, drawn grey and said; NumPy need not say it too.
     with np.errstate(over="ignore", invalid="ignore"):
         for start in range(0, len(queries), step):
@@ -103,7 +171,7 @@ def blocks(selection: Selection, members: Members, down: int = 1) -> Iterator[ND
             block = _cells(selection, weights, members, start, stop)
             if other is not None:  # which may be the same file, read into the same place
                 block = block.copy() - _cells(selection, other, members, start, stop)
-            yield block
+            yield start, block
 
 
 def _cells(
@@ -145,18 +213,6 @@ def shrunk(
     A pixel shows their largest, of differences the largest in magnitude (a loss must not hide
     behind a gain), or their mean.
     """
-    for axis, count in enumerate(each):
-        if count == 1:
-            continue
-        starts = np.arange(0, cells.shape[axis], count)
-        if shrink == "mean":
-            counts = np.diff(starts, append=cells.shape[axis])
-            sums = np.add.reduceat(cells, starts, axis=axis, dtype=np.float64)
-            cells = sums / (counts[:, None] if axis == 0 else counts)
-            continue
-        high = np.fmax.reduceat(cells, starts, axis=axis)
-        if signed:
-            low = np.fmin.reduceat(cells, starts, axis=axis)
-            high = np.where(high >= -low, high, low)
-        cells = high
-    return cells
+    summary = Summary(cells.shape, cells.dtype, shrink, each, signed=signed)
+    summary.add(0, cells)
+    return summary.pixels()

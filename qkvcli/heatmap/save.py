@@ -39,7 +39,7 @@ def save(stream: BinaryIO, selection: Selection, form: str) -> None:
     (heads, Q, K) or (Q, K); an ``.npz`` and a ``.csv`` hold the labels too.
     """
     queries, keys = selection.queries, selection.keys
-    parts = (block for members in selection.members for block in blocks(selection, members))
+    parts = (block for members in selection.members for _, block in blocks(selection, members))
     if form == "csv":
         is_labelled = queries.labels is not None or keys.labels is not None
         if is_labelled:

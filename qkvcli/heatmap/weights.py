@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from qkvcli.errors import InputError, UsageError
+from qkvcli.heatmap.computed import Computed, computed
 from qkvcli.sources.matrices import in_memory
 from qkvcli.sources.npy import working_dtype
 
@@ -165,8 +166,14 @@ class Weights:
         buffer = self.file if len(runs) == 1 else ""
         parts = [self.array.rows(base + r[0], base + r[-1] + 1, buffer=buffer) for r in runs]
         found = parts[0] if len(parts) == 1 else np.concatenate(parts)
-        self.watch.look(found, (layer, head), queries)
+        if not self.is_computed:  # rows of a softmax sum to 1
+            self.watch.look(found, (layer, head), queries)
         return found
+
+    @property
+    def is_computed(self) -> bool:
+        """Whether no file holds them: they are computed from queries and keys."""
+        return isinstance(self.array, Computed)
 
     @property
     def dtype(self) -> np.dtype[np.floating]:
@@ -196,7 +203,7 @@ def open_weights(found: Matrices, batch: int | None) -> Weights:
     UsageError
         A batch without an entry chosen, an entry that is not there, or text.
     """
-    array, file = found.array, found.file
+    array, file = computed(found.captured) if found.captured else found.array, found.file
     if array.dtype.kind == "U":
         raise InputError("holds text, not weights", array.name)
     shape, is_stack = array.shape, bool(found.stacked)
@@ -252,7 +259,7 @@ def axes_note(found: Matrices, weights: Weights, *, is_said: bool) -> str:
     names, shape = found.stacked, found.array.shape
     if names:
         return f"{found.file}: {names[0]} to {names[-1]} are layers 0 to {len(names) - 1}"
-    if is_said or len(shape) != 4 or weights.shape[0] == 1:
+    if is_said or len(shape) != 4 or weights.shape[0] == 1 or found.captured:
         return ""
     return (
         f"{found.file}: {_shown(shape)} is read as (layers, heads, Q, K); "

@@ -13,7 +13,8 @@ import numpy as np
 
 from qkvcli.errors import InputError, UsageError, did_you_mean
 from qkvcli.sources import bytes_in, formats, npy, numbers
-from qkvcli.sources.npy import StoredArray
+from qkvcli.sources.captured import KEYS, QUERIES, read_captured
+from qkvcli.sources.npy import StoredArray, working_dtype
 
 # What reads text is imported where it is read: most weights are arrays.
 if TYPE_CHECKING:
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from qkvcli.sources.captured import Captured
     from qkvcli.sources.csv_tables import CsvCells
     from qkvcli.sources.json_tables import Scanner
 
@@ -50,6 +52,8 @@ class Matrices:
         The names of the arrays that were stacked, a layer each, along the first axis.
     note
         What the user should know of how the file is read.
+    captured
+        Queries and keys, where the weights are to be computed from them; the array is then empty.
     """
 
     file: str
@@ -58,6 +62,7 @@ class Matrices:
     key_labels: tuple[str, ...] | None = None
     stacked: tuple[str, ...] = ()
     note: str = ""
+    captured: Captured | None = None
 
 
 @dataclass(frozen=True)
@@ -142,6 +147,8 @@ def _picked(found: Mapping[str, StoredArray], options: ReadOptions, file: str) -
         hint = did_you_mean(str(options.name), list(found))
         raise UsageError(f"--name: {file} has no array {options.name!r}{hint}")
     label = str(options.name) if named else "weights"
+    if label not in found and not named and any(one in found for one in (*QUERIES, *KEYS)):
+        return _of_queries_and_keys(found, file)
     stacked: tuple[str, ...] = ()
     if label in found:  # and no other is unpacked
         array = found[label]
@@ -155,6 +162,13 @@ def _picked(found: Mapping[str, StoredArray], options: ReadOptions, file: str) -
     # Beside another array, labels may be those of the weights.
     queries, keys = _fitting(queries, array.shape[-2]), _fitting(keys, array.shape[-1])
     return Matrices(file, array, queries, keys, stacked)
+
+
+def _of_queries_and_keys(found: Mapping[str, StoredArray], file: str) -> Matrices:
+    captured = read_captured(found, file)
+    empty = StoredArray(file, captured.shape, working_dtype(captured.queries.dtype))
+    labels = captured.settings.query_labels, captured.settings.key_labels
+    return Matrices(file, empty, *labels, captured=captured)
 
 
 def _layers(arrays: Mapping[str, StoredArray]) -> tuple[str, ...]:

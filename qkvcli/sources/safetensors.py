@@ -16,6 +16,7 @@ import numpy as np
 
 from qkvcli.errors import InputError
 from qkvcli.sources import bytes_in
+from qkvcli.sources.captured import from_metadata
 from qkvcli.sources.npy import StoredArray
 
 if TYPE_CHECKING:
@@ -53,7 +54,7 @@ class BrainFloats(StoredArray):
 
 
 def open_tensors(path: str) -> dict[str, StoredArray]:
-    """Look at the arrays of a ``.safetensors`` file.
+    """Look at the arrays of a ``.safetensors`` file; what its metadata has as text is some too.
 
     Raises
     ------
@@ -71,8 +72,15 @@ def open_tensors(path: str) -> dict[str, StoredArray]:
     except FileNotFoundError:
         bytes_in.open_bytes(path)  # its error has the nearest name
         raise
-    room = size - 8 - length
-    return {label: _array(label, item, path, length + 8, room) for label, item in header.items()}
+    room, said = size - 8 - length, header.pop("__metadata__", None)
+    if not header:
+        _refuse("holds no arrays", name)
+    found = {label: _array(label, item, path, length + 8, room) for label, item in header.items()}
+    texts = from_metadata(said, name) if isinstance(said, dict) else {}
+    return found | {
+        label: StoredArray(f"{path}[{label}]", text.shape, text.dtype, data=text.tobytes())
+        for label, text in texts.items()
+    }
 
 
 def _header(data: bytes, name: str) -> dict[str, dict[str, Any]]:
@@ -82,9 +90,6 @@ def _header(data: bytes, name: str) -> dict[str, dict[str, Any]]:
         header = None
     if not isinstance(header, dict):
         _refuse("not a .safetensors file, or one whose header is damaged", name)
-    header.pop("__metadata__", None)
-    if not header:
-        _refuse("holds no arrays", name)
     return header
 
 

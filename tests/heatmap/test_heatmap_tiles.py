@@ -230,6 +230,6 @@ def test_rows_too_long_to_be_held_are_refused(tmp_path: Path) -> None:
     assert run.status == 2
     assert run.error == (
         f"qkv: {path}: 1 × 70000000 weights are 267 MiB, over the cap of 256 MiB to be held at "
-        "once; choose fewer --queries, or save a part\n"
+        "once; save a part of the keys\n"
     )
     assert run.peak < idle_peak(tmp_path) + (45 << 20)

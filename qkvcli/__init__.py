@@ -5,10 +5,11 @@
 """
 
 __version__ = "0.1.0"
-__all__ = ["Database", "QkvError", "__version__", "attend", "lookup", "pool"]
+__all__ = ["Database", "QkvError", "__version__", "attend", "capturing", "lookup", "pool"]
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from qkvcli.capture import capturing
     from qkvcli.database import Database, attend, lookup, pool
     from qkvcli.errors import QkvError
 
@@ -19,6 +20,10 @@ def __getattr__(name: str) -> object:
         from qkvcli.errors import QkvError
 
         return QkvError
+    if name == "capturing":
+        from qkvcli.capture import capturing
+
+        return capturing
     if name in __all__:
         from qkvcli import database
 

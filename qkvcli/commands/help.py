@@ -37,8 +37,13 @@ _DRAWN: Mapping[str, Sequence[str]] = {
     ),
     "Output": ("--output", "--format", "--dpi", "--color"),
 }  # fmt: skip
+_CAPTURED: Mapping[str, Sequence[str]] = {
+    "What is read": ("--file", "--random-tokens", "--target", "--max-tokens", "--download"),
+    "What is stored": ("--attention", "--layers", "--heads", "--dtype", "--with-weights"),
+    "Output": ("--output",),
+}
 _POOLED = {title: options for title, options in _ASKED.items() if title != "Joins"}
-GROUPS = {"lookup": _ASKED, "pool": _POOLED, "heatmap": _DRAWN}
+GROUPS = {"lookup": _ASKED, "pool": _POOLED, "heatmap": _DRAWN, "capture": _CAPTURED}
 """For each command its options by the title of their group, in order."""
 
 EXAMPLES = {
@@ -56,6 +61,11 @@ EXAMPLES = {
         "qkv lookup --self -m softmax --weights names.npz -o found.tsv",
         "qkv heatmap names.npz",
         "qkv heatmap names.npz --size 3.3 -o names.pdf",
+    ),
+    "capture": (
+        'qkv capture ./minilm "The animal didn\'t cross the street." -o animal.npz',
+        "qkv heatmap animal.npz --layers 3 --heads 0-3",
+        "qkv heads animal.npz --sort previous",
     ),
 }
 """For each command some lines for a shell."""

@@ -13,7 +13,8 @@ import numpy as np
 
 from qkvcli.errors import InputError, UsageError, did_you_mean
 from qkvcli.sources import bytes_in, formats, npy, numbers
-from qkvcli.sources.captured import KEYS, QUERIES, read_captured
+from qkvcli.sources.captured import read_captured
+from qkvcli.sources.formats import KEYS, QUERIES
 from qkvcli.sources.npy import StoredArray, working_dtype
 
 # What reads text is imported where it is read: most weights are arrays.

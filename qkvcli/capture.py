@@ -27,8 +27,10 @@ KINDS = ("self", "encoder", "decoder", "cross")
 """What attends to what: a text to itself, or the parts of an encoder-decoder model."""
 _NAME = "qkv_capture"
 _CROSS = re.compile(r"cross|encoder_attn|encdec", re.IGNORECASE)
-_ROWS, _CLOSE = 16, 1e-2
-"""How many queries of a layer are computed anew, and how far from the model's they may be."""
+_ROWS = 16
+"""How many queries of a layer are computed anew, and held against what the model makes."""
+_CLOSE, _CLOSE_HALF = 1e-4, 3e-2
+"""How far from it they may be, beside the largest value: in float32, and in half as many bits."""
 
 
 class _Call(NamedTuple):
@@ -79,6 +81,13 @@ class Recording:
     tell: Callable[[int], None] | None = None
     _calls: list[_Call] = field(default_factory=list)
     _seen: dict[str, int] = field(default_factory=dict)
+    _modules: set[int] = field(default_factory=set)
+    _repeated: bool = False
+
+    def meet(self, module: object) -> None:
+        """Take note of a layer that is called."""
+        self._repeated |= id(module) in self._modules
+        self._modules.add(id(module))
 
     @property
     def kinds(self) -> tuple[str, ...]:
@@ -100,6 +109,9 @@ class Recording:
         """
         if not self._calls:
             raise UsageError("no layer of attention was recorded; call the model once inside")
+        if self._repeated:
+            message = "the model was called more than once; call it once, with `use_cache=False`"
+            raise UsageError(message)
         kind = kind or ("cross" if "cross" in self.kinds else self.kinds[0])
         calls = [call for call in self._calls if call.kind == kind]
         if not calls:
@@ -170,7 +182,8 @@ class Recording:
         mask = _mask(given.mask, self.entry, (len(q), q.shape[1], k.shape[1]))
         scale = q.shape[-1] ** -0.5 if given.scale is None else float(given.scale)
         made = None if output is None else _array(output[self.entry]).swapaxes(0, 1)
-        fits = made is None or _fits(q, k, v, scale, mask, made)
+        close = _CLOSE if given.query.element_size() > 2 else _CLOSE_HALF
+        fits = made is None or _off(q, k, v, scale, mask, made) < close
         kept = None if weights is None else _array(weights[self.entry])
         queries, keys = _used(mask, q.shape[1], k.shape[1])
         if mask is not None:
@@ -258,6 +271,7 @@ def capturing(model: Any, **options: Any) -> Iterator[Recording]:  # noqa: ANN40
         bias, mask = more.get("position_bias"), attention_mask
         if bias is not None:
             mask = bias if mask is None else mask[..., : key.shape[-2]] + bias
+        recording.meet(module)
         given = _Given(query, key, value, mask, scaling)
         recording.add(kinds.get(id(module), "self"), given, output, weights)
         return output, weights
@@ -322,32 +336,31 @@ def _used(
     return seen if queries == keys else np.arange(queries), seen
 
 
-def _fits(  # noqa: PLR0913, PLR0917 - what a layer is given
+def _off(  # noqa: PLR0913, PLR0917 - what a layer is given
     q: NDArray[Any],
     k: NDArray[Any],
     v: NDArray[Any],
     scale: float,
     mask: NDArray[Any] | None,
     made: NDArray[Any],
-) -> bool:
-    """Return whether what a layer made is softmax(scale · q kᵀ + mask) v, by some of its queries.
+) -> float:
+    """Return how far from softmax(scale · q kᵀ + mask) v it is what a layer makes, by some queries.
 
-    It is not where a model caps its scores or has weights for no key at all.
+    It is far where a model caps its scores, or gives weight to no key at all.
     """
     from qkvcli.attention.softmax import normalised
 
     rows = np.unique(np.linspace(0, q.shape[1] - 1, _ROWS).astype(int))
-    group = len(q) // len(k)
+    group, most = len(q) // len(k), 0.0
     for head in range(len(q)):
         scores = q[head, rows].astype(np.float64) @ k[head // group].T * scale
         if mask is not None:
             part = mask[head if len(mask) > 1 else 0, rows]
             scores = np.where(part, scores, -np.inf) if part.dtype == np.bool_ else scores + part
-        if np.isneginf(scores).all(axis=1).any():
-            continue  # padding, of which nothing is stored
-        if np.abs(normalised(scores) @ v[head // group] - made[head, rows]).max() > _CLOSE:
-            return False
-    return True
+        some = ~np.isneginf(scores).all(axis=1)  # else padding, of which nothing is stored
+        found = normalised(scores[some]) @ v[head // group] - made[head, rows][some]
+        most = max(most, float(np.abs(found).max(initial=0)))
+    return most / max(float(np.abs(v).max()), 1e-30)
 
 
 def _held(count: int, labels: tuple[str, ...] | None) -> tuple[str, ...] | None:

@@ -13,7 +13,7 @@ import numpy as np
 
 from qkvcli.errors import InputError, UsageError, did_you_mean
 from qkvcli.sources import bytes_in, formats, npy, numbers
-from qkvcli.sources.captured import read_captured
+from qkvcli.sources.captured import read_captured, read_settings
 from qkvcli.sources.formats import KEYS, QUERIES
 from qkvcli.sources.npy import StoredArray, working_dtype
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from qkvcli.sources.captured import Captured
+    from qkvcli.sources.captured import Captured, Settings
     from qkvcli.sources.csv_tables import CsvCells
     from qkvcli.sources.json_tables import Scanner
 
@@ -55,6 +55,8 @@ class Matrices:
         What the user should know of how the file is read.
     captured
         Queries and keys, where the weights are to be computed from them; the array is then empty.
+    settings
+        What a file of a model's attention says of itself.
     """
 
     file: str
@@ -64,6 +66,7 @@ class Matrices:
     stacked: tuple[str, ...] = ()
     note: str = ""
     captured: Captured | None = None
+    settings: Settings | None = None
 
 
 @dataclass(frozen=True)
@@ -159,7 +162,8 @@ def _picked(found: Mapping[str, StoredArray], options: ReadOptions, file: str) -
         array = _stack(numeric, stacked, file) if stacked else _only(numeric, file)
     queries, keys = (_labels_in(found, label) for label in ("query_labels", "key_labels"))
     if array.name.endswith("[weights]") or array.ndim < 2:
-        return Matrices(file, array, queries, keys)
+        settings = read_settings(found, file, array.shape)
+        return Matrices(file, array, queries, keys, settings=settings)
     # Beside another array, labels may be those of the weights.
     queries, keys = _fitting(queries, array.shape[-2]), _fitting(keys, array.shape[-1])
     return Matrices(file, array, queries, keys, stacked)
@@ -169,7 +173,7 @@ def _of_queries_and_keys(found: Mapping[str, StoredArray], file: str) -> Matrice
     captured = read_captured(found, file)
     empty = StoredArray(file, captured.shape, working_dtype(captured.queries.dtype))
     labels = captured.settings.query_labels, captured.settings.key_labels
-    return Matrices(file, empty, *labels, captured=captured)
+    return Matrices(file, empty, *labels, captured=captured, settings=captured.settings)
 
 
 def _layers(arrays: Mapping[str, StoredArray]) -> tuple[str, ...]:

@@ -5,13 +5,14 @@
 """
 
 __version__ = "0.1.0"
-__all__ = ["Database", "QkvError", "__version__", "attend", "capturing", "lookup", "pool"]
+__all__ = ["Database", "QkvError", "__version__", "attend", "capturing", "heads", "lookup", "pool"]
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from qkvcli.capture import capturing
     from qkvcli.database import Database, attend, lookup, pool
     from qkvcli.errors import QkvError
+    from qkvcli.statistics.heads import heads_of as heads
 
 
 def __getattr__(name: str) -> object:
@@ -24,6 +25,10 @@ def __getattr__(name: str) -> object:
         from qkvcli.capture import capturing
 
         return capturing
+    if name == "heads":
+        from qkvcli.statistics.heads import heads_of
+
+        return heads_of
     if name in __all__:
         from qkvcli import database
 

@@ -42,8 +42,21 @@ _CAPTURED: Mapping[str, Sequence[str]] = {
     "What is stored": ("--attention", "--layers", "--heads", "--dtype", "--with-weights"),
     "Output": ("--output",),
 }
+_HEADS: Mapping[str, Sequence[str]] = {
+    "What is said": (
+        "--statistics", "--sort", "--ascending", "--top", "--pairs", "--label", "--sink-key",
+    ),
+    "Which heads": ("--layers", "--heads", "--batch", "--name", "--labels"),
+    "Output": ("--format", "--output", "--plot", "--distances", "--color"),
+}  # fmt: skip
 _POOLED = {title: options for title, options in _ASKED.items() if title != "Joins"}
-GROUPS = {"lookup": _ASKED, "pool": _POOLED, "heatmap": _DRAWN, "capture": _CAPTURED}
+GROUPS = {
+    "lookup": _ASKED,
+    "pool": _POOLED,
+    "heatmap": _DRAWN,
+    "capture": _CAPTURED,
+    "heads": _HEADS,
+}
 """For each command its options by the title of their group, in order."""
 
 EXAMPLES = {

@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 import math
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
 
@@ -19,7 +19,7 @@ from qkvcli.sources.npy import StoredArray, working_dtype
 
 # What reads text is imported where it is read: most weights are arrays.
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -143,6 +143,41 @@ def _streamed(path: str, form: str, options: ReadOptions, file: str) -> Matrices
     if form == "json" or held in ("json", "jsonl"):
         return _from_json(bytes_in.decode(data, file), file)
     return _from_text(data, form, options, file)
+
+
+def matrices_of(
+    given: Any,  # noqa: ANN401 - an array, or arrays by their names
+    labels: Sequence[str] | None = None,
+) -> Matrices:
+    """Return arrays in memory as those of a file.
+
+    Parameters
+    ----------
+    given
+        Weights (…, Q, K), or a dictionary of the arrays of a file.
+    labels
+        What queries and keys are called, where both are as many.
+    """
+    file = "memory"
+    named = given if isinstance(given, dict) else {"weights": given}
+    arrays: dict[str, StoredArray] = {}
+    for name, array in named.items():
+        found = np.ascontiguousarray(array)
+        if found.dtype.kind == "U":
+            data = found.tobytes()
+            arrays[name] = StoredArray(f"{file}[{name}]", found.shape, found.dtype, data=data)
+        else:
+            shape = np.shape(array)  # of no axes, which a contiguous array has not
+            arrays[name] = replace(in_memory(found, f"{file}[{name}]"), shape=shape)
+    found_all = _picked(arrays, ReadOptions(), file)
+    if labels is None:
+        return found_all
+    fit = tuple(map(str, labels))
+    return replace(
+        found_all,
+        query_labels=_fitting(fit, found_all.array.shape[-2]),
+        key_labels=_fitting(fit, found_all.array.shape[-1]),
+    )
 
 
 def _picked(found: Mapping[str, StoredArray], options: ReadOptions, file: str) -> Matrices:

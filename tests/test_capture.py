@@ -6,6 +6,7 @@ They need torch and transformers, which take long to install: ``pip install 'qkv
 from __future__ import annotations
 
 import importlib.util
+import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +15,8 @@ import pytest
 
 import qkvcli
 from qkvcli.errors import QkvError
-from tests.support.command import run_inside, run_qkv
+from tests.support import readme
+from tests.support.command import QKV, run_inside, run_qkv
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -180,6 +182,20 @@ def test_long_texts_are_shortened_on_request(tmp_path: Path) -> None:
     assert run.error == "qkv: the first 9 of 602 tokens are taken\n"
     with np.load(out) as found:
         assert found["queries"].shape == (6, 12, 9, 32)
+
+
+@needs
+def test_the_commands_of_the_docs(tmp_path: Path) -> None:
+    text = (Path(__file__).parents[1] / "docs" / "models.md").read_text()
+    fence = next(f for f in readme.fences(text) if "qkv capture ./minilm" in f.body)
+    (tmp_path / "minilm").symlink_to(minilm())
+    for step in readme.steps(fence)[1:]:  # what is installed is at hand
+        command = step.command.replace("qkv ", f"{QKV} ", 1)
+        done = subprocess.run(
+            ["bash", "-c", command], cwd=tmp_path, capture_output=True, check=False, timeout=120
+        )
+        assert done.returncode == 0, done.stderr
+    assert (tmp_path / "heads.pdf").read_bytes().startswith(b"%PDF")
 
 
 # Small random models of other kinds ----------------------------------------------------------

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 import qkvcli
+from qkvcli.commands.help import EXAMPLES
 from qkvcli.errors import QkvError
 from tests.support import readme
 from tests.support.command import QKV, run_inside, run_qkv
@@ -189,8 +190,9 @@ def test_the_commands_of_the_docs(tmp_path: Path) -> None:
     text = (Path(__file__).parents[1] / "docs" / "models.md").read_text()
     fence = next(f for f in readme.fences(text) if "qkv capture ./minilm" in f.body)
     (tmp_path / "minilm").symlink_to(minilm())
-    for step in readme.steps(fence)[1:]:  # what is installed is at hand
-        command = step.command.replace("qkv ", f"{QKV} ", 1)
+    commands = [step.command for step in readme.steps(fence)[1:]]  # the first installs
+    for line in (*commands, *EXAMPLES["capture"]):
+        command = line.replace("qkv ", f"{QKV} ", 1)
         done = subprocess.run(
             ["bash", "-c", command], cwd=tmp_path, capture_output=True, check=False, timeout=120
         )

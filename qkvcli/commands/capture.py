@@ -85,9 +85,10 @@ def capture(  # noqa: PLR0913 - an argument an option
         bool, typer.Option("--download", help="Fetch the model, if it is not here.")
     ] = False,
 ) -> None:
-    """Run a model over a text and store every layer's queries, keys and values.
+    """Store what a model attends to in a text.
 
-    The file is read by qkv heatmap, qkv heads and qkv pool; weights are computed from it.
+    Every layer's queries, keys and values, after rotary positions, with the mask. The file is
+    read by qkv heatmap, qkv heads and qkv pool; weights are computed from it.
     """
     from qkvcli.render.progress import progress
     from qkvcli.render.writer import open_target

@@ -88,9 +88,9 @@ def heads(  # noqa: PLR0913 - an argument an option
     output: options.Output = "-",
     color: options.Color = "auto",
 ) -> None:
-    """Say what each head of a model does, a row a head.
+    """Say what each head of a model does.
 
-    Entropy, sinks, positional heads, duplicate tokens, induction: the docs have their formulas.
+    A row a head: entropy, sinks, places, duplicate tokens, induction. The docs have the formulas.
     """
     from qkvcli.render.progress import progress
     from qkvcli.render.rows import write

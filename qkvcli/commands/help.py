@@ -75,6 +75,11 @@ EXAMPLES = {
         "qkv heatmap names.npz",
         "qkv heatmap names.npz --size 3.3 -o names.pdf",
     ),
+    "heads": (
+        "qkv lookup --self -m softmax --weights names.npz -o found.tsv",
+        "qkv heads names.npz --pairs 3",
+        "qkv heads names.npz --statistics entropy,current --plot heads.svg -f table",
+    ),
     "capture": (
         'qkv capture ./minilm "The animal didn\'t cross the street." -o animal.npz',
         "qkv heatmap animal.npz --layers 3 --heads 0-3",

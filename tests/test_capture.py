@@ -342,6 +342,66 @@ def test_what_has_no_attention(tmp_path: Path) -> None:
 
 
 @needs
+def test_a_model_without_the_interface_gives_its_weights(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    import torch
+
+    from qkvcli.capture import Text, record
+
+    model = model_of("Bert", **KINDS["Bert"])
+    with torch.no_grad():
+        found = model(torch.tensor([[1, 2, 3, 4]]), output_attentions=True).attentions
+    wanted = torch.stack(found)[:, 0].numpy()
+    monkeypatch.setattr(type(model), "_can_set_attn_implementation", lambda *_: False)
+    recording = record(model, Text((1, 2, 3, 4), tuple("abcd")), layers=[1])
+    assert recording.notes() == [
+        "the model does not hand its queries and keys out: its weights are stored"
+    ]
+    arrays = recording.arrays()
+    assert "queries" not in arrays
+    assert arrays["key_labels"].tolist() == list("abcd")
+    assert np.abs(weights_in(arrays, tmp_path) - wanted[1]).max() < 1e-6
+    with (
+        pytest.raises(QkvError, match="does not hand its queries and keys out"),
+        qkvcli.capturing(model),
+    ):
+        pass
+
+
+@needs
+def test_rows_of_long_texts_are_those_of_torch(tmp_path: Path) -> None:
+    import torch
+
+    draw = torch.Generator().manual_seed(0)
+    q, k = (torch.randn((1, 1, 32768, 64), generator=draw).half() for _ in range(2))
+    np.savez(tmp_path / "c.npz", queries=q.numpy(), keys=k.numpy(), causal=True)
+    rows = [0, 1, 777, 20000, 32767]
+    out = tmp_path / "w.npy"
+    chosen = ",".join(map(str, rows))
+    run = run_qkv("heatmap", str(tmp_path / "c.npz"), "--queries", chosen, "-o", str(out))
+    assert run.status == 0, run.error
+    scores = q[0, 0, rows].float() @ k[0, 0].float().T / 8
+    scores[torch.arange(32768) > torch.tensor(rows)[:, None]] = -torch.inf
+    assert np.abs(np.load(out) - torch.softmax(scores, dim=-1).numpy()).max() < 1e-6
+
+
+@needs
+def test_a_full_disk_is_told(tmp_path: Path) -> None:
+    with open("/dev/full", "wb") as full:
+        done = subprocess.run(
+            [QKV, "capture", minilm(), TEXT, "-o", "-"],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+    assert done.returncode == 2
+    assert len(done.stderr.splitlines()) == 1
+    assert "No space left" in done.stderr
+
+
+@needs
 def test_called_twice_is_refused() -> None:
     import torch
 

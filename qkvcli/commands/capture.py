@@ -111,7 +111,7 @@ def capture(  # noqa: PLR0913 - an argument an option
     else:
         asked = _shortened(capturing.tokens(tokenizer, words), max_tokens)
     wanted = None if target is None else capturing.tokens(tokenizer, target)
-    with progress("layers") as tell:
+    with progress("running", unit="layers") as tell:
         recording = capturing.record(
             loaded,
             asked,

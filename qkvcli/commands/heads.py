@@ -119,7 +119,7 @@ def heads(  # noqa: PLR0913 - an argument an option
         wanted = [one for one in FEW if one in model.statistics]
     if sort is not None and wanted is not None and sort not in wanted:
         wanted.append(sort)
-    with progress("heads", len(model.members)) as tell:
+    with progress("reading", len(model.members), "heads") as tell:
         found = statistics_of.heads(
             model, wanted, labels=label or (), sink=sink_key, pairs=pairs, tell=tell
         )
@@ -129,7 +129,7 @@ def heads(  # noqa: PLR0913 - an argument an option
     if drawn is not None:
         _draw(found, sort or found.names[0], drawn)
     if apart is not None:
-        with progress("distances", model.tokens.queries) as tell:
+        with progress("comparing", model.tokens.queries, "queries") as tell:
             _write_distances(model, statistics_of.distances(model, tell), apart)
     for line in _notes(model, found):
         note(line)

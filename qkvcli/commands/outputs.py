@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from qkvcli.answer import About, Runs
 
-BINARY = ("npy", "npz")
+BINARY = ("npy", "npz", "png", "pdf")
 
 
 def say_widths(about: About) -> None:
@@ -80,6 +80,11 @@ class Sink:
         if self.place is not None:
             with open_target(self.place) as stream:
                 render(stream)
+
+    def draw(self, paint: Callable[[Target], None]) -> None:
+        """Have a picture painted at its place."""
+        if self.place is not None:
+            paint(self.place)
 
     def write_weights(self, arrays: dict[str, Runs]) -> None:
         """Write the matrix of weights, and in an ``.npz`` its labels."""

@@ -6,13 +6,14 @@ import typer
 
 from qkvcli.attention.weights import AVERAGE, EXACT, MODES, SOFTMAX
 from qkvcli.commands import inputs, options, outputs
+from qkvcli.commands.fits import PICTURES, check, draw
 from qkvcli.errors import NoMatchError, UsageError
 from qkvcli.render.console import note
 
 if TYPE_CHECKING:
     from qkvcli.answer import Answer
 
-FORMATS = ("tsv", "csv", "json", "jsonl", "value", "npy", "npz")
+FORMATS = ("tsv", "csv", "json", "jsonl", "value", "npy", "npz", *PICTURES)
 EXTENSIONS = {f".{name}": name for name in FORMATS if name != "value"} | {".txt": "value"}
 NAMED = 10
 """How many queries without an answer are named."""
@@ -79,6 +80,10 @@ def pool(  # noqa: PLR0913 - one parameter an option
     own: options.SelfQueries = False,
     form: Annotated[str, options.format_of(*FORMATS)] = options.AUTO,
     output: options.Output = "-",
+    plot: Annotated[
+        bool,
+        typer.Option("--plot", help="Draw the fit in the terminal; -o fit.svg does in a file."),
+    ] = False,
     weights: options.Weights = None,
     workers: options.Workers = None,
     scheduler: options.Scheduler = None,
@@ -108,6 +113,23 @@ def pool(  # noqa: PLR0913 - one parameter an option
     given = context.params
     database = inputs.database(given)
     runner = context.with_resource(executor(outputs.workers(workers, scheduler), scheduler))
+    how = {
+        "mode": mode,
+        "score": score,
+        "temperature": temperature,
+        "neighbors": neighbors,
+        "bandwidth": width,
+        "null_score": min_score,
+        "case_sensitive": case_sensitive,
+        "keep_accents": keep_accents,
+    }
+    picture = sink.form if sink.form in PICTURES else "terminal" if plot else ""
+    if picture:
+        check(given)
+        with progress("drawing"):
+            sink.draw(lambda place: draw(database, runner, how, place, picture))
+        inputs.say_what_answered(database, given)
+        return 0
     asked = inputs.queries(database, given)
     if asked is None and database.store.own_queries is None and mode != AVERAGE:
         raise UsageError(inputs.NO_QUERY)
@@ -115,19 +137,12 @@ def pool(  # noqa: PLR0913 - one parameter an option
         question = database.ask(
             asked,
             runner,
-            mode=mode,
-            score=score,
-            temperature=temperature,
-            neighbors=neighbors,
-            bandwidth=width,
-            null_score=min_score,
-            case_sensitive=case_sensitive,
-            keep_accents=keep_accents,
             causal=causal,
             valid_lens=lengths,
             mask=allowed,
             jacobian=jacobian,
             perplexity=sink.form not in ("npy", "value"),
+            **how,
         )
     # A matrix over the cap is refused here, before any work.
     matrix = question.weights(sink.weights.name) if sink.weights else None

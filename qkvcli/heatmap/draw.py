@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from qkvcli.fitted import Curve
+
 PIXEL_BUDGET = 64_000_000
 """How many pixels a PNG may have."""
 LEGIBLE = 5
@@ -55,8 +57,9 @@ def draw(request: Request) -> None:
 def draw_grid(
     values: NDArray[np.float64],
     place: Target,
-    names: tuple[Sequence[int], Sequence[int]],
+    names: tuple[Sequence[str], Sequence[str]],
     titles: tuple[str, str, str],
+    form: str | None = None,
 ) -> None:
     """Draw a table of numbers as one panel.
 
@@ -70,6 +73,8 @@ def draw_grid(
         What rows and columns are called.
     titles
         What stands on the left, below, and along the colour bar.
+    form
+        One of ``PICTURES``, or ``TERMINAL``; None for what the place's name says.
     """
     from qkvcli.heatmap.select import Axis
     from qkvcli.heatmap.weights import Watch, Weights
@@ -87,8 +92,46 @@ def draw_grid(
     selection = Selection(weights, None, (), (((0, 0),),), queries, keys, "mean", ("",))
     ylabel, xlabel, bar_label = titles
     style = Style(xlabel=xlabel, ylabel=ylabel, bar_label=bar_label)
-    request = Request(titles[2], style=style, output=place.name)
+    if form == TERMINAL:
+        _show(Request(titles[2]), selection, place)
+        return
+    request = Request(titles[2], style=style, output=place.name, form=form)
     _paint(request, selection, form_of(request), place)
+
+
+def draw_curves(curves: Sequence[Curve], place: Target, form: str) -> None:
+    """Draw fits as charts.
+
+    Parameters
+    ----------
+    curves
+        The fits.
+    place
+        Where the picture goes.
+    form
+        One of ``PICTURES``, or ``TERMINAL``.
+    """
+    from qkvcli.heatmap.chart import chart
+
+    parts: Iterable[bytes]
+    if form == TERMINAL:
+        from qkvcli.heatmap.braille import all_drawn
+        from qkvcli.heatmap.terminal import window
+
+        seen = window("never", to_file=not place.is_stdout)
+        encodes = seen.can_show("⠿·│└─")
+        text = all_drawn(curves, seen.width, seen.height, encodes=encodes)
+        parts = [text.encode(seen.encoding, "backslashreplace")]
+    elif form == "svg":
+        from qkvcli.heatmap.svg import chart_svg
+
+        parts = chart_svg(chart(curves))
+    else:
+        from qkvcli.heatmap.matplotlib_painter import painted_chart
+
+        parts = [painted_chart(chart(curves), form, Style().dpi)]
+    with open_target(place) as stream:
+        stream.writelines(parts)
 
 
 def _paint(request: Request, selection: Selection, form: str, place: Target) -> None:

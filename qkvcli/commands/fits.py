@@ -9,13 +9,15 @@ from qkvcli.errors import UsageError
 from qkvcli.render.console import note
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from qkvcli.database import Database
     from qkvcli.render.writer import Target
     from qkvcli.run.work import Executor
 
 PICTURES = ("svg", "png", "pdf")
+_LABELS = 6
+"""How many places along an axis of a map have a label, but for the first."""
 
 
 _NOT_HERE = ("query", "queries", "own", "weights", "jacobian", "causal", "valid_lens", "mask")
@@ -75,7 +77,7 @@ def draw(
     outputs.say_widths(about)
     if grid.shape[1] == 2:
         values, (up, across) = extent.plane(answer, grid)
-        names = [f"{y:.4g}" for y in up], [f"{x:.4g}" for x in across]
+        names = _some(up), _some(across)
         value = about.columns.value[about.columns.numeric[0]]
         draw_grid(values, place, names, (extent.names[1], extent.names[0], value), form)
         return
@@ -86,3 +88,9 @@ def draw(
     for shares in answer.labels:
         if shares is not None and len(shares.labels) > CLASSES:
             note(f"{CLASSES} of {len(shares.labels)} classes are drawn")
+
+
+def _some(places: Sequence[float]) -> list[str]:
+    """Return labels of a few places, evenly spread; of the others none."""
+    step = (len(places) - 1) // _LABELS
+    return [f"{place:.3g}" if i % step == 0 else "" for i, place in enumerate(places)]

@@ -229,10 +229,25 @@ def _add_width(h: float, x: Axis, box: Box, parts: _Parts) -> None:
     long = h / (x.high - x.low) * box.width
     if not 1 <= long <= box.width / 2:
         return
-    start, place = box.x + 8, box.y + 10
-    bar = np.array([[start, place], [start + long, place]])
+    text = f"h = {h:.3g}"
+    wide = long + 4 + text_width(text, _SIZE - 1)
+    corners = [
+        Box(left, high, wide, _SIZE)
+        for high in (box.y + 6, box.bottom - 16)
+        for left in (box.x + 8, box.right - 8 - wide)
+    ]
+    drawn = np.concatenate([mark.points for mark in parts.marks])
+    start, high, _, _ = min(corners, key=lambda corner: _inside(drawn, corner))
+    bar = np.array([[start, high + 4], [start + long, high + 4]])
     parts.marks.append(Polyline(bar, "#000000", 2.0))
-    parts.texts.append(Text(f"h = {h:.3g}", start + long + 4, place + 3, _SIZE - 1, "start"))
+    parts.texts.append(Text(text, start + long + 4, high + 7, _SIZE - 1, "start"))
+
+
+def _inside(points: NDArray[np.float64], box: Box) -> int:
+    """Return how many points lie in a box, or hardly beside it."""
+    x, y = points.T
+    across = (x > box.x - 4) & (x < box.right + 4)
+    return int((across & (y > box.y - 4) & (y < box.bottom + 4)).sum())
 
 
 def _unbroken(points: NDArray[np.float64]) -> list[NDArray[np.float64]]:

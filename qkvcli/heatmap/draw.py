@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 PIXEL_BUDGET = 64_000_000
 """How many pixels a PNG may have."""
+_MANY, _MAP_WIDTH = 40, 400.0
+"""From how many columns on a table of numbers is a map, and how wide its page is, in points."""
 LEGIBLE = 5
 """How many pixels the size of a text must have to be read."""
 
@@ -91,7 +93,8 @@ def draw_grid(
     )
     selection = Selection(weights, None, (), (((0, 0),),), queries, keys, "mean", ("",))
     ylabel, xlabel, bar_label = titles
-    style = Style(xlabel=xlabel, ylabel=ylabel, bar_label=bar_label)
+    width = _MAP_WIDTH if columns > _MANY else None
+    style = Style(width=width, xlabel=xlabel, ylabel=ylabel, bar_label=bar_label)
     if form == TERMINAL:
         _show(Request(titles[2]), selection, place)
         return

@@ -118,6 +118,36 @@ def test_where_there_is_no_answer_nothing_is_drawn(
     assert "nan" not in out.read_text()
 
 
+# A lookup as a drawing ----------------------------------------------------------------------
+
+
+def test_a_lookup_is_drawn_with_its_numbers(tmp_path: Path) -> None:
+    out = tmp_path / "flow.svg"
+    run = run_qkv("lookup", "Lipten", "--mode", "softmax", "--temperature", "0.3", "-o", str(out))
+    assert (run.status, run.text, run.error) == (0, "", "")
+    shown = run_inside(
+        *("lookup", "Lipten", "-m", "softmax", "--temperature", "0.3", "-f", "csv")
+    ).text.splitlines()
+    for line in shown[1:]:
+        _, _, key, value, score, weight = line.split(",")
+        numbers = {f"{float(score):.3f}", f"{float(weight):.3f}"}
+        assert {key, value} | numbers <= texts_of(out)
+    widths = sorted(
+        float(p["stroke-width"]) for p in paths(out.read_text()) if p.get("stroke") == "#08519c"
+    )
+    assert widths[-1] == pytest.approx(6 * 0.675, rel=0.01)
+
+
+@pytest.mark.parametrize(
+    "words", [["Li", "Hu"], ["Li", "-m", "softmax", "-m", "exact"], ["Li", "--join"]]
+)
+def test_what_is_no_drawing(words: list[str], tmp_path: Path) -> None:
+    run = run_inside("lookup", *words, "-o", str(tmp_path / "x.svg"))
+    assert (run.status, run.text) == (2, "")
+    assert len(run.error.splitlines()) == 1
+    assert not (tmp_path / "x.svg").exists()
+
+
 @pytest.mark.parametrize(
     ("words", "line"),
     [

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from qkvcli.fitted import Curve
+    from qkvcli.heatmap.chart import Chart
 
 PIXEL_BUDGET = 64_000_000
 """How many pixels a PNG may have."""
@@ -116,7 +117,6 @@ def draw_curves(curves: Sequence[Curve], place: Target, form: str) -> None:
     """
     from qkvcli.heatmap.chart import chart
 
-    parts: Iterable[bytes]
     if form == TERMINAL:
         from qkvcli.heatmap.braille import all_drawn
         from qkvcli.heatmap.terminal import window
@@ -124,15 +124,23 @@ def draw_curves(curves: Sequence[Curve], place: Target, form: str) -> None:
         seen = window("never", to_file=not place.is_stdout)
         encodes = seen.can_show("⠿·│└─")
         text = all_drawn(curves, seen.width, seen.height, encodes=encodes)
-        parts = [text.encode(seen.encoding, "backslashreplace")]
-    elif form == "svg":
+        with open_target(place) as stream:
+            stream.write(text.encode(seen.encoding, "backslashreplace"))
+    else:
+        draw_chart(chart(curves), place, form)
+
+
+def draw_chart(page: Chart, place: Target, form: str) -> None:
+    """Draw a page of charts in one of ``PICTURES``."""
+    parts: Iterable[bytes]
+    if form == "svg":
         from qkvcli.heatmap.svg import chart_svg
 
-        parts = chart_svg(chart(curves))
+        parts = chart_svg(page)
     else:
         from qkvcli.heatmap.matplotlib_painter import painted_chart
 
-        parts = [painted_chart(chart(curves), form, Style().dpi)]
+        parts = [painted_chart(page, form, Style().dpi)]
     with open_target(place) as stream:
         stream.writelines(parts)
 

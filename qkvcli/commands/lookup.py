@@ -103,8 +103,7 @@ def lookup(  # noqa: PLR0913 - one parameter an option
 
     modes = list(dict.fromkeys(mode or [EXACT]))
     if weights is not None and len(modes) > 1:
-        message = "--weights is one matrix; pass one --mode with it"
-        raise UsageError(message)
+        raise UsageError("--weights is one matrix; pass one --mode with it")
     given = context.params
     tabled = bool(join or dedupe or one_to_one or truth)
     if tabled:

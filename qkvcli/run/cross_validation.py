@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from qkvcli.answer import Bandwidth
-from qkvcli.attention.fold import Plan
+from qkvcli.attention.fold import LABEL_CAP, Plan, finish
+from qkvcli.attention.sorted_fold import SortedKeys, is_served
 from qkvcli.attention.weights import SOFTMAX, Mask, Weighting
 from qkvcli.blocks import Queries, labels_of
 from qkvcli.errors import InputError
@@ -28,7 +29,12 @@ if TYPE_CHECKING:
     from qkvcli.run.work import Executor
 
 CAP = 50_000
-"""How many rows cross-validation takes at most: each width compares every row with every other."""
+"""How many rows of several key columns, or of weights that are no kernel's on a line, are taken at
+most: each width compares every row with every other."""
+LINE_CAP = 4_000_000
+"""How many rows of one key column are taken at most, which are sorted."""
+_MANY = 1 << 15
+"""From how many rows on the error is smooth enough for larger steps, and one start."""
 _SMOOTH, _STAIRCASE = (2 ** (1 / 4), 3), (2 ** (1 / 16), 12)
 """By what the first widths that are tried differ, and from how many of the best among them the
 search goes on; and the same where the error is a staircase, as a boxcar's is."""
@@ -84,7 +90,7 @@ def cross_validated(
     last = len(logs) - 1
     found = [
         _least(along, logs[max(0, at - 1)], logs[min(at + 1, last)], kernel)
-        for at in _starts(errors, kernel)
+        for at in _starts(errors, kernel)[: 1 if left_out.is_smooth else None]
     ]
     log_factor, least = min(found, key=lambda pair: pair[1], default=(logs[-1], math.inf))
     if not math.isfinite(least):  # of the rows that were not tried some has no neighbour
@@ -174,12 +180,16 @@ class LeaveOneOut:
     def __init__(self, source: Source, kernel: str, temperature: float, executor: Executor) -> None:
         blocks = list(source.blocks())
         count = sum(map(len, blocks))
-        if count > CAP:
-            message = f"{count} rows are over the cap of {CAP} for `bandwidth='cv'`; use scott"
+        score, own = VectorScore(kernel), Mask(own=np.arange(0))
+        line = source.depth == 1
+        line = line and is_served(Plan(score, Weighting(SOFTMAX, temperature), own))
+        if count > (cap := LINE_CAP if line else CAP):
+            message = f"{count} rows are over the cap of {cap} for `bandwidth='cv'`; use scott"
             raise InputError(message, source.name)
         self._blocks = [block.load() for block in blocks]
         for block in self._blocks:
             block.check()
+        self._sorted = SortedKeys.of(self._blocks, LABEL_CAP) if line else None
         keys = np.concatenate([np.array(block.keys, np.float64) for block in self._blocks])
         self._values = np.concatenate(
             [np.array(block.values(), np.float64) for block in self._blocks]
@@ -194,20 +204,30 @@ class LeaveOneOut:
         self._kernel, self._executor = kernel, executor
         self._weighting = Weighting(SOFTMAX, temperature)
 
+    @property
+    def is_smooth(self) -> bool:
+        """Whether the error has one minimum worth a search, as of a smooth kernel and many rows."""
+        return self._kernel != "boxcar" and len(self._queries) > _MANY
+
     def span(self, unit: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return factors on widths (D,): from what tells neighbours apart to what all share.
 
         The least is half the distance to the nearest other row, of all but a hundredth of rows; the
         largest is four times the extent of the rows.
         """
-        from scipy.spatial import KDTree  # 100 ms, for cross-validation only
-
         keys = self._queries.keys / unit
-        nearest = KDTree(keys).query(keys, k=2)[0][:, 1]
+        if keys.shape[1] == 1:
+            gaps = np.pad(np.diff(np.sort(keys[:, 0])), 1, constant_values=np.inf)
+            nearest = np.minimum(gaps[1:], gaps[:-1])
+        else:
+            from scipy.spatial import KDTree  # 100 ms, for several columns only
+
+            nearest = KDTree(keys).query(keys, k=2)[0][:, 1]
         apart = nearest[nearest > 0]
         extent = math.hypot(*np.ptp(keys, axis=0))
         least = min(np.quantile(apart, 0.01) / 2 if len(apart) else extent, extent / 4)
         step, _ = _search(self._kernel)
+        step = 2.0 if self.is_smooth else step
         count = math.ceil(math.log(4 * extent / least) / math.log(step))
         return np.geomspace(least, 4 * extent, min(count, _MOST) + 1)
 
@@ -218,6 +238,8 @@ class LeaveOneOut:
     def error(self, widths: NDArray[np.float64], rows: NDArray[np.int64] | None = None) -> float:
         """Return the mean error of some rows or all; it is infinite where one has no neighbour."""
         rows = np.arange(len(self._queries)) if rows is None else rows
+        if self._sorted is not None:
+            return self._error_of(widths, rows) / len(rows)
         total = 0.0
         for start in range(0, len(rows), _AT_ONCE):
             total += self._error_of(widths, rows[start : start + _AT_ONCE])
@@ -232,7 +254,13 @@ class LeaveOneOut:
             text=self._blocks[0].columns.text,
             label_cap=len(self._queries),
         )
-        (answer,) = fold(self._blocks, self._queries.pick(rows.tolist()), [plan], self._executor)
+        if self._sorted is None:
+            queries = self._queries.pick(rows.tolist())
+            (answer,) = fold(self._blocks, queries, [plan], self._executor)
+        else:
+            queries = self._queries if len(rows) == len(self._queries) else None
+            queries = queries or self._queries.pick(rows.tolist())
+            answer = finish(self._sorted.state(queries, plan), plan, queries)
         if not answer.answered.all():
             return math.inf
         with np.errstate(over="ignore"):

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from qkvcli.answer import stack
 from qkvcli.attention.fold import LABEL_CAP
 from qkvcli.errors import InputError
-from qkvcli.run.work import fold
+from qkvcli.run.sums import answers
 
 if TYPE_CHECKING:
     from qkvcli.answer import Answer
@@ -35,12 +35,12 @@ def pool(resolved: Resolved, executor: Executor, progress: Progress | None = Non
     UsageError
         More neighbours than keys.
     """
-    answers = [
-        fold(head.source.blocks(), head.queries, head.plans, executor, progress)[0]
+    found = [
+        answers(head.source, head.queries, head.plans, executor, progress)[0]
         for head in resolved.heads
     ]
-    _check(answers[0], resolved)
-    return replace(stack(answers, resolved.about.batch_shape), about=resolved.about)
+    _check(found[0], resolved)
+    return replace(stack(found, resolved.about.batch_shape), about=resolved.about)
 
 
 def _check(answer: Answer, resolved: Resolved) -> None:

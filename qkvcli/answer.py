@@ -46,12 +46,15 @@ class Bandwidth:
         mean log-loss.
     at_edge
         Whether ``cv`` stopped at the narrowest or the widest that it tries.
+    chosen
+        Whether the rule itself was chosen, as none was asked for.
     """
 
     widths: tuple[float, ...]
     rule: str = ""
     error: float | None = None
     at_edge: bool = False
+    chosen: bool = False
 
 
 @dataclass(frozen=True)

@@ -33,8 +33,14 @@ CAP = 50_000
 most: each width compares every row with every other."""
 LINE_CAP = 4_000_000
 """How many rows of one key column are taken at most, which are sorted."""
+QUICK = 250_000
+"""How many rows of one key column are few enough for widths to be sought unasked."""
+_SECOND = 1.2e9
+"""How many differences of numbers are weighed in about a second."""
 _MANY = 1 << 15
 """From how many rows on the error is smooth enough for larger steps, and one start."""
+LEAST_CHANCE = 1e-9
+"""What a smaller share counts as in the log-loss, so that no row alone outweighs all others."""
 _SMOOTH, _STAIRCASE = (2 ** (1 / 4), 3), (2 ** (1 / 16), 12)
 """By what the first widths that are tried differ, and from how many of the best among them the
 search goes on; and the same where the error is a staircase, as a boxcar's is."""
@@ -42,6 +48,8 @@ _MOST = 640
 """How many of them are tried at most."""
 _SOME = 512
 """How many rows are predicted to try those widths."""
+_SEVERAL = 2048
+"""From how many rows on each column's own width is sought by predicting as many, not all."""
 _AT_ONCE = 4096
 """How many rows are predicted at a time: text values have a weight for each of them and label."""
 _FINE = 1e-4
@@ -102,8 +110,29 @@ def cross_validated(
     at_edge = not logs[1] < log_factor < logs[-2]
     widths = scott * math.exp(log_factor)
     if len(widths) > 1:
-        widths, least = _each_column(left_out.error, widths, least)
+        count = len(left_out)
+        few = left_out.some(_SOME) if count > _SEVERAL else None
+        own, error = _each_column(
+            lambda h: left_out.error(h, few), widths, least if few is None else math.inf
+        )
+        error = error if few is None else left_out.error(own)
+        if error < least:
+            widths, least = own, error
     return Bandwidth(tuple(widths.tolist()), "cv", least, at_edge)
+
+
+def is_quick(source: Source, kernel: str, temperature: float) -> bool:
+    """Return whether widths are sought in about a second, as far as that is known unread."""
+    score = VectorScore(kernel)
+    line = source.depth == 1 and is_served(Plan(score, Weighting(SOFTMAX, temperature)))
+    rows = source.rows if source.rows is not None else sum(map(len, source.blocks()))
+    if line:
+        return rows <= QUICK
+    if rows > CAP:
+        return False
+    predicted = rows if rows <= _SEVERAL else _SOME
+    trials = 60 + 60 * source.depth * (source.depth > 1)
+    return predicted * rows * (5 + source.depth) * trials < _SECOND
 
 
 def _search(kernel: str) -> tuple[float, int]:
@@ -150,7 +179,7 @@ def _each_column(
             lambda logs: min(error(np.exp(np.clip(logs, -700, 700))), 1e300),
             start,
             method="Powell",
-            options={"xtol": 1e-3, "ftol": 1e-7, "maxfev": 400 * len(widths)},
+            options={"xtol": 1e-2, "ftol": 1e-5, "maxfev": 400 * len(widths)},
         )
     if not found.fun < least:
         return widths, least
@@ -203,6 +232,10 @@ class LeaveOneOut:
         self._queries = Queries(tuple(map(str, range(count))), keys)
         self._kernel, self._executor = kernel, executor
         self._weighting = Weighting(SOFTMAX, temperature)
+
+    def __len__(self) -> int:
+        """Return how many rows there are."""
+        return len(self._queries)
 
     @property
     def is_smooth(self) -> bool:
@@ -271,5 +304,5 @@ class LeaveOneOut:
             place = {label: i for i, label in enumerate(found.labels)}
             own = [place[labels.texts[code]] for code in labels.codes[rows]]
             chance = found.weights[np.arange(len(rows)), own]
-            errors -= np.log(np.maximum(chance, np.finfo(np.float64).tiny))
+            errors -= np.log(np.maximum(chance, LEAST_CHANCE))
         return float(errors.sum())

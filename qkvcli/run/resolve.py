@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, cast
 
 from qkvcli.answer import About, Bandwidth, heads_of
@@ -186,8 +186,6 @@ def _plan(source: Source, queries: Queries, request: Request) -> Plan:
 
 
 def _with(plan: Plan, score: Score | None, weighting: Weighting, mask: Mask | None) -> Plan:
-    from dataclasses import replace
-
     return replace(plan, score=score, weighting=weighting, mask=mask)
 
 
@@ -297,13 +295,30 @@ def _width(  # noqa: PLR0913, PLR0917 - what a width depends on
         return cross_validated(source, name, temperature, executor)
     if given is not None and not isinstance(given, str):
         return rules.given(given, store.depth)
+    if given is None and _is_fit(source, request):
+        from qkvcli.run.cross_validation import cross_validated, is_quick
+
+        try:
+            if is_quick(source, name, temperature):
+                found = cross_validated(source, name, temperature, executor)
+                return replace(found, chosen=True)
+        except InputError:
+            pass  # no width leaves every row a neighbour: the rule says what it can
     try:
-        return rules.by_rule(given or "scott", source)
+        found = rules.by_rule(given or "scott", source)
+        return replace(found, chosen=given is None and _is_fit(source, request))
     except InputError:
         # No weight of these depends on a width.
         if given is not None or not set(request.modes) <= {EXACT, AVERAGE}:
             raise
         return rules.given((1.0,), store.depth)
+
+
+def _is_fit(source: Source, request: Request) -> bool:
+    """Return whether values are predicted from columns of numbers: a regression or classes."""
+    columns = source.columns
+    named = columns.value != columns.key
+    return source.kind == "table" and named and request.modes == (SOFTMAX,) and not request.top
 
 
 def masks_of(request: Request, shape: tuple[int, ...], store: Store) -> list[Mask | None]:

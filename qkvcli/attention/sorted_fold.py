@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from qkvcli.attention.fold import State, Sums
+from qkvcli.attention.gradients import Slopes
 from qkvcli.attention.labels import LabelSums
 from qkvcli.attention.line import BOUNDED, Line, Targets
 from qkvcli.attention.weights import SOFTMAX
@@ -39,7 +40,7 @@ def is_served(plan: Plan) -> bool:
     hides = mask is not None and (
         mask.causal or any(x is not None for x in (mask.lengths, mask.allowed, mask.added))
     )
-    kept = plan.top or plan.jacobian or plan.matrix
+    kept = plan.top or plan.matrix or (plan.jacobian and not plan.degree)
     if plan.weighting.mode != SOFTMAX or plan.is_sparse or hides or kept:
         return False
     polynomial = score.name in ("triangular", "epanechnikov")
@@ -129,6 +130,7 @@ class SortedKeys:
                 mean=sums.mean[back],
                 mean_log=None if sums.mean_log is None else sums.mean_log[back],
                 labels=tuple(replace(part, sums=part.sums[back]) for part in sums.labels),
+                slopes=sums.slopes and sums.slopes.pick(back),
             ),
         )
 
@@ -140,7 +142,8 @@ class SortedKeys:
         scaling = {"gaussian": temperature**0.5, "laplacian": temperature}
         width *= scaling.get(score.name, 1.0)
         power = round(1 / temperature) if BOUNDED.get(score.name) else 1
-        most = 2 if plan.perplexity and score.name == "gaussian" else 0
+        squares = plan.perplexity and score.name == "gaussian"
+        most = 2 if squares or plan.degree else 0
         found = self.line.moments(score.name, width, targets, most=most, power=power)
         normalizer = np.maximum(found.sums[0, 0], 0)
         counts = normalizer > 0
@@ -158,10 +161,23 @@ class SortedKeys:
             mean_log = np.where(counts, logs / safe - found.shift, 0.0)
             if score.name == "boxcar":
                 mean_log[:] = 0
+        slopes = None
+        if plan.degree:
+            slopes = _slopes(found.sums[:, : 1 + depth] / safe, width)
+            mean = np.concatenate([mean, targets.at[:, None] + slopes.mean], axis=1)
         labels, at = [], 1 + depth
-        for column in self.labels:
+        for column in self.labels if plan.text else ():
             part = np.maximum(found.sums[0, at : at + len(column.texts)].T, 0) * counts[:, None]
             labels.append(LabelSums(tuple(column.texts), part.copy(), plan.label_cap))
             at += len(column.texts)
         shift = found.shift * temperature
-        return Sums(temperature, shift, normalizer, mean, mean_log, tuple(labels))
+        return Sums(temperature, shift, normalizer, mean, mean_log, tuple(labels), slopes)
+
+
+def _slopes(means: NDArray[np.float64], width: float) -> Slopes:
+    """Return what a line is made of, from weighted means of 1, u, u² times each channel."""
+    step = means[1, :1]
+    with_values = means[1, 1:] - means[0, 1:] * step
+    spread = np.maximum(means[2, :1] - np.square(step), 0)
+    both = np.concatenate([with_values * width, spread * width**2])
+    return Slopes(step.T * width, both.T[:, :, None], ())

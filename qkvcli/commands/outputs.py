@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from typing import BinaryIO
 
-    from qkvcli.answer import About, Runs
+    from qkvcli.answer import About, Answer, Runs
 
 BINARY = ("npy", "npz")
 
@@ -40,6 +40,13 @@ def say_widths(about: About) -> None:
         error = f"leave-one-out {' and '.join(kinds)} {found.error:.6g}"
         edge = "; it is at the edge of what is tried: look at the fit" if found.at_edge else ""
         warn(f"{where}{rule}--bandwidth cv chose {widths} ({error}){edge}")
+
+
+def say_measures(answer: Answer) -> None:
+    """Print how well each value column is predicted, every row without itself."""
+    for name, found in (answer.measures or {}).items():
+        parts = (f"{word.replace('_', ' ')} {x:.6g}" for word, x in found.known.items())
+        warn(f"{name}, every row without itself: {', '.join(parts).replace('r2', 'R²')}")
 
 
 def workers(count: int | None, scheduler: str | None) -> int | None:

@@ -59,7 +59,7 @@ _STEPS = 16
 
 
 def cross_validated(
-    source: Source, kernel: str, temperature: float, executor: Executor
+    source: Source, kernel: str, temperature: float, executor: Executor, degree: int = 0
 ) -> Bandwidth:
     """Return the widths with the least leave-one-out error.
 
@@ -79,6 +79,8 @@ def cross_validated(
         What log-weights are divided by.
     executor
         What runs the folds; the widths do not depend on it.
+    degree
+        Whether rows are predicted by weighted means, 0, or by weighted lines, 1.
 
     Raises
     ------
@@ -86,7 +88,7 @@ def cross_validated(
         More rows than ``CAP``, or no width at which every row has an answer.
     """
     scott = np.array(by_rule("scott", source).widths)
-    left_out = LeaveOneOut(source, kernel, temperature, executor)
+    left_out = LeaveOneOut(source, kernel, temperature, executor, degree)
     factors = left_out.span(scott)
     some = left_out.some(_SOME)
     errors = [left_out.error(scott * factor, some) for factor in factors]
@@ -199,6 +201,8 @@ class LeaveOneOut:
         What log-weights are divided by.
     executor
         What runs the folds; the errors do not depend on it.
+    degree
+        Whether rows are predicted by weighted means, 0, or by weighted lines, 1.
 
     Raises
     ------
@@ -206,7 +210,14 @@ class LeaveOneOut:
         More rows than ``CAP``, or NaN or infinity among them.
     """
 
-    def __init__(self, source: Source, kernel: str, temperature: float, executor: Executor) -> None:
+    def __init__(
+        self,
+        source: Source,
+        kernel: str,
+        temperature: float,
+        executor: Executor,
+        degree: int = 0,
+    ) -> None:
         blocks = list(source.blocks())
         count = sum(map(len, blocks))
         score, own = VectorScore(kernel), Mask(own=np.arange(0))
@@ -230,7 +241,7 @@ class LeaveOneOut:
         ]
         # Distances stay, and lose nothing when divided by a width.
         self._queries = Queries(tuple(map(str, range(count))), keys)
-        self._kernel, self._executor = kernel, executor
+        self._kernel, self._executor, self._degree = kernel, executor, degree
         self._weighting = Weighting(SOFTMAX, temperature)
 
     def __len__(self) -> int:
@@ -286,6 +297,7 @@ class LeaveOneOut:
             width=self._values.shape[1],
             text=self._blocks[0].columns.text,
             label_cap=len(self._queries),
+            degree=self._degree,
         )
         if self._sorted is None:
             queries = self._queries.pick(rows.tolist())

@@ -20,7 +20,17 @@ _LABELS = 6
 """How many places along an axis of a map have a label, but for the first."""
 
 
-_NOT_HERE = ("query", "queries", "own", "weights", "jacobian", "causal", "valid_lens", "mask")
+_NOT_HERE = (
+    "query",
+    "queries",
+    "own",
+    "weights",
+    "jacobian",
+    "causal",
+    "valid_lens",
+    "mask",
+    "loo",
+)
 
 
 def check(given: Mapping[str, Any]) -> None:

@@ -63,6 +63,20 @@ def pool(  # noqa: PLR0913 - one parameter an option
         ),
     ] = None,
     jacobian: Annotated[bool, typer.Option("--jacobian", help="Also d answer / d query.")] = False,
+    degree: Annotated[
+        int, typer.Option("--degree", metavar="0|1", help="1 fits lines, and gives their slope.")
+    ] = 0,
+    std_error: Annotated[
+        bool, typer.Option("--std-error", help="Also the standard error of the answer.")
+    ] = False,
+    band: Annotated[
+        float | None,
+        typer.Option("--band", metavar="P", help="Also a band that holds the mean so often: 0.95."),
+    ] = None,
+    loo: Annotated[
+        bool,
+        typer.Option("--loo", help="Predict every row without itself, and measure how well."),
+    ] = False,
     key: options.Key = None,
     value: options.Value = None,
     delimiter: options.Delimiter = None,
@@ -122,6 +136,9 @@ def pool(  # noqa: PLR0913 - one parameter an option
         "null_score": min_score,
         "case_sensitive": case_sensitive,
         "keep_accents": keep_accents,
+        "degree": degree,
+        "std_error": std_error,
+        "band": band,
     }
     picture = sink.form if sink.form in PICTURES else "terminal" if plot else ""
     if picture:
@@ -130,7 +147,9 @@ def pool(  # noqa: PLR0913 - one parameter an option
             sink.draw(lambda place: draw(database, runner, how, place, picture))
         inputs.say_what_answered(database, given)
         return 0
-    asked = inputs.queries(database, given)
+    if loo and (query or queries is not None):
+        raise UsageError("--loo asks with the rows themselves; leave other queries out")
+    asked = database.own_keys() if loo else inputs.queries(database, given)
     if asked is None and database.store.own_queries is None and mode != AVERAGE:
         raise UsageError(inputs.NO_QUERY)
     with progress("choosing widths"):
@@ -141,6 +160,7 @@ def pool(  # noqa: PLR0913 - one parameter an option
             valid_lens=lengths,
             mask=allowed,
             jacobian=jacobian,
+            loo=loo,
             perplexity=sink.form not in ("npy", "value"),
             **how,
         )
@@ -150,6 +170,7 @@ def pool(  # noqa: PLR0913 - one parameter an option
         answer = question.pool(advance)
     inputs.say_what_answered(database, given)
     outputs.say_widths(question.resolved.about)
+    outputs.say_measures(answer)
     style = Style(sink.form, defuse=csv_safe, color=sink.color, terminal=sink.on_terminal)
     sink.write(lambda stream: write(stream, answer, style))
     if matrix is not None:

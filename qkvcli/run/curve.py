@@ -108,5 +108,6 @@ class Extent:
 
 
 def _band(answer: Answer, at: int) -> tuple[NDArray[np.float64], NDArray[np.float64]] | None:
-    del answer, at
-    return None
+    if answer.lower is None or answer.upper is None:
+        return None
+    return answer.lower[:, at].astype(np.float64), answer.upper[:, at].astype(np.float64)

@@ -1,16 +1,17 @@
 """The qkv attention explorer: lookups, pooling and heatmaps with queries, keys and values.
 
 ``Database`` holds keys and values, from files, data frames or arrays, and answers queries;
-``attend``, ``lookup`` and ``pool`` do so in one line. The commands do nothing else.
+``attend``, ``lookup`` and ``pool`` do so in one line; ``explore`` shows weights in a notebook. The commands do nothing else.
 """
 
 __version__ = "0.1.0"
-__all__ = ["Database", "QkvError", "__version__", "attend", "lookup", "pool"]
+__all__ = ["Database", "QkvError", "__version__", "attend", "explore", "lookup", "pool"]
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from qkvcli.database import Database, attend, lookup, pool
     from qkvcli.errors import QkvError
+    from qkvcli.heatmap.html.explore import explore
 
 
 def __getattr__(name: str) -> object:
@@ -19,6 +20,10 @@ def __getattr__(name: str) -> object:
         from qkvcli.errors import QkvError
 
         return QkvError
+    if name == "explore":
+        from qkvcli.heatmap.html.explore import explore
+
+        return explore
     if name in __all__:
         from qkvcli import database
 

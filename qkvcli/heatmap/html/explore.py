@@ -39,6 +39,7 @@ _MAPS = ("Reds", "Blues", "Greys", "viridis", "magma", "cividis")
 _DIVERGING = ("RdBu_r", "PuOr_r", "berlin")
 _STOPS = 52  # every fifth of 256 colours, between which the page interpolates
 _PICTURE = 512  # the longest side of what is kept of a matrix beside its queries and keys
+_CROWD, _LOW = 0.9, 1 / 50  # as of the note of other pictures
 _A_WEIGHT = 1.5  # about how many characters a weight of 8 bits takes
 
 
@@ -78,6 +79,7 @@ class _Head:
     coding: Coding
     missing: bool
     measures: dict[str, float]
+    low: int = 0
     levels: list[Level] = field(default_factory=list)
 
 
@@ -113,6 +115,8 @@ def explorer(selection: Selection, request: Request) -> Explored:
     )
     if halves:
         exactness += f"; those computed from queries and keys in float16 by at most {halves.error:.2g}"
+    cells = len(selection.queries) * len(selection.keys) * len(found)
+    crowd = sum(head.low for head in found) / cells
     title = visible(request.title or os.path.basename(selection.weights.file) or "attention")
     data = {
         "version": 1,
@@ -128,6 +132,7 @@ def explorer(selection: Selection, request: Request) -> Explored:
         "palettes": maps,
         "maps": {"light": LIGHT, "dark": DARK, "chosen": request.cmap, "diverging": _DIVERGING},
         "log": request.scale.log,
+        "crowded": int(100 * crowd) if crowd > _CROWD and not signed else 0,
         "panel": request.scale.panel,
         "command": _command(request),
         "notes": [exactness, *notes],
@@ -170,8 +175,11 @@ def _encode(
     quiet = _unwatched(selection)
     shape = len(selection.queries), len(selection.keys)
     pyramid = Pyramid(shape, head.coding, budget, _PICTURE if computed else np.inf)
+    lowest = head.coding.zero + int(head.coding.steps * _LOW**0.5)
     for _, block in blocks(quiet, members):
-        pyramid.add(head.coding.encode(block))
+        codes = head.coding.encode(block)
+        head.low += int(np.count_nonzero(codes <= lowest))
+        pyramid.add(codes)
     head.levels = pyramid.finish()
 
 

@@ -35,7 +35,7 @@ function headView(app, root) {
   const isTwo = state.heads.length === 2;
   minus.box.disabled = !isTwo;
   minus.label.classList.toggle("off", !isTwo);
-  chips.append(...state.heads.map((index, at) => {
+  if (app.heads.length > 1) chips.append(...state.heads.map((index, at) => {
     const chooser = select(at ? "and" : "Head", app.heads.map((h) => [String(h.index), h.name]), String(index));
     chooser.box.addEventListener("change", () => {
       state.heads[at] = Number(chooser.box.value);
@@ -62,7 +62,8 @@ function headView(app, root) {
     for (const index of state.heads) found.push({ title: app.heads[index].name, matrix: await app.matrixOf(index) });
     if (state.difference && found.length === 2) {
       const matrix = await app.differenceOf(state.heads[0], state.heads[1]);
-      if (matrix) found.push({ title: `${app.heads[state.heads[0]].short} − ${app.heads[state.heads[1]].short}`, matrix, less: true });
+      const title = `${app.heads[state.heads[0]].short} − ${app.heads[state.heads[1]].short}`, top = shortOf(matrix?.code.top ?? 0);
+      if (matrix) found.push({ title: `${title}, from −${top} to ${top}`, matrix, less: true });
     }
     if (round !== app.round) return;
     panes = found.map((one) => pane(one));
@@ -92,18 +93,19 @@ function headView(app, root) {
 
   function measureRoom() {
     const pen = document.createElement("canvas").getContext("2d");
-    pen.font = app.font();
+    pen.font = app.font(true);
     const longest = (axis) => {
       let most = 0;
       const step = Math.max(1, Math.floor(axis.count / 400));
       for (let i = 0; i < axis.count; i += step) most = Math.max(most, pen.measureText(axis.text(i)).width);
       return Math.min(LONGEST_LABEL, Math.ceil(most)) + 8;
     };
-    const across = panes.length === 1 ? 1 : Math.min(panes.length, Math.max(1, Math.floor(root.clientWidth / 330)));
-    const full = Math.floor((root.clientWidth - (across - 1) * 18) / across) - 2;
+    const free = Math.max(200, root.clientWidth); // it has none while the page is not laid out
+    const across = Math.min(panes.length, Math.max(1, Math.floor(free / 330)));
+    const full = Math.floor((free - (across - 1) * 18) / across) - 2;
     room.left = Math.min(longest(axes.queries), full * 0.3);
     room.bottom = longest(axes.keys);
-    const tallest = Math.max(240, window.innerHeight * (root.clientWidth < 600 ? 0.55 : 0.7));
+    const tallest = Math.max(240, window.innerHeight * (free < 600 ? 0.55 : 0.7));
     const widest = full - room.left - 4;
     const square = Math.min(widest / columns, tallest / rows, 40);
     sights.fit = { across: square, down: square };
@@ -178,9 +180,7 @@ function headView(app, root) {
 
   function paintAll() {
     waiting = 0;
-    const began = performance.now();
     for (const one of panes) paint(one);
-    app.frame = performance.now() - began;
     if (!panes.length) return;
     const shared = state.range === "shared" || panes.length === 1;
     app.showBar(shared ? panes[0].pixels.scale : null, panes[0].matrix.code.signed);
@@ -296,7 +296,7 @@ function headView(app, root) {
 
   // Which of an axis have a label, and where: as many as have room, the cursor's first of all.
   function labelled(axis, start, size, length, marked) {
-    const step = Math.max(1, Math.ceil(LABEL_STEP / size));
+    const step = stepOf(LABEL_STEP / size, axis.labels !== null);
     const past = Math.min(axis.count, Math.ceil(start + length / size)), found = [];
     for (let i = Math.ceil(start / step) * step; i < past; i += step) {
       if (marked === null || i === marked || Math.abs(i - marked) * size >= LABEL_STEP) found.push(i);
@@ -312,12 +312,12 @@ function headView(app, root) {
       pen.font = app.font(i === mark.row);
       pen.fillStyle = app.ink();
       pen.textAlign = "right";
-      pen.fillText(fitted(pen, axes.queries.text(i), room.left - 7), room.left - 5, 2 + (i + 0.5 - sights.y) * sights.down);
+      pen.fillText(fitted(pen, axes.queries.text(i), room.left - 7), room.left - 5, Math.max(8, 2 + (i + 0.5 - sights.y) * sights.down));
     }
     for (const i of labelled(axes.keys, sights.x, sights.across, room.width, mark.column ?? null)) {
       pen.font = app.font(i === mark.column);
       pen.save();
-      pen.translate(room.left + (i + 0.5 - sights.x) * sights.across, 2 + Math.min(room.height, (rows - sights.y) * sights.down) + 6);
+      pen.translate(Math.max(room.left + 6, room.left + (i + 0.5 - sights.x) * sights.across), 2 + Math.min(room.height, (rows - sights.y) * sights.down) + 6);
       pen.rotate(-Math.PI / 2);
       pen.textAlign = "right";
       pen.fillText(fitted(pen, axes.keys.text(i), room.bottom - 7), 0, 0);
@@ -512,7 +512,7 @@ function headView(app, root) {
     },
     sights,
     schedule,
-    command: () => app.commandOf(state.heads, null, part()),
+    command: () => app.commandOf(state.heads, { part: part(), difference: state.difference }),
     async svg() {
       await start;
       const gap = 24, wide = room.left + room.width + 12, tall = 26 + room.height + room.bottom;
@@ -559,6 +559,13 @@ function headView(app, root) {
     }
     return parts.join("\n");
   }
+}
+
+// Every how manieth of an axis has a label: of numbers 1, 2, 5, 10, 20, …
+function stepOf(least, named) {
+  if (named || least <= 1) return Math.max(1, Math.ceil(least));
+  const power = 10 ** Math.floor(Math.log10(least));
+  return [1, 2, 5, 10].map((one) => one * power).find((one) => one >= least);
 }
 
 // A text cut to what has room, with an ellipsis.

@@ -35,8 +35,8 @@ function overview(app, root) {
   const thumbs = heads.map((head) => {
     const canvas = el("canvas", { width: 1, height: 1, "aria-hidden": "true" });
     const frame = el("span", { class: "frame" }, canvas);
-    const number = el("span", { class: "number" });
-    const button = el("button", { type: "button", class: "thumb", tabindex: "-1" }, frame, el("b", {}, head.short), number);
+    const number = el("span", { class: "number" }), title = el("b", {}, head.short);
+    const button = el("button", { type: "button", class: "thumb", tabindex: "-1" }, frame, title, number);
     button.addEventListener("click", (event) => {
       const chosen = state.heads.filter((i) => i !== head.index);
       if (event.shiftKey || event.ctrlKey || event.metaKey) {
@@ -48,7 +48,7 @@ function overview(app, root) {
         app.open("head");
       }
     });
-    return { head, canvas, frame, number, button };
+    return { head, canvas, frame, number, title, button };
   });
 
   let shown = thumbs;
@@ -83,9 +83,14 @@ function overview(app, root) {
       const held = el("div", { class: "thumbs" }, ...buttons);
       return name && groups.size > 1 ? el("div", { class: "layer" }, el("span", {}, name), held) : held;
     }));
+    // A layer's name stands beside its heads.
+    for (const { head, title } of thumbs) title.textContent = groups.size > 1 ? `H${head.head}` : head.short;
     const widest = Math.max(...[...groups.values()].map((buttons) => buttons.length));
     const room = root.clientWidth - (groups.size > 1 && root.clientWidth > 600 ? 70 : 0);
-    const width = Math.max(56, Math.min(widest > 24 ? 88 : 150, Math.floor((room + 6) / widest) - 7));
+    // All of a layer in rows that are as long as each other.
+    const most = Math.max(1, Math.floor((room + 6) / (widest > 24 ? 94 : 74)));
+    const across = Math.ceil(widest / Math.ceil(widest / most));
+    const width = Math.min(150, Math.floor((room + 6) / across) - 7);
     grid.style.setProperty("--thumb", `${width}px`);
   }
 

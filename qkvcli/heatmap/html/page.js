@@ -89,7 +89,7 @@ function start() {
   let view = null, axes = null, theme = null;
 
   const app = {
-    data, heads, state, round: 0, frame: 0,
+    data, heads, state, round: 0,
     isSelf: () => data.keys === null,
     ground: () => themed().ground,
     ink: () => themed().ink,
@@ -136,7 +136,8 @@ function start() {
       const at = Math.floor(column / each), weight = weights[at];
       if (Number.isNaN(weight)) return "no weight (NaN or infinite)";
       if (each > 1) return `at most ${shortOf(weight)}, the largest of ${each} × ${each}`;
-      const off = matrix instanceof Held ? "" : ` ± ${(matrix instanceof Computed ? Math.max(data.halves.error, 1e-9) : errorOf(matrix.code, weight)).toPrecision(1).replace("e-", "e-")}`;
+      const error = matrix instanceof Computed ? data.halves.error : errorOf(matrix.code, weight);
+      const off = matrix instanceof Held ? "" : ` ± ${shortOf(Number(error.toPrecision(1)))}`;
       if (matrix.code.signed) return `${shortOf(weight)}${off}`;
       const { first, last } = rankOf(weights, at);
       const rank = first === last ? `rank ${first}` : `rank ${first} to ${last}`;
@@ -254,7 +255,9 @@ function start() {
 
   // --- The command ---
 
-  function commandOf(indices, query = null, part = null) {
+  // indices: the heads that are drawn, or null for all; query: one row; part: what is seen of the
+  // axes, or null for all; difference: whether two are subtracted.
+  function commandOf(indices, { query = null, part = null, difference: less = false } = {}) {
     const given = data.command, { queries, keys } = app.axes(), notes = [], more = {};
     const all = (axis) => axis.groups.length === (axis === queries ? rows : columns);
     if (state.merge) more["--merge-subwords"] = true;
@@ -274,13 +277,12 @@ function start() {
     }
     if (state.kind === "sqrt") notes.push("The command's scale is linear: heatmap has no square root.");
     if (state.renormalise) notes.push("The command does not renormalise rows.");
-    if (!derives && changes()) notes.push("");
     const usual = signed ? "RdBu_r" : "Reds", map = app.mapName(signed);
     if (map !== usual) more["--cmap"] = map;
     const chosen = indices ? indices.map((i) => heads[i]) : null;
     if ((chosen ? chosen.length : heads.length) > 1 && state.range === "head") more["--scale"] = "panel";
     if (!chosen) return { lines: commandLine(given, more, "attention.svg"), note: notes.join(" ") };
-    if (state.difference && chosen.length === 2 && given.single) {
+    if (less && chosen.length === 2 && given.single) {
       const { "--cmap": _, "--scale": __, "--log": ___, "--vmin": ____, ...reading } = more;
       const saved = chosen.map((head, i) => commandLine(given, { ...reading, ...placeOf([head]) }, `${"ab"[i]}.npz`));
       return { lines: [...saved, "qkv heatmap a.npz --diff b.npz -o difference.svg"].join(" &&\n"), note: notes.join(" ") };
@@ -464,6 +466,9 @@ function start() {
     }
     if (changes() && state.view === "overview" && rows * columns * heads.length > DERIVED_CELLS) parts.push("The overview shows all weights as they are: they are too many to be changed at once.");
     if (state.difference && state.heads.length === 2 && !derives && state.view === "head") parts.push("The difference needs every weight of two matrices of at most 20 million.");
+    if (data.crowded && state.kind === "linear") {
+      parts.push(`${data.crowded}% of the weights lie in the lowest fiftieth of the scale; a square root or logarithmic scale tells them apart.`);
+    }
     return [...parts, ...left].join(" ");
   }
 
@@ -480,11 +485,12 @@ function start() {
     root.replaceChildren();
     bar = null;
     const make = { overview, head: headView, sentence: sentenceView }[state.view];
-    view = app.shown = make(app, root);
+    view = make(app, root);
     app.refresh();
   }
 
   function recolour() {
+    byId("said").textContent = said();
     if (view.recoloured) view.recoloured();
     else redraw();
     app.refresh();
@@ -510,8 +516,4 @@ function start() {
   return app;
 }
 
-if (typeof document !== "undefined") {
-  const app = start();
-  // For who drives the page: what is shown, and how long a frame took.
-  document.addEventListener("qkv-frame", () => (document.body.dataset.frame = app.frame));
-}
+if (typeof document !== "undefined") start();

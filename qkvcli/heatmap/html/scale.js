@@ -74,7 +74,7 @@ function shortOf(weight) {
   if (weight === 0) return "0";
   const size = Math.abs(weight);
   if (size >= 0.001 && size < 1e5) return String(Number(weight.toPrecision(3)));
-  return weight.toExponential(1).replace("e+", "e");
+  return weight.toExponential(1).replace(".0e", "e").replace("e+", "e");
 }
 
 const hexOf = (colour) => "#" + colour.map((one) => one.toString(16).padStart(2, "0")).join("");

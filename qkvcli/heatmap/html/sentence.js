@@ -156,7 +156,7 @@ function sentenceView(app, root) {
       if (axis === "query") await choose(index, true);
       else app.say(`Key ${axes.keys.name(index)}`);
     },
-    command: () => app.commandOf(state.heads, axes.queries.groups[query]),
+    command: () => app.commandOf(state.heads, { query: axes.queries.groups[query] }),
     async svg() {
       await start;
       const box = root.getBoundingClientRect(), parts = [];

@@ -97,7 +97,9 @@ class Browser:
     def start(self, width: int, height: int, *, dark: bool = False) -> None:
         """Open a tab with the network off."""
         target = self.call("Target.createTarget", url="about:blank")["targetId"]
-        self._session = self.call("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
+        self._session = self.call("Target.attachToTarget", targetId=target, flatten=True)[
+            "sessionId"
+        ]
         for domain in ("Page", "Runtime", "Network", "Log"):
             self.call(f"{domain}.enable")
         self.call(
@@ -186,7 +188,9 @@ class Browser:
 
     def shot(self, path: Path | str, *, whole: bool = True) -> None:
         """Save what is seen as PNG."""
-        data = self.call("Page.captureScreenshot", format="png", captureBeyondViewport=whole)["data"]
+        data = self.call("Page.captureScreenshot", format="png", captureBeyondViewport=whole)[
+            "data"
+        ]
         with open(path, "wb") as stream:
             stream.write(base64.b64decode(data))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import zlib
 from base64 import b64encode
 from dataclasses import dataclass, field
@@ -86,10 +87,11 @@ class Coding:
         padded = np.zeros((rows + rows % 2, columns + columns % 2), codes.dtype)
         padded[:rows, :columns] = codes
         order = self._order()
-        ranks = padded if order is None else order[padded]
+        ranks: NDArray[np.integer] = padded if order is None else order[padded]
         ranks = np.maximum(ranks[::2], ranks[1::2])
         ranks = np.maximum(ranks[:, ::2], ranks[:, 1::2])
-        return ranks if order is None else np.argsort(order)[ranks].astype(codes.dtype)
+        found = ranks if order is None else np.argsort(order)[ranks]
+        return found.astype(codes.dtype)
 
     def _order(self) -> NDArray[np.intp] | None:
         """Return how large every code is among all, if not as large as itself."""
@@ -115,6 +117,22 @@ class Level:
         return sum(map(len, self.tiles or ()))
 
 
+@dataclass(frozen=True)
+class Room:
+    """What a pyramid may take.
+
+    Parameters
+    ----------
+    budget
+        How many characters all tiles may take. The finest levels go first.
+    longest
+        Levels with a longer side than this are not kept.
+    """
+
+    budget: float
+    longest: float = math.inf
+
+
 class Pyramid:
     """A matrix of codes, and its 2 × 2 maxima, and theirs, in packed tiles of 256 × 256.
 
@@ -124,26 +142,18 @@ class Pyramid:
         Rows and columns of the matrix, which come some rows at a time.
     coding
         What the codes mean.
-    budget
-        How many characters all tiles may take. The finest levels go first.
-    coarsest_from
-        Levels with a longer side than this are not kept.
+    room
+        What it may take.
     """
 
-    def __init__(
-        self,
-        shape: tuple[int, int],
-        coding: Coding,
-        budget: float,
-        longest: float = np.inf,
-    ) -> None:
+    def __init__(self, shape: tuple[int, int], coding: Coding, room: Room) -> None:
         self.levels: list[Level] = []
         rows, columns = shape
         while not self.levels or max(self.levels[-1].rows, self.levels[-1].columns) > SIDE:
-            kept: list[str] | None = [] if max(rows, columns) <= max(longest, SIDE) else None
+            kept: list[str] | None = [] if max(rows, columns) <= max(room.longest, SIDE) else None
             self.levels.append(Level(rows, columns, kept))
             rows, columns = -(-rows // 2), -(-columns // 2)
-        self._coding, self._budget = coding, budget
+        self._coding, self._budget = coding, room.budget
         self._waiting: list[NDArray[np.unsignedinteger]] = [
             np.zeros((0, level.columns), coding.dtype) for level in self.levels
         ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import math
 import os
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -13,7 +14,7 @@ import numpy as np
 from qkvcli.errors import UsageError
 from qkvcli.heatmap.colours import palette
 from qkvcli.heatmap.computed import Computed, band
-from qkvcli.heatmap.html.codes import SIDE, Coding, Level, Pyramid
+from qkvcli.heatmap.html.codes import SIDE, Coding, Level, Pyramid, Room
 from qkvcli.heatmap.html.halves import LARGEST, Halves, bands
 from qkvcli.heatmap.html.measures import CHANGES, NAMES, Measures
 from qkvcli.heatmap.html.page import page
@@ -28,7 +29,7 @@ from qkvcli.sources.matrices import Matrices, in_memory
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from numpy.typing import ArrayLike, NDArray
+    from numpy.typing import ArrayLike
 
     from qkvcli.heatmap.select import Axis, Members
     from qkvcli.sources.captured import Captured
@@ -103,7 +104,7 @@ def explorer(selection: Selection, request: Request) -> Explored:
         head = _surveyed(selection, at, members, options.bits)
         left = budget - sum(level.size for one in found for level in one.levels)
         share = left / (len(selection.members) - at)
-        _encode(head, selection, members, share, halves is not None)
+        _encode(head, selection, members, Room(share, _PICTURE if halves else math.inf))
         found.append(head)
     names = [n for n in (CHANGES if signed else NAMES) if any(n in h.measures for h in found)]
     queries, keys = _axis(selection.queries), _axis(selection.keys)
@@ -114,7 +115,9 @@ def explorer(selection: Selection, request: Request) -> Explored:
         f"{max(head.coding.error for head in found):.2g}"
     )
     if halves:
-        exactness += f"; those computed from queries and keys in float16 by at most {halves.error:.2g}"
+        exactness += (
+            f"; those computed from queries and keys in float16 by at most {halves.error:.2g}"
+        )
     cells = len(selection.queries) * len(selection.keys) * len(found)
     crowd = sum(head.low for head in found) / cells
     title = visible(request.title or os.path.basename(selection.weights.file) or "attention")
@@ -147,11 +150,10 @@ def _surveyed(selection: Selection, at: int, members: Members, bits: int) -> _He
     """Read a head for its range and its measures."""
     queries, keys = selection.queries, selection.keys
     special = [i for i, label in enumerate(keys.labels or ()) if SPECIAL.fullmatch(label)]
-    same = (queries.positions, queries.labels) == (keys.positions, keys.labels) if (
-        isinstance(queries.positions, range) and isinstance(keys.positions, range)
-    ) else len(queries) == len(keys) and queries.labels == keys.labels
     shape = len(queries), len(keys)
-    measures = Measures(shape, special, signed=selection.signed, square=same)
+    measures = Measures(
+        shape, special, signed=selection.signed, square=_axis(queries) == _axis(keys)
+    )
     missing = False
     for start, block in blocks(selection, members):
         measures.add(start, block)
@@ -169,12 +171,11 @@ def _surveyed(selection: Selection, at: int, members: Members, bits: int) -> _He
     )
 
 
-def _encode(
-    head: _Head, selection: Selection, members: Members, budget: float, computed: bool
-) -> None:
+def _encode(head: _Head, selection: Selection, members: Members, room: Room) -> None:
+    """Read a head for its codes."""
     quiet = _unwatched(selection)
     shape = len(selection.queries), len(selection.keys)
-    pyramid = Pyramid(shape, head.coding, budget, _PICTURE if computed else np.inf)
+    pyramid = Pyramid(shape, head.coding, room)
     lowest = head.coding.zero + int(head.coding.steps * _LOW**0.5)
     for _, block in blocks(quiet, members):
         codes = head.coding.encode(block)
@@ -376,8 +377,8 @@ def explore(  # noqa: PLR0913 - each is an option of the command
     Parameters
     ----------
     weights
-        (Q, K), (H, Q, K), (layers, heads, Q, K), or (layers, 1, heads, Q, K), such as a model's list
-        of one array a layer; or the path of a file that ``qkv heatmap`` reads.
+        (Q, K), (H, Q, K), (layers, heads, Q, K), or (layers, 1, heads, Q, K), such as a model's
+        list of one array a layer; or the path of a file that ``qkv heatmap`` reads.
     labels, query_labels, key_labels
         What queries and keys are called.
     title

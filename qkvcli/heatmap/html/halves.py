@@ -95,7 +95,7 @@ def bands(
     *,
     causal: bool,
     window: int,
-) -> Iterator[tuple[int, NDArray[np.float64], NDArray[np.float32]]]:
+) -> Iterator[tuple[int, NDArray[np.floating], NDArray[np.float32]]]:
     """Yield weights of queries and keys as rounded to float16, some rows at a time.
 
     Returns
@@ -114,14 +114,14 @@ def bands(
         most = scores.max(axis=1)
         seen = np.isfinite(most)
         weights = normalised(scores)
-        norms = np.full(len(rows), np.inf, np.float32)
+        norms: NDArray[np.float32] = np.full(len(rows), np.inf, np.float32)
         # A weight is exp(score - norm); the largest of a row is the most exact.
         norms[seen] = most[seen] - np.log(weights.max(axis=1)[seen])
         yield start, weights, norms
 
 
 def _by_byte(values: NDArray[Any]) -> bytes:
-    """Return the bytes of numbers, the lowest of all first: alike beside alike, they pack better."""
+    """Return the bytes of numbers, the lowest of all first: alike beside alike, they pack well."""
     size = values.dtype.itemsize
     plain = values.astype(values.dtype.newbyteorder("<"), copy=False)
     return np.ascontiguousarray(plain).view(np.uint8).reshape(-1, size).T.tobytes()

@@ -52,7 +52,7 @@ class Measures:
         self._counts: dict[str, int] = {}
 
     def add(self, start: int, block: NDArray[np.floating]) -> None:
-        """Add some rows, of which ``start`` is the first; rows with NaN or infinity do not count."""
+        """Add some rows, of which ``start`` is the first; no row with NaN or infinity counts."""
         finite = block[np.isfinite(block)]
         if finite.size:
             self.low = min(self.low, float(finite.min()))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import json
 import math
 import os
 from dataclasses import dataclass, field, replace
@@ -17,7 +18,7 @@ from qkvcli.heatmap.computed import Computed, band
 from qkvcli.heatmap.html.codes import SIDE, Coding, Level, Pyramid, Room
 from qkvcli.heatmap.html.halves import LARGEST, Halves, bands
 from qkvcli.heatmap.html.measures import CHANGES, NAMES, Measures
-from qkvcli.heatmap.html.page import page
+from qkvcli.heatmap.html.page import EVERYTHING, page, read
 from qkvcli.heatmap.pixels import blocks
 from qkvcli.heatmap.request import PageOptions, Request
 from qkvcli.heatmap.select import SPECIAL, Selection, select, selection_of, whole
@@ -38,9 +39,10 @@ LIGHT, DARK = ("Reds", "RdBu_r"), ("magma", "berlin")
 """The colour maps of weights and of differences, on a light and on a dark page."""
 _MAPS = ("Reds", "Blues", "Greys", "viridis", "magma", "cividis")
 _DIVERGING = ("RdBu_r", "PuOr_r", "berlin")
-_STOPS = 52  # every fifth of 256 colours, between which the page interpolates
+_EVERY = 3  # of 256 colours the page has every third, and interpolates between them
 _PICTURE = 512  # the longest side of what is kept of a matrix beside its queries and keys
 _CROWD, _LOW = 0.9, 1 / 50  # as of the note of other pictures
+_A_HEAD = 400  # characters of what is said of a head
 _A_WEIGHT = 1.5  # about how many characters a weight of 8 bits takes
 
 
@@ -98,16 +100,22 @@ def explorer(selection: Selection, request: Request) -> Explored:
     maps = _palettes(request.cmap)
     halves = _halves(selection)
     signed = selection.signed
-    budget = options.max_size * 1e6 - (halves.size if halves else 0)
+    queries, keys = _axis(selection.queries), _axis(selection.keys)
+    known = [*map(read, EVERYTHING), *(json.dumps(axis) for axis in (queries, keys))]
+    fixed = sum(len(text.encode()) for text in known) + _A_HEAD * len(selection.members)
+    budget = options.max_size * 1e6 - fixed - (halves.size if halves else 0)
+    if budget <= 0:
+        raise UsageError(
+            f"--max-size {options.max_size:g} leaves no room for weights; the file takes "
+            f"{options.max_size - budget / 1e6:.2f} MB without them"
+        )
+    share = budget / len(selection.members)
     found: list[_Head] = []
     for at, members in enumerate(selection.members):
         head = _surveyed(selection, at, members, options.bits)
-        left = budget - sum(level.size for one in found for level in one.levels)
-        share = left / (len(selection.members) - at)
         _encode(head, selection, members, Room(share, _PICTURE if halves else math.inf))
         found.append(head)
     names = [n for n in (CHANGES if signed else NAMES) if any(n in h.measures for h in found)]
-    queries, keys = _axis(selection.queries), _axis(selection.keys)
     notes = _left_out(found, options.max_size, computed=halves is not None)
     bits = options.bits
     exactness = (
@@ -235,10 +243,14 @@ def _left_out(heads: Sequence[_Head], size: float, *, computed: bool) -> list[st
 
 
 def _palettes(chosen: str | None) -> dict[str, str]:
-    """Return colour maps as stops, six digits each."""
-    names = dict.fromkeys([*_MAPS, *_DIVERGING, *([chosen] if chosen else [])])
-    step = 255 // (_STOPS - 1)
-    return {name: bytes(palette(name).colours[::step].reshape(-1)).hex() for name in names}
+    """Return colour maps as stops, six digits each: all colours of the one that was chosen."""
+    found = {
+        name: bytes(palette(name).colours[::_EVERY].reshape(-1)).hex()
+        for name in (*_MAPS, *_DIVERGING)
+    }
+    if chosen is not None:
+        found[chosen] = bytes(palette(chosen).colours.reshape(-1)).hex()
+    return found
 
 
 # --- Queries and keys ---

@@ -16,6 +16,9 @@ PURE = ("codes.js", "scale.js", "tokens.js", "matrix.js", "command.js", "svg.js"
 SCRIPTS = (*PURE, "overview.js", "head.js", "sentence.js", "page.js")
 """All scripts in their order; they are put together as one."""
 
+EVERYTHING = ("page.html", "style.css", *SCRIPTS)
+"""All texts that the page is made of."""
+
 
 def read(name: str) -> str:
     """Return one of the texts that the page is made of."""

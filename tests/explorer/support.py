@@ -1,3 +1,4 @@
+# ruff: noqa: RUF001 - strings that look like others
 """An explorer's file read back without its scripts, and strings that pages have stumbled over."""
 
 from __future__ import annotations

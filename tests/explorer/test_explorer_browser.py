@@ -21,8 +21,10 @@ from tests.support.command import QKV, SAMPLES, run_inside
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 ATTENTION, TOKENS = SAMPLES / "animal_attention.npy", SAMPLES / "animal_tokens.txt"
+PAINTED = "new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))"
 VALUE = re.compile(r": ([-0-9.e]+)(?: ± ([0-9.e-]+))?(?:, rank (\d+))?")
 
 pytestmark = pytest.mark.skipif(
@@ -46,7 +48,8 @@ def _nothing_is_asked_for(tab: Browser) -> Iterator[None]:
     asked = [one for one in tab.requests if not one.startswith(("file:///", "data:", "blob:"))]
     assert not asked
     assert len([one for one in tab.requests if one.startswith("file:///")]) <= 2
-    assert not tab.said
+    # Canvases are read by the tests alone.
+    assert not [one for one in tab.said if "willReadFrequently" not in one]
 
 
 @pytest.fixture(scope="module")
@@ -95,6 +98,7 @@ class Matrix:
 
     def __init__(self, tab: Browser, shape: tuple[int, int], which: int = 0) -> None:
         self.tab, self.shape = tab, shape
+        tab.run(PAINTED)
         # The frame is drawn in the colour of lines; what is inside of it are cells.
         code = f"""(() => {{
           const canvas = document.querySelectorAll("canvas.matrix")[{which}];
@@ -134,7 +138,7 @@ def open_head(tab: Browser, index: int) -> None:
     tab.wait(
         f"document.body.dataset.ready.startsWith('head') && document.body.dataset.ready !== {json.dumps(before)}"
     )
-    tab.run("new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))")
+    tab.run(PAINTED)
 
 
 def test_the_overview_shows_every_head_and_its_measure(tab: Browser, sample: Path) -> None:
@@ -159,8 +163,8 @@ def test_the_overview_shows_every_head_and_its_measure(tab: Browser, sample: Pat
       for (let i = 0; i < 256; i++) if (data[i * 4] < data[best * 4]) best = i;
       return [canvas.width, canvas.height, Math.floor(best / 16), best % 16];
     })()""")
-    row, column = np.unravel_index(weights[2].argmax(), (16, 16))
-    assert dark == [16, 16, row, column]
+    assert dark[:2] == [16, 16]
+    assert weights[2][dark[2], dark[3]] > weights[2].max() - 0.004
 
 
 def test_the_value_under_the_pointer_is_the_arrays(tab: Browser, sample: Path) -> None:
@@ -324,7 +328,7 @@ def test_two_heads_and_their_difference(tab: Browser, sample: Path) -> None:
     tab.wait(f"document.body.dataset.ready !== {json.dumps(before)}")
     tick(tab, "Difference of two")
     assert tab.run("document.querySelectorAll('canvas.matrix').length") == 3
-    tab.run("new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))")
+    tab.run(PAINTED)
     tab.point(*Matrix(tab, (16, 16), 1).at(12, 13))
     tab.wait("document.querySelectorAll('.value')[2].textContent")
     shown = tab.run(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import html
+import itertools
 import json
 import re
 from typing import TYPE_CHECKING, Any
@@ -110,7 +111,7 @@ def test_every_level_is_the_maxima_of_the_one_below(
     levels = found.levels(0)
     assert levels[-1] is not None
     assert max(levels[-1].shape) <= SIDE
-    for finer, coarser in zip(levels, levels[1:], strict=False):
+    for finer, coarser in itertools.pairwise(levels):
         assert finer is not None
         assert coarser is not None
         for (row, column), value in np.ndenumerate(coarser):

@@ -135,7 +135,7 @@ class Browser:
     def wait(self, code: str, seconds: float = 30) -> None:
         """Wait until an expression is true."""
         until = time.monotonic() + seconds
-        while not self.run(code):
+        while not self.run(f"!!({code})"):
             assert time.monotonic() < until, f"never true: {code}"
             time.sleep(0.01)
 

@@ -103,7 +103,7 @@ function headView(app, root) {
     const free = Math.max(200, root.clientWidth); // it has none while the page is not laid out
     const across = Math.min(panes.length, Math.max(1, Math.floor(free / 330)));
     const full = Math.floor((free - (across - 1) * 18) / across) - 2;
-    room.left = Math.min(longest(axes.queries), full * 0.3);
+    room.left = Math.floor(Math.min(longest(axes.queries), full * 0.3));
     room.bottom = longest(axes.keys);
     const tallest = Math.max(240, window.innerHeight * (free < 600 ? 0.55 : 0.7));
     const widest = full - room.left - 4;
@@ -233,7 +233,7 @@ function headView(app, root) {
     pen.restore();
     pen.strokeStyle = app.edge();
     pen.lineWidth = 1;
-    pen.strokeRect(room.left - 0.5, 1.5, seen.width + 1, seen.height + 1);
+    pen.strokeRect(room.left - 0.5, 1.5, Math.round(seen.width) + 1, Math.round(seen.height) + 1);
     paintLabels(pen);
   }
 

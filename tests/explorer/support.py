@@ -68,9 +68,9 @@ class File:
             if level is None:
                 found.append(None)
             else:
-                strips = []
+                strips: list[NDArray[Any]] = []
                 for top_row in range(0, rows, SIDE):
-                    strip = []
+                    strip: list[NDArray[Any]] = []
                     for left in range(0, columns, SIDE):
                         length = level[len(strips) * -(-columns // SIDE) + len(strip)]
                         data = zlib.decompress(base64.b64decode(self.packed[at : at + length]))

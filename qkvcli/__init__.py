@@ -6,13 +6,25 @@ The commands do nothing else.
 """
 
 __version__ = "0.1.0"
-__all__ = ["Database", "QkvError", "__version__", "attend", "explore", "lookup", "pool"]
+__all__ = [
+    "Database",
+    "QkvError",
+    "__version__",
+    "attend",
+    "capturing",
+    "explore",
+    "heads",
+    "lookup",
+    "pool",
+]
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from qkvcli.capture import capturing
     from qkvcli.database import Database, attend, lookup, pool
     from qkvcli.errors import QkvError
     from qkvcli.heatmap.html.explore import explore
+    from qkvcli.statistics.heads import heads_of as heads
 
 
 def __getattr__(name: str) -> object:
@@ -25,6 +37,14 @@ def __getattr__(name: str) -> object:
         from qkvcli.heatmap.html.explore import explore
 
         return explore
+    if name == "capturing":
+        from qkvcli.capture import capturing
+
+        return capturing
+    if name == "heads":
+        from qkvcli.statistics.heads import heads_of
+
+        return heads_of
     if name in __all__:
         from qkvcli import database
 

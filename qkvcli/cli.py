@@ -1,6 +1,7 @@
 """The Typer app, and the one edge where failures become a line on stderr and an exit status."""
 
 import errno
+import importlib
 import os
 import re
 import sys
@@ -26,6 +27,8 @@ COMMANDS = {
     "lookup": "Look queries up among the keys of a database.",
     "pool": "Pool the values of a database under each query's weights.",
     "heatmap": "Draw attention weights as a picture, or in the terminal.",
+    "heads": "Say what each head of a model does.",
+    "capture": "Store what a model attends to in a text.",
 }
 """The commands and their first lines, which are known without importing them."""
 
@@ -122,23 +125,15 @@ for _name, _summary in COMMANDS.items():
 def _command(name: str) -> Any:  # noqa: ANN401 - Click's own
     """Import a command and return what parses and calls it."""
     alone = typer.Typer(add_completion=False, rich_markup_mode=None, context_settings=_SETTINGS)
-    parser = _Command if name == "heatmap" else _OfQueries
+    parser = _OfQueries if name in ("lookup", "pool") else _Command
     alone.command(name, cls=parser)(_function(name))
     return typer.main.get_command(alone)
 
 
 def _function(name: str) -> Callable[..., int | None]:
-    if name == "lookup":
-        from qkvcli.commands.lookup import lookup
-
-        return lookup
-    if name == "pool":
-        from qkvcli.commands.pool import pool
-
-        return pool
-    from qkvcli.commands.heatmap import heatmap
-
-    return heatmap
+    module = importlib.import_module(f"qkvcli.commands.{name}")
+    function: Callable[..., int | None] = getattr(module, name)
+    return function
 
 
 def _version(wanted: bool) -> None:  # noqa: FBT001 - Typer calls it so

@@ -522,7 +522,11 @@ class Database:
             return None
         from qkvcli.sources.queries import queries_from_array
 
-        return queries_from_array(self.store, self.store.own_queries)
+        settings = self.store.settings
+        found = queries_from_array(self.store, self.store.own_queries)
+        if settings is not None and settings.query_labels is not None:
+            found = found.labelled(settings.query_labels)
+        return found._replace(settings=settings)
 
     def typed(self, words: Sequence[str]) -> Asked:
         """Return queries as they were typed: text, or numbers such as 1.5,0.3."""

@@ -77,7 +77,7 @@ def test_help_has_groups_and_examples_that_work(name: str, tmp_path: Path) -> No
     _, _, shown = run.text.partition("\nExamples:\n")
     lines = [line.strip() for line in shown.splitlines() if line.strip()]
     assert len(lines) == 3
-    for line in lines:
+    for line in lines if name != "capture" else []:  # test_capture.py runs those
         done = subprocess.run(
             ["bash", "-o", "pipefail", "-c", line],
             cwd=tmp_path,

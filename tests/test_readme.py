@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from qkvcli.attention.formulas import Tokens, available
 from qkvcli.scores import TEXT_SCORES
 from tests.support import readme
 from tests.support.command import QKV, SAMPLES, environment, run_inside
@@ -104,12 +105,23 @@ def test_sessions_are_found() -> None:
     ]
 
 
-def test_every_option_of_lookup_is_documented() -> None:
-    text = (ROOT / "docs" / "lookup.md").read_text()
-    shown = run_inside("lookup", "--help").text
+@pytest.mark.parametrize(
+    ("command", "document", "least"),
+    [("lookup", "lookup", 30), ("heads", "models", 15), ("capture", "models", 10)],
+)
+def test_every_option_is_documented(command: str, document: str, least: int) -> None:
+    text = (ROOT / "docs" / f"{document}.md").read_text()
+    shown = run_inside(command, "--help").text
     options = set(re.findall(r"^  (?:-\w, )?(--[a-z-]+)", shown, re.MULTILINE))
-    assert len(options) > 30
+    assert len(options) > least
     missing = {option for option in options - {"--help"} if f"{option}" not in text}
     assert not missing
+
+
+def test_every_score_and_statistic_is_documented() -> None:
+    text = (ROOT / "docs" / "lookup.md").read_text()
     for score in TEXT_SCORES:
         assert f"`{score}`" in text
+    text = (ROOT / "docs" / "models.md").read_text()
+    for name in available(Tokens(1, 1, ("",), ("",)), values=True):
+        assert f"| `{name}` |" in text

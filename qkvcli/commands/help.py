@@ -37,8 +37,26 @@ _DRAWN: Mapping[str, Sequence[str]] = {
     ),
     "Output": ("--output", "--format", "--dpi", "--color"),
 }  # fmt: skip
+_CAPTURED: Mapping[str, Sequence[str]] = {
+    "What is read": ("--file", "--random-tokens", "--target", "--max-tokens", "--download"),
+    "What is stored": ("--attention", "--layers", "--heads", "--dtype", "--with-weights"),
+    "Output": ("--output",),
+}
+_HEADS: Mapping[str, Sequence[str]] = {
+    "What is said": (
+        "--statistics", "--sort", "--ascending", "--top", "--pairs", "--label", "--sink-key",
+    ),
+    "Which heads": ("--layers", "--heads", "--batch", "--name", "--labels"),
+    "Output": ("--format", "--output", "--plot", "--distances", "--color"),
+}  # fmt: skip
 _POOLED = {title: options for title, options in _ASKED.items() if title != "Joins"}
-GROUPS = {"lookup": _ASKED, "pool": _POOLED, "heatmap": _DRAWN}
+GROUPS = {
+    "lookup": _ASKED,
+    "pool": _POOLED,
+    "heatmap": _DRAWN,
+    "capture": _CAPTURED,
+    "heads": _HEADS,
+}
 """For each command its options by the title of their group, in order."""
 
 EXAMPLES = {
@@ -56,6 +74,16 @@ EXAMPLES = {
         "qkv lookup --self -m softmax --weights names.npz -o found.tsv",
         "qkv heatmap names.npz",
         "qkv heatmap names.npz --size 3.3 -o names.pdf",
+    ),
+    "heads": (
+        "qkv lookup --self -m softmax --weights names.npz -o found.tsv",
+        "qkv heads names.npz --pairs 3",
+        "qkv heads names.npz --statistics entropy,current --plot heads.svg -f table",
+    ),
+    "capture": (
+        'qkv capture ./minilm "The animal didn\'t cross the street." -o animal.npz',
+        "qkv heatmap animal.npz --layers 3 --heads 0-3",
+        "qkv heads animal.npz --sort previous",
     ),
 }
 """For each command some lines for a shell."""

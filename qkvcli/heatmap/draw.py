@@ -11,14 +11,17 @@ from qkvcli.errors import UsageError
 from qkvcli.heatmap.layout import VECTOR_CELLS, VECTOR_SIDE, Layout, plan
 from qkvcli.heatmap.picture import Picture, compose, crowded, grid_of
 from qkvcli.heatmap.pixels import AXIS_PIXELS
-from qkvcli.heatmap.request import HTML, NUMBERS, TERMINAL, Request, form_of
+from qkvcli.heatmap.request import HTML, NUMBERS, TERMINAL, Request, Style, form_of
 from qkvcli.heatmap.select import Selection, select
 from qkvcli.heatmap.weights import count
 from qkvcli.render.console import is_terminal, note, warn
 from qkvcli.render.writer import STDOUT, Target, open_target, target
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
+
+    import numpy as np
+    from numpy.typing import NDArray
 
 PIXEL_BUDGET = 64_000_000
 """How many pixels a PNG may have."""
@@ -49,6 +52,45 @@ def draw(request: Request) -> None:
         _show(request, selection, place)
     else:
         _paint(request, selection, form, place)
+
+
+def draw_grid(
+    values: NDArray[np.float64],
+    place: Target,
+    names: tuple[Sequence[int], Sequence[int]],
+    titles: tuple[str, str, str],
+) -> None:
+    """Draw a table of numbers as one panel.
+
+    Parameters
+    ----------
+    values
+        The numbers, (rows, columns); NaN is grey.
+    place
+        Where the picture goes; its name says of which form it is.
+    names
+        What rows and columns are called.
+    titles
+        What stands on the left, below, and along the colour bar.
+    """
+    from qkvcli.heatmap.select import Axis
+    from qkvcli.heatmap.weights import Watch, Weights
+    from qkvcli.sources.matrices import in_memory
+
+    rows, columns = values.shape
+    watch = Watch(titles[2], (1, 1, rows), math.inf)
+    stored = in_memory(values, titles[2])
+    weights = Weights(titles[2], stored, (1, 1, 1, rows, columns), 2, 0, watch, (0,), (0,))
+    down, across = (tuple(map(str, one)) for one in names)
+    queries, keys = (
+        Axis("query", range(rows), None, down),
+        Axis("key", range(columns), None, across),
+    )
+    selection = Selection(weights, None, (), (((0, 0),),), queries, keys, "mean", ("",))
+    ylabel, xlabel, bar_label = titles
+    style = Style(xlabel=xlabel, ylabel=ylabel, bar_label=bar_label)
+    request = Request(titles[2], style=style, output=place.name)
+    _paint(request, selection, form_of(request), place)
 
 
 def _paint(request: Request, selection: Selection, form: str, place: Target) -> None:

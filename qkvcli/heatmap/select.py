@@ -170,13 +170,8 @@ def select(request: Request) -> Selection:
         check_same_shape(*opened)
     weights, watches = opened[0], tuple(one.watch for one in opened)
     queries, keys = _axes(request, found, weights)
-    layers, heads = (
-        [int(n) for n in positions(text, whole(name, length), found.file)]
-        for name, text, length in (
-            ("layer", choice.layers, weights.shape[0]),
-            ("head", choice.heads, weights.shape[2]),
-        )
-    )
+    layers = numbered(choice.layers, "layer", weights.layers, found.file)
+    heads = numbered(choice.heads, "head", weights.heads, found.file)
     if choice.rollout:
         opened = [rollout(one, layers, heads) for one in opened]
         layers, heads = [0], [0]
@@ -209,6 +204,38 @@ def selection_of(found: Matrices) -> Selection:
     return Selection(weights, None, (weights.watch,), members, queries, keys, "mean", names)
 
 
+def numbered(text: str | None, what: str, numbers: tuple[int, ...], file: str) -> list[int]:
+    """Return the places of the layers or heads that a list such as ``0,3-5`` names.
+
+    Parameters
+    ----------
+    text
+        The list, or None for all.
+    what
+        ``"layer"`` or ``"head"``.
+    numbers
+        What those in the file are called.
+    file
+        What errors call the file.
+
+    Raises
+    ------
+    UsageError
+        As of ``positions``.
+    """
+    if numbers == tuple(range(len(numbers))):
+        return [int(n) for n in positions(text, whole(what, len(numbers)), file)]
+    if text is None:
+        return list(range(len(numbers)))
+    places = {number: place for place, number in enumerate(numbers)}
+    wanted = [int(n) for n in positions(text, whole(what, max(numbers) + 1), file)]
+    missing = next((n for n in wanted if n not in places), None)
+    if missing is not None:
+        held = ", ".join(map(str, numbers))
+        raise UsageError(f"{file}: there is no {what} {missing}; it has {held}")
+    return [places[number] for number in wanted]
+
+
 def _members(request: Request, layers: list[int], heads: list[int]) -> tuple[Members, ...]:
     """Return the matrices of each panel; refuse more panels than a picture may have."""
     panels: tuple[Members, ...]
@@ -230,10 +257,10 @@ def _name(group: Members, weights: Weights, reduce: str) -> str:
     layers, heads = sorted({layer for layer, _ in group}), sorted({head for _, head in group})
     many = [f"{len(n)} {what}" for n, what in ((layers, "layers"), (heads, "heads")) if len(n) > 1]
     parts = []
-    if weights.shape[0] > 1 and len(layers) == 1:
-        parts.append(f"layer {layers[0]}")
-    if weights.shape[2] > 1 and len(heads) == 1:
-        parts.append(f"head {heads[0]}")
+    if weights.layers != (0,) and len(layers) == 1:
+        parts.append(f"layer {weights.layers[layers[0]]}")
+    if weights.heads != (0,) and len(heads) == 1:
+        parts.append(f"head {weights.heads[heads[0]]}")
     if many:
         parts.append(f"{reduce} of {' × '.join(many)}")
     return ", ".join(parts)

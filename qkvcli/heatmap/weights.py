@@ -147,6 +147,8 @@ class Weights:
         The entry of the batch.
     watch
         Sees every row that is read.
+    layers, heads
+        What layers and heads are called: their numbers in the model.
     """
 
     file: str
@@ -155,6 +157,8 @@ class Weights:
     axes: int
     entry: int
     watch: Watch
+    layers: tuple[int, ...] = ()
+    heads: tuple[int, ...] = ()
 
     def read(
         self, layer: int, head: int, queries: range | NDArray[np.intp]
@@ -217,8 +221,13 @@ def open_weights(found: Matrices, batch: int | None) -> Weights:
         raise InputError(f"its shape is {_shown(shape)}; there is nothing to draw", array.name)
     full = _five_axes(shape, file, batch, is_stack=is_stack)
     tolerance = HALF_TOLERANCE if array.dtype.itemsize <= 2 else TOLERANCE
+    if array.name.endswith("[distances]"):  # those of ``qkv heads``, which sum to nothing
+        tolerance = np.inf
     watch = Watch(file, (full[0], *full[2:4]), tolerance)
-    return Weights(file, array, full, len(shape), batch or 0, watch)
+    said = found.settings
+    layers = (said and said.layers) or tuple(range(full[0]))
+    heads = (said and said.heads) or tuple(range(full[2]))
+    return Weights(file, array, full, len(shape), batch or 0, watch, layers, heads)
 
 
 def _five_axes(
@@ -259,7 +268,8 @@ def axes_note(found: Matrices, weights: Weights, *, is_said: bool) -> str:
     names, shape = found.stacked, found.array.shape
     if names:
         return f"{found.file}: {names[0]} to {names[-1]} are layers 0 to {len(names) - 1}"
-    if is_said or len(shape) != 4 or weights.shape[0] == 1 or found.captured:
+    known = found.settings is not None and bool(found.settings.attention)
+    if is_said or known or len(shape) != 4 or weights.shape[0] == 1 or found.captured:
         return ""
     return (
         f"{found.file}: {_shown(shape)} is read as (layers, heads, Q, K); "
@@ -343,5 +353,12 @@ def rollout(weights: Weights, layers: Sequence[int], heads: Sequence[int]) -> We
             rolled = mean @ rolled
     array, watch = in_memory(rolled, weights.file), Watch(weights.file, (1, 1, queries), np.inf)
     return replace(
-        weights, array=array, shape=(1, 1, 1, queries, keys), axes=2, entry=0, watch=watch
+        weights,
+        array=array,
+        shape=(1, 1, 1, queries, keys),
+        axes=2,
+        entry=0,
+        watch=watch,
+        layers=(0,),
+        heads=(0,),
     )

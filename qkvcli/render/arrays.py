@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import zipfile
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +12,7 @@ import numpy as np
 from qkvcli.answer import Runs
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from typing import IO, BinaryIO
 
     from numpy.typing import NDArray
@@ -60,6 +61,26 @@ def write_npz(stream: BinaryIO, arrays: dict[str, Runs]) -> None:
         except BaseException:
             gate.is_broken = True
             raise
+
+
+_TENSORS = {"b1": "BOOL", "f2": "F16", "f4": "F32", "f8": "F64", "i4": "I32", "i8": "I64"}
+
+
+def write_safetensors(
+    stream: BinaryIO, arrays: Mapping[str, NDArray[Any]], metadata: Mapping[str, str]
+) -> None:
+    """Write arrays of numbers, and what is text beside them, as ``.safetensors``."""
+    header: dict[str, Any] = {"__metadata__": dict(metadata)}
+    start = 0
+    for name, array in arrays.items():
+        places = [start, start + array.nbytes]
+        kind = _TENSORS[array.dtype.str[1:]]
+        header[name] = {"dtype": kind, "shape": list(array.shape), "data_offsets": places}
+        start = places[1]
+    text = json.dumps(header, ensure_ascii=False).encode()
+    text += b" " * (-len(text) % 8)
+    stream.write(len(text).to_bytes(8, "little") + text)
+    stream.writelines(np.ascontiguousarray(array).tobytes() for array in arrays.values())
 
 
 def whole(array: NDArray[np.generic]) -> Runs:

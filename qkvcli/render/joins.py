@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from qkvcli.joined import AMBIGUOUS, Join
-from qkvcli.render.machine import finite, shortest, write_delimited, write_json
+from qkvcli.render import rows
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -15,52 +15,13 @@ if TYPE_CHECKING:
     from qkvcli.render.style import Style
 
 SCHEMA = "qkv.join/1"
-FORMATS = ("table", "tsv", "csv", "json", "jsonl")
 _BLOCKS = "▁▂▃▄▅▆▇█"
 _CLASSES = 20
 
 
 def write(stream: BinaryIO, found: Join | Groups, style: Style) -> None:
-    """Write a join, or a table with groups, in one of ``FORMATS``."""
-    header = found.header()
-    if style.form == "table":
-        _draw(stream, found, style)
-    elif style.form in ("tsv", "csv"):
-        rows = ([_cell(cell) for cell in line] for line in found.lines())
-        write_delimited(stream, header, rows, style)
-    else:
-        items = [dict(zip(header, map(_item, line), strict=True)) for line in found.lines()]
-        if style.form == "jsonl":
-            write_json(stream, [{"schema": SCHEMA, **item} for item in items], style)
-        else:
-            write_json(stream, {"schema": SCHEMA, "rows": items}, style)
-
-
-def _cell(cell: Any) -> str:  # noqa: ANN401 - text, a number or nothing
-    if isinstance(cell, float):
-        return shortest(cell)
-    return "" if cell is None else str(cell)
-
-
-def _item(cell: Any) -> Any:  # noqa: ANN401
-    return finite(cell) if isinstance(cell, float) else cell
-
-
-def _draw(stream: BinaryIO, found: Join | Groups, style: Style) -> None:
-    from qkvcli.render.console import drawing
-    from qkvcli.render.tables import Column, brief, table
-
-    lines = list(found.lines())
-    columns = [
-        Column(name, numeric=any(isinstance(line[i], int | float) for line in lines))
-        for i, name in enumerate(found.header())
-    ]
-    rows = [
-        [brief(repr(cell)) if isinstance(cell, float) else _cell(cell) for cell in line]
-        for line in lines
-    ]
-    with drawing(stream, style.color, terminal=style.terminal) as screen:
-        screen.print(table(columns, rows, screen.width))
+    """Write a join, or a table with groups, as rows."""
+    rows.write(stream, found, style, SCHEMA)
 
 
 def summary(join: Join | Groups, *, drawn: bool) -> list[str]:

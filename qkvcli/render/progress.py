@@ -25,7 +25,7 @@ PATIENCE = 1.0
 
 
 @contextmanager
-def progress(label: str, total: int | None = None) -> Iterator[Note | None]:
+def progress(label: str, total: int | None = None, unit: str = "rows") -> Iterator[Note | None]:
     """Yield a function that takes note of rows done, or None where no one watches.
 
     Parameters
@@ -34,11 +34,13 @@ def progress(label: str, total: int | None = None) -> Iterator[Note | None]:
         What is being done.
     total
         How many rows there are, where that is known.
+    unit
+        What these are.
     """
     if not is_terminal(sys.stderr):
         yield None
         return
-    bar = _Bar(label, total)
+    bar = _Bar(label, total, unit)
     try:
         yield bar.note
     finally:
@@ -48,8 +50,8 @@ def progress(label: str, total: int | None = None) -> Iterator[Note | None]:
 class _Bar:
     """A bar that appears by itself when its time has come, whether rows are done by then or not."""
 
-    def __init__(self, label: str, total: int | None) -> None:
-        self._label, self._total = label, total
+    def __init__(self, label: str, total: int | None, unit: str) -> None:
+        self._label, self._total, self._unit = label, total, unit
         self._done = 0
         self._lock = threading.Lock()
         self._shown: Any = None
@@ -66,7 +68,7 @@ class _Bar:
         with self._lock:
             if self._timer.finished.is_set():
                 return  # stopped just now
-            shown = _drawn()
+            shown = _drawn(self._unit)
             shown.add_task(self._label, total=self._total, completed=self._done)
             shown.start()
             self._shown = shown
@@ -78,7 +80,7 @@ class _Bar:
                 self._shown.stop()
 
 
-def _drawn() -> Any:  # noqa: ANN401 - a rich.progress.Progress, imported when first needed
+def _drawn(unit: str) -> Any:  # noqa: ANN401 - a rich.progress.Progress, imported when first needed
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
@@ -86,7 +88,7 @@ def _drawn() -> Any:  # noqa: ANN401 - a rich.progress.Progress, imported when f
         TextColumn("{task.description}"),
         BarColumn(),
         MofNCompleteColumn(),
-        TextColumn("rows"),
+        TextColumn(unit),
         TimeElapsedColumn(),
         console=Console(stderr=True),
         transient=True,

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from qkvcli.run.work import Executor
     from qkvcli.scores import Score
     from qkvcli.scores.text import TextScore
+    from qkvcli.sources.captured import Settings
     from qkvcli.sources.store import Asked, Store
 
 TEXT_TEMPERATURE, VECTOR_TEMPERATURE = 0.1, 1.0
@@ -126,13 +127,14 @@ def resolve(store: Store, asked: Asked | None, request: Request, executor: Execu
         width = _width(store, source, names[0], temperature, request, executor)
         if width is not None:
             widths[number] = width
-        found = [_score(name, width, request, executor) for name in names]
+        scale = asked.settings.scale if asked.settings else None
+        found = [_score(name, width, request, executor, scale) for name in names]
         # Equal keys are found without a score; of a pipe the first keys must be seen before.
         if set(request.modes) != {EXACT} or request.explain or not source.reopenable:
             found = [counted(score, source) for score in found]
         scores[number] = list(found)
     count = len(asked.queries[0])
-    masks = masks_of(request, (*batch_shape, count), store)
+    masks = masks_of(request, (*batch_shape, count), store, asked.settings)
     heads = []
     for place, (index, number) in enumerate(zip(heads_of(batch_shape), numbers, strict=True)):
         source = store.heads[number]
@@ -258,7 +260,13 @@ def counted(score: Score, source: Source) -> Score:
     return cast("TextScore", score).counted(first_blocks(source, SAMPLE))
 
 
-def _score(name: str, width: Bandwidth | None, request: Request, executor: Executor) -> Score:
+def _score(
+    name: str,
+    width: Bandwidth | None,
+    request: Request,
+    executor: Executor,
+    scale: float | None,
+) -> Score:
     if name in TEXT_SCORES:
         from qkvcli.scores.text import TextScore
 
@@ -271,7 +279,7 @@ def _score(name: str, width: Bandwidth | None, request: Request, executor: Execu
         )
     from qkvcli.scores.vector import VectorScore
 
-    return VectorScore(name, width.widths if width else (1.0,))
+    return VectorScore(name, width.widths if width else (1.0,), scale)
 
 
 def _width(  # noqa: PLR0913, PLR0917 - what a width depends on
@@ -306,8 +314,12 @@ def _width(  # noqa: PLR0913, PLR0917 - what a width depends on
         return rules.given((1.0,), store.depth)
 
 
-def masks_of(request: Request, shape: tuple[int, ...], store: Store) -> list[Mask | None]:
+def masks_of(
+    request: Request, shape: tuple[int, ...], store: Store, settings: Settings | None = None
+) -> list[Mask | None]:
     """Return the mask of each head, of queries of shape (…, Q).
+
+    What the queries came with holds, and what is asked beside it; of masks that which is asked.
 
     ``valid_lens`` is one number for all; one for each entry of the first leading axis, a batch; of
     shape (B, Q); or, without a batch, one for each query. ``mask`` broadcasts to (…, Q, K).
@@ -319,14 +331,27 @@ def masks_of(request: Request, shape: tuple[int, ...], store: Store) -> list[Mas
     """
     *batch_shape, count = shape
     heads = math.prod(batch_shape)
-    if not request.causal and request.valid_lens is None and request.mask is None:
+    layers = [_layer(settings, head, heads, batch_shape) for head in range(heads)]
+    given = request.mask if request.mask is not None or not settings else settings.mask
+    asked = request.causal or request.valid_lens is not None or given is not None
+    if not asked and not any(causal or window for causal, window in layers):
         return [None] * heads
     keys = store.count()
     lengths = _lengths(request.valid_lens, tuple(batch_shape), count, keys)
-    allowed, added = _mask_parts(request.mask, (*shape, keys), heads)
+    allowed, added = _mask_parts(given, (*shape, keys), heads)
     return [
-        Mask(request.causal, lengths[head], allowed[head], added[head]) for head in range(heads)
+        Mask(request.causal or causal, lengths[head], allowed[head], added[head], window=window)
+        for head, (causal, window) in enumerate(layers)
     ]
+
+
+def _layer(
+    settings: Settings | None, head: int, heads: int, batch_shape: Sequence[int]
+) -> tuple[bool, int]:
+    """Return whether the layer of a head is causal, and its window."""
+    if settings is None:
+        return False, 0
+    return settings.of_layer(head * math.prod(batch_shape[:-1]) // heads)
 
 
 def _lengths(

@@ -44,10 +44,13 @@ class VectorScore:
         ``triangular`` log(1 − ‖q−k‖/h), ``epanechnikov`` log(1 − ‖q−k‖²/h²).
     bandwidth
         h, or one for each column, in the units of the columns.
+    scale
+        What ``scaled-dot`` multiplies q·k by, if not 1/√D.
     """
 
     name: str
     bandwidth: tuple[float, ...] = (1.0,)
+    scale: float | None = None
 
     @cached_property
     def reference(self) -> float:
@@ -110,8 +113,11 @@ class VectorScore:
             return _Kernel(self.name, queries, self.bandwidth)
         if self.name == "cosine":
             return _Cosine(queries)
-        scale = 1 / math.sqrt(queries.shape[1]) if self.name == "scaled-dot" else 1.0
+        scale = self._factor(queries.shape[1]) if self.name == "scaled-dot" else 1.0
         return _Products(queries * queries.dtype.type(scale))
+
+    def _factor(self, depth: int) -> float:
+        return 1 / math.sqrt(depth) if self.scale is None else self.scale
 
     def gradient(
         self, query: NDArray[np.floating], keys: NDArray[np.floating]
@@ -124,7 +130,7 @@ class VectorScore:
         if self.name == "dot":
             return k.copy() if k is keys else k
         if self.name == "scaled-dot":
-            return k / math.sqrt(len(q))
+            return k * self._factor(len(q))
         if self.name == "cosine":
             length = float(np.linalg.norm(q))
             if length == 0:

@@ -15,6 +15,7 @@ It is an ``.npz``, or a ``.safetensors``, of these arrays; what is absent is abs
 ``query_labels``, ``key_labels``     text, (Tq,) and (Tk,)
 ``model``, ``attention``             text: the model's name; ``self``, ``encoder``, ``decoder`` or
                                      ``cross``
+``layers``, ``heads``                the model's numbers of those that are there, (L,) and (Hq,)
 ===================================  ==============================================================
 
 Arrays of three axes are the heads of one layer, and of two one head. What is text stands in the
@@ -31,6 +32,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from qkvcli.errors import InputError
+from qkvcli.sources.formats import KEYS, QUERIES, VALUES
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -39,11 +41,8 @@ if TYPE_CHECKING:
 
     from qkvcli.sources.npy import StoredArray
 
-QUERIES, KEYS, VALUES = ("queries", "q"), ("keys", "k"), ("values", "v")
-"""What a file may call them."""
-SETTINGS = ("scale", "causal", "window", "mask", "query_labels", "key_labels", "model", "attention")
 TEXTS = ("query_labels", "key_labels", "model", "attention")
-"""What is text; the rest of ``SETTINGS`` are numbers."""
+"""The settings that are text."""
 MASK_CAP = 256 << 20
 """How large a mask may be: it is held whole. ``causal`` and ``window`` need no room."""
 
@@ -66,6 +65,8 @@ class Settings(NamedTuple):
         The model's name.
     attention
         ``"self"``, ``"encoder"``, ``"decoder"``, ``"cross"`` or nothing.
+    layers, heads
+        The model's numbers of those in the file; nothing where these are 0, 1, ….
     """
 
     scale: float | None = None
@@ -76,6 +77,8 @@ class Settings(NamedTuple):
     key_labels: tuple[str, ...] | None = None
     model: str = ""
     attention: str = ""
+    layers: tuple[int, ...] = ()
+    heads: tuple[int, ...] = ()
 
     def of_layer(self, layer: int) -> tuple[bool, int]:
         """Return whether a layer is causal, and its window."""
@@ -137,11 +140,6 @@ class Captured:
         wide = np.broadcast_to(mask, (*self.queries.shape[:-2], *mask.shape[-2:]))
         found: NDArray[Any] = wide[np.unravel_index(matrix, wide.shape[:-2])]
         return found
-
-
-def has_queries_and_keys(arrays: Mapping[str, StoredArray]) -> bool:
-    """Return whether weights can be computed from what a file holds."""
-    return any(n in arrays for n in QUERIES) and any(n in arrays for n in KEYS)
 
 
 def read_captured(arrays: Mapping[str, StoredArray], name: str) -> Captured:
@@ -227,6 +225,8 @@ def read_settings(arrays: Mapping[str, StoredArray], name: str, shape: tuple[int
         texts["key_labels"],
         (texts["model"] or ("",))[0],
         (texts["attention"] or ("",))[0],
+        _numbers(arrays, "layers", name, layers),
+        _numbers(arrays, "heads", name, shape[-3] if len(shape) > 2 else 1),
     )
 
 
@@ -236,6 +236,7 @@ def entries(settings: Settings) -> dict[str, NDArray[Any]]:
     found |= {"causal": settings.causal if any(settings.causal) else None}
     found |= {"window": settings.windows if any(settings.windows) else None}
     found |= {"mask": settings.mask}
+    found |= {"layers": settings.layers or None, "heads": settings.heads or None}
     found |= {label: getattr(settings, label) or None for label in TEXTS}
     arrays = {label: np.asarray(value) for label, value in found.items() if value is not None}
     single = {label: a[0] for label, a in arrays.items() if label in ("causal", "window")}
@@ -289,6 +290,18 @@ def _per_layer(
         message = f"{label} of shape {array.shape} and dtype {array.dtype}; it is one number"
         raise InputError(message + (f", or one for each of {layers} layers" * (layers > 1)), name)
     return tuple(array.read().reshape(-1).tolist())
+
+
+def _numbers(
+    arrays: Mapping[str, StoredArray], label: str, name: str, count: int
+) -> tuple[int, ...]:
+    if label not in arrays:
+        return ()
+    array = arrays[label]
+    if array.dtype.kind not in "iu" or array.shape != (count,):
+        message = f"{label} of shape {array.shape} and dtype {array.dtype}; they are whole numbers"
+        raise InputError(f"{message}, one for each of {count}", name)
+    return tuple(array.read().tolist())
 
 
 def _texts(arrays: Mapping[str, StoredArray], label: str, name: str) -> tuple[str, ...] | None:

@@ -14,6 +14,8 @@ TEXT, NUMBER = "text", "number"
 TABLES = ("csv", "tsv", "json", "jsonl", "parquet", "arrow")
 COLUMNAR = ("parquet", "arrow")
 ARRAYS = ("npy", "npz", "safetensors")
+QUERIES, KEYS, VALUES = ("queries", "q"), ("keys", "k"), ("values", "v")
+"""What arrays in a file may be called."""
 _ENDINGS = {
     ".csv": "csv",
     ".txt": "csv",

@@ -5,24 +5,25 @@ from __future__ import annotations
 import json
 import math
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
 
 from qkvcli.errors import InputError, UsageError, did_you_mean
 from qkvcli.sources import bytes_in, formats, npy, numbers
-from qkvcli.sources.captured import KEYS, QUERIES, read_captured
+from qkvcli.sources.captured import read_captured, read_settings
+from qkvcli.sources.formats import KEYS, QUERIES
 from qkvcli.sources.npy import StoredArray, working_dtype
 
 # What reads text is imported where it is read: most weights are arrays.
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from numpy.typing import NDArray
 
-    from qkvcli.sources.captured import Captured
+    from qkvcli.sources.captured import Captured, Settings
     from qkvcli.sources.csv_tables import CsvCells
     from qkvcli.sources.json_tables import Scanner
 
@@ -54,6 +55,8 @@ class Matrices:
         What the user should know of how the file is read.
     captured
         Queries and keys, where the weights are to be computed from them; the array is then empty.
+    settings
+        What a file of a model's attention says of itself.
     """
 
     file: str
@@ -63,6 +66,7 @@ class Matrices:
     stacked: tuple[str, ...] = ()
     note: str = ""
     captured: Captured | None = None
+    settings: Settings | None = None
 
 
 @dataclass(frozen=True)
@@ -141,6 +145,41 @@ def _streamed(path: str, form: str, options: ReadOptions, file: str) -> Matrices
     return _from_text(data, form, options, file)
 
 
+def matrices_of(
+    given: Any,  # noqa: ANN401 - an array, or arrays by their names
+    labels: Sequence[str] | None = None,
+) -> Matrices:
+    """Return arrays in memory as those of a file.
+
+    Parameters
+    ----------
+    given
+        Weights (…, Q, K), or a dictionary of the arrays of a file.
+    labels
+        What queries and keys are called, where both are as many.
+    """
+    file = "memory"
+    named = given if isinstance(given, dict) else {"weights": given}
+    arrays: dict[str, StoredArray] = {}
+    for name, array in named.items():
+        found = np.ascontiguousarray(array)
+        if found.dtype.kind == "U":
+            data = found.tobytes()
+            arrays[name] = StoredArray(f"{file}[{name}]", found.shape, found.dtype, data=data)
+        else:
+            shape = np.shape(array)  # of no axes, which a contiguous array has not
+            arrays[name] = replace(in_memory(found, f"{file}[{name}]"), shape=shape)
+    found_all = _picked(arrays, ReadOptions(), file)
+    if labels is None:
+        return found_all
+    fit = tuple(map(str, labels))
+    return replace(
+        found_all,
+        query_labels=_fitting(fit, found_all.array.shape[-2]),
+        key_labels=_fitting(fit, found_all.array.shape[-1]),
+    )
+
+
 def _picked(found: Mapping[str, StoredArray], options: ReadOptions, file: str) -> Matrices:
     named = options.name is not None and "" not in found
     if named and options.name not in found:
@@ -158,7 +197,8 @@ def _picked(found: Mapping[str, StoredArray], options: ReadOptions, file: str) -
         array = _stack(numeric, stacked, file) if stacked else _only(numeric, file)
     queries, keys = (_labels_in(found, label) for label in ("query_labels", "key_labels"))
     if array.name.endswith("[weights]") or array.ndim < 2:
-        return Matrices(file, array, queries, keys)
+        settings = read_settings(found, file, array.shape)
+        return Matrices(file, array, queries, keys, settings=settings)
     # Beside another array, labels may be those of the weights.
     queries, keys = _fitting(queries, array.shape[-2]), _fitting(keys, array.shape[-1])
     return Matrices(file, array, queries, keys, stacked)
@@ -168,7 +208,7 @@ def _of_queries_and_keys(found: Mapping[str, StoredArray], file: str) -> Matrice
     captured = read_captured(found, file)
     empty = StoredArray(file, captured.shape, working_dtype(captured.queries.dtype))
     labels = captured.settings.query_labels, captured.settings.key_labels
-    return Matrices(file, empty, *labels, captured=captured)
+    return Matrices(file, empty, *labels, captured=captured, settings=captured.settings)
 
 
 def _layers(arrays: Mapping[str, StoredArray]) -> tuple[str, ...]:

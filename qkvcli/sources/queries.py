@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from qkvcli.blocks import Queries, number_text
 from qkvcli.errors import InputError, UsageError, did_you_mean
 from qkvcli.sources import bytes_in, formats, numbers
-from qkvcli.sources.store import QUERIES, Asked, check_numeric, open_arrays_of, open_table
+from qkvcli.sources.formats import QUERIES
+from qkvcli.sources.store import Asked, check_numeric, open_arrays_of, open_table
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence

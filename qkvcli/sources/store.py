@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from qkvcli.errors import InputError, UsageError
 from qkvcli.sources import bytes_in, formats
+from qkvcli.sources.formats import KEYS, QUERIES, VALUES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -18,13 +19,11 @@ if TYPE_CHECKING:
     import numpy as np
 
     from qkvcli.blocks import Block, Columns, Queries, Source
+    from qkvcli.sources.captured import Settings
     from qkvcli.sources.npy import StoredArray
     from qkvcli.sources.table import TableOptions
 
-_KEYS, _VALUES = ("keys", "k"), ("values", "v")
 _DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}(?:[T ].*)?|[0-9]{1,2}[./][0-9]{1,2}[./][0-9]{2,4}")
-QUERIES = ("queries", "q")
-"""What an ``.npz`` may call its queries."""
 
 
 class Asked(NamedTuple):
@@ -38,12 +37,28 @@ class Asked(NamedTuple):
         Those of each head along the leading axes.
     names, cells
         Of queries in a table its columns and rows, as text.
+    settings
+        Of queries that came with the keys: how they attend to them.
     """
 
     batch_shape: tuple[int, ...]
     queries: list[Queries]
     names: tuple[str, ...] = ()
     cells: tuple[tuple[str, ...], ...] = ()
+    settings: Settings | None = None
+
+    def labelled(self, labels: tuple[str, ...]) -> Asked:
+        """Return them with other labels.
+
+        Raises
+        ------
+        InputError
+            Not as many as there are queries.
+        """
+        count = len(self.queries[0])
+        if len(labels) != count:
+            raise InputError(f"{len(labels)} query_labels for {count} queries")
+        return self._replace(queries=[one.labelled(labels) for one in self.queries])
 
 
 @dataclass(frozen=True)
@@ -60,12 +75,15 @@ class Store:
         The leading axes: (), (H,), (B, H), ….
     own_queries
         Queries that came with the database, of shape (…, Q, D).
+    settings
+        How these attend to the keys.
     """
 
     name: str
     heads: tuple[Source, ...]
     batch_shape: tuple[int, ...] = ()
     own_queries: StoredArray | None = None
+    settings: Settings | None = None
 
     @property
     def columns(self) -> Columns:
@@ -310,26 +328,28 @@ def _open_arrays(  # noqa: PLR0913, PLR0917 - what arrays are made of
         check_alike(shards[0].keys, shards[-1].keys)
         check_alike(shards[0].values, shards[-1].values)
     ends = list(accumulate(shard.keys.shape[-2] for shard in shards))
-    names = labels_of(labels, ends[-1], "keys", encoding) if labels is not None else None
+    own = shards[0].settings.key_labels if shards[0].settings and len(shards) == 1 else None
+    names = labels_of(labels, ends[-1], "keys", encoding) if labels is not None else own
     batch_shape = shards[0].keys.shape[:-2]
     heads = tuple(
         VectorSource(
             *(
                 Head(keys, values, number, names, first)
-                for (keys, values, _), first in zip(shards, [0, *ends], strict=False)
+                for (keys, values, *_), first in zip(shards, [0, *ends], strict=False)
             )
         )
         for number in range(math.prod(batch_shape))
     )
-    k, _, queries = shards[0]
+    k, _, queries, settings = shards[0]
     name = k.name if len(shards) == 1 else keys or data
-    return Store(name, heads, batch_shape, queries)
+    return Store(name, heads, batch_shape, queries, settings)
 
 
 class _Arrays(NamedTuple):
     keys: StoredArray
     values: StoredArray
     queries: StoredArray | None = None
+    settings: Settings | None = None
 
 
 def _two_files(keys: str, values: str | None) -> _Arrays:
@@ -340,12 +360,16 @@ def _two_files(keys: str, values: str | None) -> _Arrays:
 
 
 def _one_file(data: str, form: str, values: str | None) -> _Arrays:
+    from qkvcli.sources.captured import read_settings
     from qkvcli.sources.npy import open_array, pick
 
     arrays = open_arrays_of(data, form)
-    k = pick(arrays, _KEYS, "`keys`", data)
-    v = open_array(values) if values else next((arrays[n] for n in _VALUES if n in arrays), k)
-    return _Arrays(k, v, next((arrays[name] for name in QUERIES if name in arrays), None))
+    k = pick(arrays, KEYS, "`keys`", data)
+    v = open_array(values) if values else next((arrays[n] for n in VALUES if n in arrays), k)
+    queries = next((arrays[name] for name in QUERIES if name in arrays), None)
+    if queries is None:
+        return _Arrays(k, v)
+    return _Arrays(k, v, queries, read_settings(arrays, data, queries.shape))
 
 
 def check_shapes(keys: StoredArray, values: StoredArray) -> None:

@@ -145,7 +145,7 @@ def test_the_overview_shows_every_head_and_its_measure(tab: Browser, sample: Pat
     tab.open(sample)
     assert tab.run("document.querySelectorAll('.thumb').length") == 72
     weights = np.load(ATTENTION).reshape(72, 16, 16).astype(float)
-    pick(tab, "Measure", "share on the first key")
+    pick(tab, "Measure", "weight on the first key")
     pick(tab, "Order", "highest first")
     names = tab.run(
         "[...document.querySelectorAll('.thumb')].map((e) => e.getAttribute('aria-label'))"
@@ -154,7 +154,7 @@ def test_the_overview_shows_every_head_and_its_measure(tab: Browser, sample: Pat
     assert [name.split(",")[:2] for name in names] == [
         [f"Layer {head // 12}", f" head {head % 12}"] for head in order
     ]
-    assert names[0].endswith(f"share on the first key {weights[order[0], :, 0].mean():.3g}")
+    assert names[0].endswith(f"weight on the first key {weights[order[0], :, 0].mean():.3g}")
     # What is painted is the matrix: the darkest cell of layer 0, head 2.
     dark = tab.run("""(() => {
       const thumb = [...document.querySelectorAll(".thumb")].find((e) => e.title.startsWith("Layer 0, head 2:"));

@@ -143,20 +143,24 @@ def test_the_measures_are_means_over_queries(explored: Callable[..., tuple[File,
     names = [name for name, _ in found.data["measures"]]
     assert names == list(NAMES)
     weights = np.load(ATTENTION).reshape(72, 16, 16).astype(np.float64)
-    at = np.arange(16)
+    at, labels = np.arange(16), found.data["queries"]["labels"]
     for head, (*_, measures, _) in enumerate(found.data["heads"]):
         w = weights[head]
+        same = np.array([[a == b for b in labels] for a in labels]) & (at < at[:, None])
+        after = np.roll(same, 1, axis=1) & (at > 0)
         wanted = {
             "entropy": -np.mean([sum(x * np.log(x) for x in row if x > 0) for row in w]),
-            "largest": w.max(1).mean(),
-            "first": w[:, 0].mean(),
-            "special": (w[:, 0] + w[:, 15]).mean(),
-            "previous": np.diag(w, -1).mean(),
-            "same": np.diag(w).mean(),
-            "next": np.diag(w, 1).mean(),
+            "confidence": w.max(1).mean(),
+            "sink": w[:, 0].mean(),
+            "previous": np.diag(w, -1).sum() / 16,
+            "current": np.diag(w).mean(),
+            "next": np.diag(w, 1).sum() / 16,
             "distance": (w * np.abs(at[:, None] - at)).sum(1).mean(),
+            "duplicate": (w * same).sum() / 16,
+            "induction": (w * after).sum() / 16,
+            "punctuation": w[:, [labels.index("'"), labels.index(".")]].sum() / 16,
         }
-        assert measures == pytest.approx([wanted[name] for name in names], rel=1e-3, abs=1e-9)
+        assert measures == pytest.approx([wanted[name] for name in names], rel=1e-3, abs=1e-6)
 
 
 def test_the_same_bytes_for_the_same_input(tmp_path: Path) -> None:

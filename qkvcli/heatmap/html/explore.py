@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from qkvcli.attention.formulas import Tokens
 from qkvcli.errors import UsageError
 from qkvcli.heatmap.colours import palette
 from qkvcli.heatmap.computed import Computed, band
@@ -21,7 +22,7 @@ from qkvcli.heatmap.html.measures import CHANGES, NAMES, Measures
 from qkvcli.heatmap.html.page import EVERYTHING, page, read
 from qkvcli.heatmap.pixels import blocks
 from qkvcli.heatmap.request import PageOptions, Request
-from qkvcli.heatmap.select import SPECIAL, Selection, select, selection_of, whole
+from qkvcli.heatmap.select import Selection, select, selection_of, whole
 from qkvcli.heatmap.weights import Watch
 from qkvcli.render.escape import visible
 from qkvcli.render.writer import open_target, target
@@ -157,21 +158,18 @@ def explorer(selection: Selection, request: Request) -> Explored:
 def _surveyed(selection: Selection, at: int, members: Members, bits: int) -> _Head:
     """Read a head for its range and its measures."""
     queries, keys = selection.queries, selection.keys
-    special = [i for i, label in enumerate(keys.labels or ()) if SPECIAL.fullmatch(label)]
-    shape = len(queries), len(keys)
-    measures = Measures(
-        shape, special, signed=selection.signed, square=_axis(queries) == _axis(keys)
-    )
+    tokens = Tokens(len(queries), len(keys), queries.labels, keys.labels)
+    measures = Measures(tokens, signed=selection.signed)
     missing = False
     for start, block in blocks(selection, members):
         measures.add(start, block)
         missing = missing or not bool(np.isfinite(block).all())
     low, high = measures.low, measures.high
-    layers = {layer for layer, _ in members}
-    single = len(members) == 1 and selection.names[at] != "rollout"
+    layers, heads = ({member[axis] for member in members} for axis in (0, 1))
+    weights, is_whole = selection.weights, selection.names[at] == "rollout"
     return _Head(
-        members[0][0] if len(layers) == 1 and selection.names[at] != "rollout" else None,
-        members[0][1] if single else None,
+        weights.layers[layers.pop()] if len(layers) == 1 and not is_whole else None,
+        weights.heads[heads.pop()] if len(members) == 1 and not is_whole else None,
         selection.names[at] or "weights",
         Coding(max(high, -low), bits, signed=selection.signed or low < 0),
         missing,

@@ -1,4 +1,4 @@
-"""What can be said of a head in one number, from its rows as they come."""
+"""What is said of a head in numbers, from its rows as they come: statistics, and its range."""
 
 from __future__ import annotations
 
@@ -6,95 +6,71 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-if TYPE_CHECKING:
-    from collections.abc import Sequence
+from qkvcli.attention.formulas import Band, available
 
+if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+    from qkvcli.attention.formulas import Tokens
 
 NAMES = {
     "entropy": "entropy (nats)",
-    "largest": "largest weight of a row",
-    "first": "share on the first key",
-    "special": "share on special tokens",
-    "previous": "share on the previous token",
-    "same": "share on the token itself",
-    "next": "share on the next token",
+    "confidence": "largest weight of a row",
+    "sink": "weight on the first key",
+    "previous": "weight on the previous token",
+    "current": "weight on the token itself",
+    "next": "weight on the next token",
     "distance": "distance in tokens",
+    "duplicate": "weight on earlier equal tokens",
+    "induction": "weight after earlier equal tokens",
+    "punctuation": "weight on punctuation",
 }
-"""The measures of weights, each a mean over queries."""
+"""The statistics of ``qkv heads`` that are shown, and what they are called in full."""
 CHANGES = {"change": "mean change", "most": "largest change"}
 """Those of differences: of their magnitudes."""
 
 
 class Measures:
-    """Means over the rows of a head, and the range of its weights.
+    """Means over the queries of a head, and the range of its weights.
 
     Parameters
     ----------
-    shape
-        Queries and keys.
-    special
-        The keys that are special tokens.
+    tokens
+        What queries and keys are.
     signed
-        Whether the weights are differences.
-    square
-        Whether query i and key i are the same token.
+        Whether the weights are differences, of which changes are said alone.
     """
 
-    def __init__(
-        self, shape: tuple[int, int], special: Sequence[int], *, signed: bool, square: bool
-    ) -> None:
+    def __init__(self, tokens: Tokens, *, signed: bool) -> None:
         self.low, self.high = 0.0, 0.0
-        self._special = np.asarray(special, np.intp)
-        self._signed, self._square = signed, square
-        self._keys = np.arange(shape[1], dtype=np.float64)
-        self._sums: dict[str, float] = {}
-        self._counts: dict[str, int] = {}
+        self._tokens = tokens
+        known = {} if signed else available(tokens, values=False)
+        self._asked = {name: known[name] for name in NAMES if name in known}
+        self._signed = signed
+        self._sums = dict.fromkeys((*self._asked, "change"), 0.0)
+        self._counts = dict.fromkeys(self._sums, 0)
 
     def add(self, start: int, block: NDArray[np.floating]) -> None:
         """Add some rows, of which ``start`` is the first; no row with NaN or infinity counts."""
-        finite = block[np.isfinite(block)]
-        if finite.size:
-            self.low = min(self.low, float(finite.min()))
-            self.high = max(self.high, float(finite.max()))
-        whole = np.isfinite(block).all(axis=1)
-        if not whole.any():
-            return
+        finite = np.isfinite(block)
+        whole = finite.all(axis=1)
+        seen = block if whole.all() else block[finite]
+        if seen.size:
+            self.low = min(self.low, float(seen.min()))
+            self.high = max(self.high, float(seen.max()))
         rows = block[whole].astype(np.float64)
-        at = np.arange(start, start + len(block))[whole]
-        found = self._changes(rows) if self._signed else self._shares(rows, at)
-        for name, values in found.items():
-            self._sums[name] = self._sums.get(name, 0.0) + float(values.sum())
-            self._counts[name] = self._counts.get(name, 0) + len(values)
+        if self._signed:
+            self._count("change", np.abs(rows).mean(axis=1))
+        band = Band(rows, np.arange(start, start + len(block))[whole], self._tokens)
+        for name, formula in self._asked.items():
+            self._count(name, formula(band))
+
+    def _count(self, name: str, values: NDArray[np.floating]) -> None:
+        self._sums[name] += float(np.nansum(values))
+        self._counts[name] += int(np.count_nonzero(~np.isnan(values)))
 
     def found(self) -> dict[str, float]:
-        """Return the mean of each measure over the rows that have it."""
-        if self._signed:
-            return {"change": self._mean("change"), "most": max(self.high, -self.low)}
-        return {name: self._mean(name) for name in NAMES if name in self._sums}
-
-    def _mean(self, name: str) -> float:
-        return self._sums.get(name, 0.0) / max(1, self._counts.get(name, 0))
-
-    def _changes(self, rows: NDArray[np.float64]) -> dict[str, NDArray[np.float64]]:
-        return {"change": np.abs(rows).mean(axis=1)}
-
-    def _shares(
-        self, rows: NDArray[np.float64], at: NDArray[np.intp]
-    ) -> dict[str, NDArray[np.float64]]:
-        positive = np.maximum(rows, 0)
-        logs = np.log(positive, out=np.zeros_like(rows), where=positive > 0)
-        found = {
-            "entropy": -(positive * logs).sum(axis=1),
-            "largest": rows.max(axis=1),
-            "first": rows[:, 0],
-        }
-        if len(self._special):
-            found["special"] = rows[:, self._special].sum(axis=1)
-        if self._square:
-            for name, step in (("previous", -1), ("same", 0), ("next", 1)):
-                there = (at + step >= 0) & (at + step < rows.shape[1])
-                found[name] = rows[np.flatnonzero(there), at[there] + step]
-            away = np.abs(self._keys - at[:, None])
-            found["distance"] = (positive * away).sum(axis=1)
-        return found
+        """Return the mean of each over the queries that have it."""
+        names = ("change",) if self._signed else tuple(self._asked)
+        means = {name: self._sums[name] / max(1, self._counts[name]) for name in names}
+        return means | ({"most": max(self.high, -self.low)} if self._signed else {})

@@ -39,7 +39,7 @@ def draw(request: Request) -> None:
     """
     place = target(STDOUT if request.output is None else request.output, inputs=request.inputs())
     form = form_of(request)
-    if form not in (TERMINAL, "svg", "csv") and place.is_stdout and is_terminal(sys.stdout):
+    if form not in (TERMINAL, HTML, "svg", "csv") and place.is_stdout and is_terminal(sys.stdout):
         raise UsageError(
             f"{form} is not text, and stdout is a terminal; redirect it, or name a file with -o"
         )

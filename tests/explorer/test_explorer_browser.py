@@ -18,6 +18,7 @@ from qkvcli.render.escape import visible
 from tests.explorer.support import NAUGHTY, softmax
 from tests.support.browser import Browser, browser, find_chromium
 from tests.support.command import QKV, SAMPLES, run_inside
+from tests.support.slow import mostly_slow
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -106,7 +107,7 @@ class Matrix:
           const box = canvas.getBoundingClientRect(), pen = canvas.getContext("2d");
           const line = getComputedStyle(document.documentElement).getPropertyValue("--line").trim();
           const rgb = [1, 3, 5].map((at) => parseInt(line.slice(at, at + 2), 16));
-          const row = pen.getImageData(0, 30, canvas.width, 1).data;
+          const row = pen.getImageData(0, 36, canvas.width, 1).data;
           const is = (data, i) => rgb.every((part, c) => Math.abs(data[i * 4 + c] - part) < 3);
           const xs = [...Array(canvas.width).keys()].filter((i) => is(row, i));
           const middle = Math.round((xs[0] + xs[xs.length - 1]) / 2);
@@ -286,10 +287,11 @@ CONTRAST = """(() => {
 })()"""
 
 
-@pytest.mark.parametrize("dark", [False, True])
-@pytest.mark.parametrize("width", [1400, 500])
+@pytest.mark.parametrize(
+    ("width", "dark"), mostly_slow([(1400, False), (500, True), (1400, True), (500, False)], 2)
+)
 def test_text_is_readable_and_nothing_is_wider_than_the_page(
-    tab: Browser, sample: Path, dark: bool, width: int
+    tab: Browser, sample: Path, width: int, dark: bool
 ) -> None:
     tab.theme(dark=dark)
     tab.resize(width, 900)
@@ -477,9 +479,12 @@ def test_queries_and_keys_are_attended_in_the_page(tab: Browser, tmp_path: Path)
     assert names[:5] == np.argsort(-wanted[row])[:5].tolist()
 
 
+@pytest.mark.slow
 def test_a_notebooks_frame_shows_the_page(tab: Browser, tmp_path: Path) -> None:
     page = qkvcli.explore(np.load(ATTENTION), TOKENS.read_text().split())
-    (tmp_path / "notebook.html").write_text(f"<!doctype html><p>cell</p>{page._repr_html_()}")
+    (tmp_path / "notebook.html").write_text(
+        f"<!doctype html><meta charset=latin-1><p>cell</p>{page._repr_html_()}"
+    )
     tab.open(tmp_path / "notebook.html", "document.querySelector('iframe')")
     shot = tmp_path / "shot.png"
     reds = 0

@@ -365,9 +365,11 @@ class Explorer:
             stream.write(self.html.encode())
 
     def _repr_html_(self) -> str:
+        # Read as another encoding than UTF-8, the script would not be the one of its hash.
+        page = html.escape(self.html).encode("ascii", "xmlcharrefreplace").decode()
         return (
             '<iframe sandbox="allow-scripts allow-downloads" title="Attention" width="100%" '
-            f'height="760" style="border:0" srcdoc="{html.escape(self.html)}"></iframe>'
+            f'height="760" style="border:0" srcdoc="{page}"></iframe>'
         )
 
 

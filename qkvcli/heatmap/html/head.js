@@ -2,6 +2,7 @@
 
 const LABEL_STEP = 13; // how many pixels a label takes
 const LONGEST_LABEL = 132;
+const TOP = 8; // pixels above a matrix: half a label
 const KEPT_CANVASES = 160; // painted tiles of a pane
 const BARS = 40; // how many keys of a row are shown as bars
 
@@ -18,7 +19,7 @@ function headView(app, root) {
   const readout = el("p", { class: "readout" });
   const held = el("div", { class: "panes" });
   const details = el("div", { class: "details" });
-  root.append(el("div", { class: "row" }, chips, app.heads.length > 1 ? adding.label : "", app.heads.length > 1 ? minus.label : "", zoom, app.colourBar()),
+  root.append(el("div", { class: "row" }, app.heads.length > 1 ? chips : "", app.heads.length > 1 ? adding.label : "", app.heads.length > 1 ? minus.label : "", zoom, app.colourBar()),
     readout, el("div", { class: "stage" }, held, details));
 
   adding.box.addEventListener("change", () => {
@@ -63,7 +64,7 @@ function headView(app, root) {
     if (state.difference && found.length === 2) {
       const matrix = await app.differenceOf(state.heads[0], state.heads[1]);
       const title = `${app.heads[state.heads[0]].short} − ${app.heads[state.heads[1]].short}`, top = shortOf(matrix?.code.top ?? 0);
-      if (matrix) found.push({ title: `${title}, from −${top} to ${top}`, matrix, less: true });
+      if (matrix) found.push({ title, ends: `, from −${top} to ${top}`, matrix, less: true });
     }
     if (round !== app.round) return;
     panes = found.map((one) => pane(one));
@@ -75,13 +76,13 @@ function headView(app, root) {
     app.finished();
   }
 
-  function pane({ title, matrix, less }) {
+  function pane({ title, matrix, less, ends = "" }) {
     const canvas = el("canvas", {
       class: "matrix", tabindex: "0", role: "application", "aria-roledescription": "matrix of weights",
       "aria-label": `${title}: ${rows} queries by ${columns} keys. Arrow keys move, Enter locks a row, Shift and Enter a column, Escape unlocks.`,
     });
     const value = el("div", { class: "value" });
-    const figure = el("figure", {}, el("figcaption", {}, el("h2", {}, title), value), canvas);
+    const figure = el("figure", {}, el("figcaption", {}, el("h2", {}, title + ends), value), canvas);
     const one = { title, matrix, less, canvas, value, figure, painted: new Map(), pixels: null };
     listen(one);
     return one;
@@ -116,7 +117,7 @@ function headView(app, root) {
     room.height = Math.ceil(sights.fit.down * rows);
     for (const { canvas } of panes) {
       const ratio = window.devicePixelRatio || 1;
-      const [width, height] = [room.left + room.width + 4, 4 + room.height + room.bottom];
+      const [width, height] = [room.left + room.width + 4, TOP + room.height + 2 + room.bottom];
       canvas.style.width = `${width}px`;
       canvas.style.height = `${height}px`;
       canvas.width = Math.round(width * ratio);
@@ -220,7 +221,7 @@ function headView(app, root) {
     pen.save();
     pen.beginPath();
     const seen = { width: Math.min(room.width, (columns - sights.x) * sights.across), height: Math.min(room.height, (rows - sights.y) * sights.down) };
-    pen.rect(room.left, 2, seen.width, seen.height);
+    pen.rect(room.left, TOP, seen.width, seen.height);
     pen.clip();
     pen.imageSmoothingEnabled = false;
     const level = levelFor(matrix), last = matrix.levels.length - 1;
@@ -233,7 +234,7 @@ function headView(app, root) {
     pen.restore();
     pen.strokeStyle = app.edge();
     pen.lineWidth = 1;
-    pen.strokeRect(room.left - 0.5, 1.5, Math.round(seen.width) + 1, Math.round(seen.height) + 1);
+    pen.strokeRect(room.left - 0.5, TOP - 0.5, Math.round(seen.width) + 1, Math.round(seen.height) + 1);
     paintLabels(pen);
   }
 
@@ -250,7 +251,7 @@ function headView(app, root) {
           whole = false;
           continue;
         }
-        pen.drawImage(tile, room.left + (across * span - sights.x) * sights.across, 2 + (down * span - sights.y) * sights.down,
+        pen.drawImage(tile, room.left + (across * span - sights.x) * sights.across, TOP + (down * span - sights.y) * sights.down,
           tile.width * each * sights.across, tile.height * each * sights.down);
       }
     }
@@ -280,7 +281,7 @@ function headView(app, root) {
 
   function paintMarks(pen) {
     const box = (row, column, tall, wide) => {
-      const x = room.left + (column - sights.x) * sights.across, y = 2 + (row - sights.y) * sights.down;
+      const x = room.left + (column - sights.x) * sights.across, y = TOP + (row - sights.y) * sights.down;
       const [width, height] = [Math.max(3, wide * sights.across), Math.max(3, tall * sights.down)];
       pen.lineWidth = 4;
       pen.strokeStyle = app.ground();
@@ -312,12 +313,12 @@ function headView(app, root) {
       pen.font = app.font(i === mark.row);
       pen.fillStyle = app.ink();
       pen.textAlign = "right";
-      pen.fillText(fitted(pen, axes.queries.text(i), room.left - 7), room.left - 5, Math.max(8, 2 + (i + 0.5 - sights.y) * sights.down));
+      pen.fillText(fitted(pen, axes.queries.text(i), room.left - 7), room.left - 5, TOP + (i + 0.5 - sights.y) * sights.down);
     }
     for (const i of labelled(axes.keys, sights.x, sights.across, room.width, mark.column ?? null)) {
       pen.font = app.font(i === mark.column);
       pen.save();
-      pen.translate(Math.max(room.left + 6, room.left + (i + 0.5 - sights.x) * sights.across), 2 + Math.min(room.height, (rows - sights.y) * sights.down) + 6);
+      pen.translate(room.left + (i + 0.5 - sights.x) * sights.across, TOP + Math.min(room.height, (rows - sights.y) * sights.down) + 6);
       pen.rotate(-Math.PI / 2);
       pen.textAlign = "right";
       pen.fillText(fitted(pen, axes.keys.text(i), room.bottom - 7), 0, 0);
@@ -330,8 +331,8 @@ function headView(app, root) {
   function cellAt(canvas, event) {
     const box = canvas.getBoundingClientRect();
     const x = (event.clientX - box.left - room.left) / sights.across + sights.x;
-    const y = (event.clientY - box.top - 2) / sights.down + sights.y;
-    return { x, y, row: Math.floor(y), column: Math.floor(x), inside: x >= sights.x && y >= sights.y && x < columns && y < rows && event.clientX - box.left <= room.left + room.width && event.clientY - box.top <= 2 + room.height };
+    const y = (event.clientY - box.top - TOP) / sights.down + sights.y;
+    return { x, y, row: Math.floor(y), column: Math.floor(x), inside: x >= sights.x && y >= sights.y && x < columns && y < rows && event.clientX - box.left <= room.left + room.width && event.clientY - box.top <= TOP + room.height };
   }
 
   function listen({ canvas }) {
@@ -489,7 +490,7 @@ function headView(app, root) {
     const rest = ranked.length - shown.length;
     const parts = [el("h2", {}, title)];
     if (each > 1) parts.push(el("p", { class: "off" }, `The file holds maxima of ${each} × ${each} weights.`));
-    if (at.axis === "row" || others.labels) parts.push(app.shaded(others, weights, { each, scale, colours, query: -1 }));
+    if (others.labels) parts.push(app.shaded(others, weights, { each, scale, colours, query: -1 }));
     parts.push(bars);
     if (rest > 0) parts.push(el("p", { class: "off" }, `And ${rest.toLocaleString("en")} smaller.`));
     return el("section", {}, ...parts);

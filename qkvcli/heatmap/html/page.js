@@ -186,7 +186,7 @@ function start() {
 
     // Text in which each token is shaded by its weight.
     shaded(axis, weights, { each, scale, colours }) {
-      const box = el("p", { class: "text" });
+      const box = el("div", { class: "text", tabindex: "0", role: "group", "aria-label": "The text, shaded by weight" });
       for (const { text, space, at } of tokensOf(axis)) {
         if (space) box.append(" ");
         const weight = weights[Math.floor(at / each)], colour = colourOf(scale, colours, weight);

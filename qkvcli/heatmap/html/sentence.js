@@ -159,18 +159,21 @@ function sentenceView(app, root) {
     command: () => app.commandOf(state.heads, { query: axes.queries.groups[query] }),
     async svg() {
       await start;
-      const box = root.getBoundingClientRect(), parts = [];
+      const all = root.getBoundingClientRect(), top = root.querySelector(".sentence").getBoundingClientRect().top;
+      const box = { left: all.left, top, width: 240, height: 0 }, parts = [];
       for (const element of root.querySelectorAll(".sentence h2, .sentence .token")) {
         const style = getComputedStyle(element), size = parseFloat(style.fontSize);
         for (const [i, line] of [...element.getClientRects()].entries()) {
           const x = line.left - box.left + 8, y = line.top - box.top + 8;
           const isToken = element.classList.contains("token");
+          if (isToken) box.width = Math.max(box.width, x + line.width);
+          box.height = Math.max(box.height, y + line.height);
           if (isToken && style.backgroundColor !== "rgba(0, 0, 0, 0)") parts.push(svgRect(x, y, line.width, line.height, hexColour(style.backgroundColor)));
           if (element.classList.contains("query")) parts.push(svgRect(x + 1, y + 1, line.width - 2, line.height - 2, "none", ` stroke="${app.cursor()}" stroke-width="2"`));
           if (i === 0) parts.push(svgText(x + (isToken ? 3 : 0), y + line.height / 2 + size * 0.35, element.textContent, { size, fill: hexColour(style.color), weight: isToken ? undefined : "bold" }));
         }
       }
-      return svgPage(box.width + 16, box.height + 16, app.ground(), parts, app.data.title);
+      return svgPage(box.width + 8, box.height + 8, app.ground(), parts, app.data.title);
     },
   };
 }

@@ -248,7 +248,27 @@ def test_a_walk_by_keys(tab: Browser, sample: Path) -> None:
     tab.wait("document.querySelector('.readout').textContent.startsWith('Query . (14)')")
 
 
-def test_tab_reaches_every_control_and_each_has_a_name(tab: Browser, sample: Path) -> None:
+def test_tab_reaches_every_control_and_focus_is_seen(tab: Browser, sample: Path) -> None:
+    tab.open(sample)
+    for view, last in (("overview", ".thumb"), ("head", "canvas.matrix"), ("sentence", ".text")):
+        show(tab, view)
+        tab.run("document.activeElement.blur(); document.body.focus()")
+        wanted = tab.run("[...document.querySelectorAll('button, select, input, canvas.matrix, .text, summary, #command')].filter((e) => !e.disabled && e.tabIndex >= 0).length")  # fmt: skip
+        seen = set()
+        for _ in range(wanted + 3):
+            tab.press("Tab")
+            found = tab.run(f"""(() => {{
+              const e = document.activeElement, style = getComputedStyle(e);
+              const name = [...document.querySelectorAll("*")].indexOf(e);
+              return [name, e === document.body || parseFloat(style.outlineWidth) >= 2, e.matches({json.dumps(last)})];
+            }})()""")
+            seen.add(tuple(found))
+        assert all(outlined for _, outlined, _ in seen)
+        assert any(reached for *_, reached in seen)
+        assert len(seen) >= wanted
+
+
+def test_each_control_has_a_name(tab: Browser, sample: Path) -> None:
     tab.open(sample)
     tab.call("Accessibility.enable")
     for view in ("overview", "head", "sentence"):
@@ -288,7 +308,7 @@ CONTRAST = """(() => {
 
 
 @pytest.mark.parametrize(
-    ("width", "dark"), mostly_slow([(1400, False), (500, True), (1400, True), (500, False)], 2)
+    ("width", "dark"), mostly_slow([(1400, False), (1400, True), (500, True), (500, False)], 2)
 )
 def test_text_is_readable_and_nothing_is_wider_than_the_page(
     tab: Browser, sample: Path, width: int, dark: bool

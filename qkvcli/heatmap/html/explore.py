@@ -7,7 +7,7 @@ import json
 import math
 import os
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,7 +17,7 @@ from qkvcli.errors import UsageError
 from qkvcli.heatmap.colours import palette
 from qkvcli.heatmap.computed import Computed, band
 from qkvcli.heatmap.html.codes import SIDE, Coding, Level, Pyramid, Room
-from qkvcli.heatmap.html.halves import LARGEST, Halves, bands
+from qkvcli.heatmap.html.halves import LARGEST, Halves
 from qkvcli.heatmap.html.measures import CHANGES, NAMES, Measures
 from qkvcli.heatmap.html.page import EVERYTHING, page, read
 from qkvcli.heatmap.pixels import blocks
@@ -270,10 +270,8 @@ def _halves(selection: Selection) -> Halves | None:
         k = captured.keys.rows(group * columns, (group + 1) * columns).copy()
         if max(np.abs(q).max(), np.abs(k).max()) > LARGEST:
             return None
-        halves.add(q, k, group, causal=causal, window=window)
-        for start, weights, _ in bands(q, k, captured.scale, causal=causal, window=window):
-            exact = band(captured, matrix, range(start, start + len(weights)))
-            halves.error = max(halves.error, float(f"{np.abs(exact - weights).max():.2g}"))
+        exact = partial(band, captured, matrix)
+        halves.add(q, k, group, exact, causal=causal, window=window)
     return halves
 
 

@@ -516,4 +516,8 @@ function start() {
   return app;
 }
 
-if (typeof document !== "undefined") start();
+if (typeof DecompressionStream === "undefined") {
+  byId("said").textContent = "This browser is too old to unpack the file: it needs DecompressionStream, which browsers have since 2023.";
+} else {
+  start();
+}

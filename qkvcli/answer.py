@@ -46,12 +46,39 @@ class Bandwidth:
         mean log-loss.
     at_edge
         Whether ``cv`` stopped at the narrowest or the widest that it tries.
+    chosen
+        Whether the rule itself was chosen, as none was asked for.
     """
 
     widths: tuple[float, ...]
     rule: str = ""
     error: float | None = None
     at_edge: bool = False
+    chosen: bool = False
+
+
+@dataclass(frozen=True)
+class Measures:
+    """How well one value column is predicted, each row from all others.
+
+    Parameters
+    ----------
+    mean_squared_error, r2
+        Of numbers; R² is 1 − the mean squared error / the variance, None of a constant column.
+    accuracy, log_loss
+        Of text: the part of rows whose own value has the largest share, and −log of its share.
+    """
+
+    mean_squared_error: float | None = None
+    r2: float | None = None
+    accuracy: float | None = None
+    log_loss: float | None = None
+
+    @property
+    def known(self) -> dict[str, float]:
+        """The measures there are, by their names."""
+        every = ((field.name, getattr(self, field.name)) for field in fields(self))
+        return {name: value for name, value in every if value is not None}
 
 
 @dataclass(frozen=True)
@@ -153,6 +180,15 @@ class Answer(Tabular):
     no_match
         The weight of the null key, of shape (Q,), where there is one: the weights of all keys
         sum to 1 less that, and ``output`` is their mean all the same.
+    std_error, lower, upper
+        The standard error of ``output`` and the ends of its band, (Q, Dv), where asked for.
+    residuals
+        Each row's values less what all others say of it, (Q, Dv), where that was asked.
+    steps
+        Of local lines, about d = x − q under the weights: its mean, its covariance, and S⁻¹ d̄,
+        one below another, of shape (Q, D + 2, D).
+    measures
+        How well each value column is predicted, where rows were asked without themselves.
     about
         The question.
     """
@@ -173,6 +209,12 @@ class Answer(Tabular):
     label_jacobians: tuple[NDArray[np.float64] | None, ...] = ()
     weights: NDArray[np.float64] | None = None
     no_match: NDArray[np.float64] | None = None
+    std_error: NDArray[np.float64] | None = None
+    lower: NDArray[np.float64] | None = None
+    upper: NDArray[np.float64] | None = None
+    residuals: NDArray[np.float64] | None = None
+    steps: NDArray[np.float64] | None = None
+    measures: dict[str, Measures] | None = None
     about: About | None = None
 
     def head(self, index: tuple[int, ...]) -> Answer:

@@ -43,7 +43,7 @@ def _left_out(
         return np.inf
     if isinstance(values, list):
         chances = (rows * np.equal.outer(values, values)).sum(axis=1)
-        return float(-np.log(np.maximum(chances, np.finfo(float).tiny)).mean())
+        return float(-np.log(np.maximum(chances, cross_validation.LEAST_CHANCE)).mean())
     return float(np.square(rows @ values - values).sum(axis=1).mean())
 
 
@@ -153,7 +153,7 @@ def _brute_errors(
             found.append(np.inf)
         elif isinstance(values, list):
             chance = (weights * np.equal.outer(values, values)).sum(axis=1) / total
-            found.append(-np.log(np.maximum(chance, np.finfo(float).tiny)).mean())
+            found.append(-np.log(np.maximum(chance, cross_validation.LEAST_CHANCE)).mean())
         else:
             found.append(np.square(weights @ values / total[:, None] - values).sum(axis=1).mean())
     return np.array(found)
@@ -303,6 +303,6 @@ def test_a_row_far_from_all_others_gets_a_neighbour(put: Callable[..., str]) -> 
 
 
 def test_too_many_rows_for_cross_validation_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cross_validation, "CAP", 39)
+    monkeypatch.setattr(cross_validation, "LINE_CAP", 39)
     with pytest.raises(QkvError, match=r"40 rows are over the cap of 39 for `bandwidth='cv'`"):
         _chosen(*_sine())

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from qkvcli.answer import Answer, LabelWeights
-from qkvcli.attention.gradients import Slopes, slopes_of
+from qkvcli.attention.gradients import STEPS, Slopes, slopes_of
 from qkvcli.attention.labels import LabelSums
 from qkvcli.attention.softmax import (
     NotFiniteError,
@@ -52,6 +52,8 @@ _FEW = 16
 """Up to how many queries to read the values takes longer than to multiply them."""
 _RUN, _SPREAD = 256, 0.01
 """How many rows are added in float32 one after another, and how far apart values that vary are."""
+_FLAT = 1e-10
+"""What part of where keys lie is their spread at least, for a line to have a slope along it."""
 _ROWS = 1 << 18
 """How many pairs a tile has where there are no scores."""
 _OVERFLOW = (
@@ -81,6 +83,8 @@ class Plan:
         How many distinct values of a text column are pooled at most.
     dtype
         What pooled numbers are returned as.
+    degree
+        0 for the weighted mean, 1 for a weighted line in the keys, at the query.
     """
 
     score: Score | None
@@ -95,6 +99,7 @@ class Plan:
     text: tuple[int, ...] = ()
     label_cap: int = LABEL_CAP
     dtype: DTypeLike = np.float64
+    degree: int = 0
 
     @cached_property
     def listed(self) -> int:
@@ -409,11 +414,13 @@ def _sums_of(  # noqa: PLR0913 - a tile, and what it is of
     labels = tuple(LabelSums.of(column, len(queries), plan.label_cap) for column in columns)
     for share, column in zip(labels, columns, strict=True):
         share.add(found, column.codes)
+    if plan.degree:  # whose covariances with the keys a line is made of
+        values = np.concatenate([values, block.keys[rows]], axis=1)
     sums = _pooled(found, logs if plan.perplexity else None, shift, temperature, values)
     slopes = None
-    if plan.jacobian:
+    if plan.jacobian or plan.degree:
         slopes = slopes_of(
-            plan.score,  # type: ignore[arg-type]  # a Jacobian is asked of vectors alone
+            STEPS if plan.degree else plan.score,  # type: ignore[arg-type]  # of vectors alone
             queries.keys,
             block.keys[rows],
             found,
@@ -557,6 +564,8 @@ def finish(state: State, plan: Plan, queries: Queries) -> Answer:
     InputError
         A mean that overflows.
     """
+    if plan.degree and state.sums is not None:
+        return _line(state, state.sums, plan, queries)
     weighting = plan.weighting
     top = state.top or Top.empty(len(queries), 0)
     if weighting.mode == APPROXIMATE and weighting.null_score is not None:
@@ -592,6 +601,36 @@ def finish(state: State, plan: Plan, queries: Queries) -> Answer:
     if sums.slopes is not None:
         answer = _with_jacobian(answer, sums.slopes, plan.weighting.effective_temperature)
     return replace(answer, weights=_matrix(answer, sums, plan)) if plan.matrix else answer
+
+
+def _line(state: State, sums: Sums, plan: Plan, queries: Queries) -> Answer:
+    """Return the answer of local lines: least squares in d = x − q, at d = 0.
+
+    With means and covariances under the weights the slope is S⁻¹ Cov(d, v) and the answer is
+    v̄ − slope·d̄. Where the keys in reach do not span a direction, the slope along it is 0.
+    """
+    slopes = sums.slopes
+    if slopes is None:
+        raise TypeError(sums)
+    width = plan.width
+    spread, both = slopes.covariance[:, width:], slopes.covariance[:, :width]
+    # Scaled to correlations, so that what is no spread is seen whatever the units.
+    scale = np.sqrt(np.maximum(np.einsum("qdd->qd", spread), 0))
+    reach = np.abs(slopes.mean) + np.abs(queries.keys)
+    flat = scale <= _FLAT * np.maximum(reach, np.finfo(np.float64).tiny)
+    safe = np.where(flat, 1.0, scale)
+    kept = ~flat[:, :, None] & ~flat[:, None]
+    correlation = np.where(kept, spread / (safe[:, :, None] * safe[:, None]), 0.0)
+    inverse = np.linalg.pinv(correlation, rcond=_FLAT, hermitian=True)
+    inverse /= safe[:, :, None] * safe[:, None]
+    slope = both @ inverse
+    mean = sums.mean[:, :width] - np.einsum("qvd,qd->qv", slope, slopes.mean)
+    plain = replace(plan, degree=0, jacobian=False)
+    answer = finish(replace(state, sums=replace(sums, mean=mean, slopes=None)), plain, queries)
+    toward = np.einsum("qde,qe->qd", inverse, slopes.mean)
+    steps = np.concatenate([slopes.mean[:, None], spread, toward[:, None]], axis=1)
+    slope = np.where(answer.answered[:, None, None], slope, np.nan)
+    return replace(answer, jacobian=slope, steps=steps)
 
 
 def _label_weights(part: LabelSums, normalizer: NDArray[np.float64]) -> LabelWeights | None:

@@ -25,6 +25,19 @@ if TYPE_CHECKING:
             """Return ∂a/∂q of one query (D,) at every key (K, D), of shape (K, D)."""
 
 
+class Steps:
+    """Stands for a score where the steps from a query to the keys are wanted, as a line does."""
+
+    def gradient(
+        self, query: NDArray[np.floating], keys: NDArray[np.floating]
+    ) -> NDArray[np.float64]:
+        """Return x − q of one query (D,) and every key (K, D), of shape (K, D)."""
+        return keys.astype(np.float64) - query.astype(np.float64)
+
+
+STEPS = Steps()
+
+
 @dataclass(frozen=True, eq=False)
 class Slopes:
     """What is known of ∂a/∂q under the weights of the rows seen so far.
@@ -42,6 +55,10 @@ class Slopes:
     mean: NDArray[np.float64]
     covariance: NDArray[np.float64]
     labels: tuple[LabelSums, ...]
+
+    def pick(self, places: NDArray[np.intp]) -> Slopes:
+        """Return those of some queries, none of which has labels."""
+        return Slopes(self.mean[places], self.covariance[places], ())
 
     def merge(
         self,

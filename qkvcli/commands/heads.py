@@ -142,7 +142,8 @@ def _draw(found: Heads, name: str, place: Target) -> None:
     from qkvcli.heatmap.draw import draw_grid
 
     values, layers, heads = found.grid(name)
-    draw_grid(values, place, names=(layers, heads), titles=("Layer", "Head", name))
+    names = [str(n) for n in layers], [str(n) for n in heads]
+    draw_grid(values, place, names, ("Layer", "Head", name))
 
 
 def _write_distances(model: Model, found: Any, place: Target) -> None:  # noqa: ANN401 - an array

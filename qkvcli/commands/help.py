@@ -19,7 +19,8 @@ _ASKED: Mapping[str, Sequence[str]] = {
     "Queries": ("--queries", "--query-key", "--self"),
     "Joins": ("--join", "--one-to-one", "--truth", "--dedupe"),
     "Output": (
-        "--top", "--min-weight", "--explain", "--jacobian", "--format", "--output", "--weights",
+        "--top", "--min-weight", "--explain", "--jacobian", "--format", "--output", "--plot",
+        "--weights",
         "--csv-safe", "--color",
     ),
     "Work": ("--workers", "--scheduler"),

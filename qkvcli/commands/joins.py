@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from qkvcli.attention.weights import APPROXIMATE, EXACT
 from qkvcli.commands import inputs, outputs
+from qkvcli.commands.fits import PICTURES
 from qkvcli.errors import NoMatchError, UsageError
 from qkvcli.joined import Join
 from qkvcli.render.console import is_terminal, note
@@ -44,7 +45,7 @@ def check(given: Mapping[str, Any], modes: Sequence[str]) -> None:
         f"{kind} has one --score": len(given["score"] or ()) > 1,
         f"--{odd} does not go with {kind}": odd,
         f"{kind} is a table; pass --format csv, tsv, json, jsonl or table": (
-            given["form"] == "value"
+            given["form"] in ("value", *PICTURES)
         ),
         "--top 0 of a join would list every key; give how many candidates": given["top"] == 0,
         "--dedupe asks with the table's own rows; pass no queries": given["dedupe"] and asked,

@@ -7,6 +7,7 @@ import typer
 
 from qkvcli.attention.weights import EXACT, MODES
 from qkvcli.commands import inputs, options, outputs
+from qkvcli.commands.fits import PICTURES
 from qkvcli.errors import NoMatchError, UsageError
 from qkvcli.render.console import note, warn
 from qkvcli.render.machine import FORMATS
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from qkvcli.answer import Found, Lookup
 
 EXTENSIONS = {".tsv": "tsv", ".csv": "csv", ".json": "json", ".jsonl": "jsonl", ".txt": "value"}
+EXTENSIONS |= {f".{form}": form for form in PICTURES}
 COMPLAINTS = 10
 """How many queries without a match are named one by one."""
 
@@ -81,7 +83,7 @@ def lookup(  # noqa: PLR0913 - one parameter an option
     truth: options.Truth = None,
     dedupe: options.Dedupe = False,
     own: options.SelfQueries = False,
-    form: Annotated[str, options.format_of(*FORMATS)] = options.AUTO,
+    form: Annotated[str, options.format_of(*FORMATS, *PICTURES)] = options.AUTO,
     output: options.Output = "-",
     weights: options.Weights = None,
     workers: options.Workers = None,
@@ -101,8 +103,7 @@ def lookup(  # noqa: PLR0913 - one parameter an option
 
     modes = list(dict.fromkeys(mode or [EXACT]))
     if weights is not None and len(modes) > 1:
-        message = "--weights is one matrix; pass one --mode with it"
-        raise UsageError(message)
+        raise UsageError("--weights is one matrix; pass one --mode with it")
     given = context.params
     tabled = bool(join or dedupe or one_to_one or truth)
     if tabled:
@@ -120,9 +121,8 @@ def lookup(  # noqa: PLR0913 - one parameter an option
         color=color,
         inputs=files,
     )
-    twice = True if own or weights or tabled else None
-    if twice is None and isinstance(width, tuple):
-        twice = False
+    many = bool(own or weights or tabled)
+    twice = True if many else False if isinstance(width, tuple) else None
     database = inputs.database(given, read_twice=twice)
     scoring: dict[str, Any] = {
         "score": score,
@@ -163,13 +163,24 @@ def lookup(  # noqa: PLR0913 - one parameter an option
         raise NoMatchError(complaints[-1])
     if answer.unpooled:
         _say_what_is_not_pooled(answer, sink.form)
-    sink.write(lambda stream: write(stream, answer, style))
+    if sink.form in PICTURES:
+        _draw(answer, sink)
+    else:
+        sink.write(lambda stream: write(stream, answer, style))
     if matrix:
         with progress("writing weights"):
             sink.write_weights(matrix)
     _complain(complaints)
     _say_what_is_left_out(answer, sink, listed=bool(listed))
     return 0
+
+
+def _draw(answer: "Lookup", sink: outputs.Sink) -> None:
+    from qkvcli.heatmap.draw import draw_chart
+    from qkvcli.heatmap.flow import flow
+
+    page = flow(answer)
+    sink.draw(lambda place: draw_chart(page, place, sink.form))
 
 
 def _complaint(answer: "Lookup", found: "Found") -> str:

@@ -16,22 +16,37 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from typing import BinaryIO
 
-    from qkvcli.answer import About, Runs
+    from qkvcli.answer import About, Answer, Runs
 
-BINARY = ("npy", "npz")
+BINARY = ("npy", "npz", "png", "pdf")
 
 
 def say_widths(about: About) -> None:
-    """Print the width that ``cv`` chose in each head, and its error."""
+    """Print the width that was chosen in each head, of which column, by what rule and its error."""
     columns = about.columns
     kinds = ["mean squared error"] * bool(columns.numeric) + ["log-loss"] * bool(columns.text)
     for head, found in zip(about.heads, about.bandwidths, strict=False):
-        if found.rule == "cv":
-            where = f"head {'/'.join(map(str, head))}: " if head else ""
-            shown = ",".join(f"{h:.6g}" for h in found.widths)
-            error = f"leave-one-out {' and '.join(kinds)} {found.error:.6g}"
-            edge = "; it is at the edge of what is tried: look at the fit" if found.at_edge else ""
-            warn(f"{where}--bandwidth cv chose {shown} ({error}){edge}")
+        if found.rule != "cv" and not (found.rule and found.chosen and len(columns.value)):
+            continue
+        where = f"head {'/'.join(map(str, head))}: " if head else ""
+        by_name = len(columns.key) == len(found.widths) and columns.key not in (("key",), ("row",))
+        names = [f" for {name}" if by_name else "" for name in columns.key]
+        widths = ", ".join(f"{h:.6g}{name}" for h, name in zip(found.widths, names, strict=False))
+        rule = "the default width, " if found.chosen else ""
+        if found.error is None:
+            more = "; --bandwidth cv seeks the widths that predict best"
+            warn(f"{where}{rule}{found.rule}: {widths}{more}")
+            continue
+        error = f"leave-one-out {' and '.join(kinds)} {found.error:.6g}"
+        edge = "; it is at the edge of what is tried: look at the fit" if found.at_edge else ""
+        warn(f"{where}{rule}--bandwidth cv chose {widths} ({error}){edge}")
+
+
+def say_measures(answer: Answer) -> None:
+    """Print how well each value column is predicted, every row without itself."""
+    for name, found in (answer.measures or {}).items():
+        parts = (f"{word.replace('_', ' ')} {x:.6g}" for word, x in found.known.items())
+        warn(f"{name}, every row without itself: {', '.join(parts).replace('r2', 'R²')}")
 
 
 def workers(count: int | None, scheduler: str | None) -> int | None:
@@ -80,6 +95,11 @@ class Sink:
         if self.place is not None:
             with open_target(self.place) as stream:
                 render(stream)
+
+    def draw(self, paint: Callable[[Target], None]) -> None:
+        """Have a picture painted at its place."""
+        if self.place is not None:
+            paint(self.place)
 
     def write_weights(self, arrays: dict[str, Runs]) -> None:
         """Write the matrix of weights, and in an ``.npz`` its labels."""

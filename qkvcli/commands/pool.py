@@ -6,13 +6,14 @@ import typer
 
 from qkvcli.attention.weights import AVERAGE, EXACT, MODES, SOFTMAX
 from qkvcli.commands import inputs, options, outputs
+from qkvcli.commands.fits import PICTURES, check, draw
 from qkvcli.errors import NoMatchError, UsageError
 from qkvcli.render.console import note
 
 if TYPE_CHECKING:
     from qkvcli.answer import Answer
 
-FORMATS = ("tsv", "csv", "json", "jsonl", "value", "npy", "npz")
+FORMATS = ("tsv", "csv", "json", "jsonl", "value", "npy", "npz", *PICTURES)
 EXTENSIONS = {f".{name}": name for name in FORMATS if name != "value"} | {".txt": "value"}
 NAMED = 10
 """How many queries without an answer are named."""
@@ -62,6 +63,20 @@ def pool(  # noqa: PLR0913 - one parameter an option
         ),
     ] = None,
     jacobian: Annotated[bool, typer.Option("--jacobian", help="Also d answer / d query.")] = False,
+    degree: Annotated[
+        int, typer.Option("--degree", metavar="0|1", help="1 fits lines, and gives their slope.")
+    ] = 0,
+    std_error: Annotated[
+        bool, typer.Option("--std-error", help="Also the standard error of the answer.")
+    ] = False,
+    band: Annotated[
+        float | None,
+        typer.Option("--band", metavar="P", help="Also a band that holds the mean so often: 0.95."),
+    ] = None,
+    loo: Annotated[
+        bool,
+        typer.Option("--loo", help="Predict every row without itself, and measure how well."),
+    ] = False,
     key: options.Key = None,
     value: options.Value = None,
     delimiter: options.Delimiter = None,
@@ -79,6 +94,10 @@ def pool(  # noqa: PLR0913 - one parameter an option
     own: options.SelfQueries = False,
     form: Annotated[str, options.format_of(*FORMATS)] = options.AUTO,
     output: options.Output = "-",
+    plot: Annotated[
+        bool,
+        typer.Option("--plot", help="Draw the fit in the terminal; -o fit.svg does in a file."),
+    ] = False,
     weights: options.Weights = None,
     workers: options.Workers = None,
     scheduler: options.Scheduler = None,
@@ -108,26 +127,42 @@ def pool(  # noqa: PLR0913 - one parameter an option
     given = context.params
     database = inputs.database(given)
     runner = context.with_resource(executor(outputs.workers(workers, scheduler), scheduler))
-    asked = inputs.queries(database, given)
+    how = {
+        "mode": mode,
+        "score": score,
+        "temperature": temperature,
+        "neighbors": neighbors,
+        "bandwidth": width,
+        "null_score": min_score,
+        "case_sensitive": case_sensitive,
+        "keep_accents": keep_accents,
+        "degree": degree,
+        "std_error": std_error,
+        "band": band,
+    }
+    picture = sink.form if sink.form in PICTURES else "terminal" if plot else ""
+    if picture:
+        check(given)
+        with progress("drawing"):
+            sink.draw(lambda place: draw(database, runner, how, place, picture))
+        inputs.say_what_answered(database, given)
+        return 0
+    if loo and (query or queries is not None):
+        raise UsageError("--loo asks with the rows themselves; leave other queries out")
+    asked = database.own_keys() if loo else inputs.queries(database, given)
     if asked is None and database.store.own_queries is None and mode != AVERAGE:
         raise UsageError(inputs.NO_QUERY)
     with progress("choosing widths"):
         question = database.ask(
             asked,
             runner,
-            mode=mode,
-            score=score,
-            temperature=temperature,
-            neighbors=neighbors,
-            bandwidth=width,
-            null_score=min_score,
-            case_sensitive=case_sensitive,
-            keep_accents=keep_accents,
             causal=causal,
             valid_lens=lengths,
             mask=allowed,
             jacobian=jacobian,
+            loo=loo,
             perplexity=sink.form not in ("npy", "value"),
+            **how,
         )
     # A matrix over the cap is refused here, before any work.
     matrix = question.weights(sink.weights.name) if sink.weights else None
@@ -135,6 +170,7 @@ def pool(  # noqa: PLR0913 - one parameter an option
         answer = question.pool(advance)
     inputs.say_what_answered(database, given)
     outputs.say_widths(question.resolved.about)
+    outputs.say_measures(answer)
     style = Style(sink.form, defuse=csv_safe, color=sink.color, terminal=sink.on_terminal)
     sink.write(lambda stream: write(stream, answer, style))
     if matrix is not None:

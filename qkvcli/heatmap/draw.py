@@ -23,8 +23,13 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from qkvcli.fitted import Curve
+    from qkvcli.heatmap.chart import Chart
+
 PIXEL_BUDGET = 64_000_000
 """How many pixels a PNG may have."""
+_MANY, _MAP_WIDTH = 40, 400.0
+"""From how many columns on a table of numbers is a map, and how wide its page is, in points."""
 LEGIBLE = 5
 """How many pixels the size of a text must have to be read."""
 
@@ -57,8 +62,9 @@ def draw(request: Request) -> None:
 def draw_grid(
     values: NDArray[np.float64],
     place: Target,
-    names: tuple[Sequence[int], Sequence[int]],
+    names: tuple[Sequence[str], Sequence[str]],
     titles: tuple[str, str, str],
+    form: str | None = None,
 ) -> None:
     """Draw a table of numbers as one panel.
 
@@ -72,6 +78,8 @@ def draw_grid(
         What rows and columns are called.
     titles
         What stands on the left, below, and along the colour bar.
+    form
+        One of ``PICTURES``, or ``TERMINAL``; None for what the place's name says.
     """
     from qkvcli.heatmap.select import Axis
     from qkvcli.heatmap.weights import Watch, Weights
@@ -88,9 +96,55 @@ def draw_grid(
     )
     selection = Selection(weights, None, (), (((0, 0),),), queries, keys, "mean", ("",))
     ylabel, xlabel, bar_label = titles
-    style = Style(xlabel=xlabel, ylabel=ylabel, bar_label=bar_label)
-    request = Request(titles[2], style=style, output=place.name)
+    width = _MAP_WIDTH if columns > _MANY else None
+    style = Style(width=width, xlabel=xlabel, ylabel=ylabel, bar_label=bar_label)
+    if form == TERMINAL:
+        _show(Request(titles[2]), selection, place)
+        return
+    request = Request(titles[2], style=style, output=place.name, form=form)
     _paint(request, selection, form_of(request), place)
+
+
+def draw_curves(curves: Sequence[Curve], place: Target, form: str) -> None:
+    """Draw fits as charts.
+
+    Parameters
+    ----------
+    curves
+        The fits.
+    place
+        Where the picture goes.
+    form
+        One of ``PICTURES``, or ``TERMINAL``.
+    """
+    from qkvcli.heatmap.chart import chart
+
+    if form == TERMINAL:
+        from qkvcli.heatmap.braille import all_drawn
+        from qkvcli.heatmap.terminal import window
+
+        seen = window("never", to_file=not place.is_stdout)
+        encodes = seen.can_show("⠿·│└─")
+        text = all_drawn(curves, seen.width, seen.height, encodes=encodes)
+        with open_target(place) as stream:
+            stream.write(text.encode(seen.encoding, "backslashreplace"))
+    else:
+        draw_chart(chart(curves), place, form)
+
+
+def draw_chart(page: Chart, place: Target, form: str) -> None:
+    """Draw a page of charts in one of ``PICTURES``."""
+    parts: Iterable[bytes]
+    if form == "svg":
+        from qkvcli.heatmap.svg import chart_svg
+
+        parts = chart_svg(page)
+    else:
+        from qkvcli.heatmap.matplotlib_painter import painted_chart
+
+        parts = [painted_chart(page, form, Style().dpi)]
+    with open_target(place) as stream:
+        stream.writelines(parts)
 
 
 def _paint(request: Request, selection: Selection, form: str, place: Target) -> None:

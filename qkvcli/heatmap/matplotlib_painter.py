@@ -12,15 +12,17 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from qkvcli.errors import UsageError, did_you_mean
+from qkvcli.heatmap.chart import Area, Dots
 from qkvcli.heatmap.plain_matplotlib import matplotlib_imported
 from qkvcli.render.console import note
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
     from numpy.typing import NDArray
 
-    from qkvcli.heatmap.layout import Box, Layout
+    from qkvcli.heatmap.chart import Chart, Mark
+    from qkvcli.heatmap.layout import Box, Layout, Line, Text
 
 _STROKE = 0.6  # the width of lines, in points
 _SETTINGS: dict[Any, str | int] = {
@@ -67,11 +69,53 @@ def painted(layout: Layout, form: str, dpi: int) -> bytes:
                 add_panel(axes, box, colours[panel.levels])
             if layout.bar is not None:
                 add_image(axes, layout.bar, layout.picture.palette.colours[::-1, None, :])
-            _add_lines(axes, layout)
-            _add_texts(axes, layout)
+            boxes = layout.boxes if layout.bar is None else (*layout.boxes, layout.bar)
+            _add_lines(axes, layout.lines, boxes)
+            _add_texts(axes, layout.texts, layout.font)
             out = io.BytesIO()
             page.savefig(out, format=form, dpi=dpi, metadata=_METADATA[form])
             return out.getvalue()
+
+
+def painted_chart(page: Chart, form: str, dpi: int) -> bytes:
+    """Return charts as a PNG or PDF file.
+
+    Parameters
+    ----------
+    page
+        The charts.
+    form
+        ``"png"`` or ``"pdf"``.
+    dpi
+        The pixels an inch of a PNG.
+    """
+    with matplotlib_imported():
+        import matplotlib as mpl
+        from matplotlib.figure import Figure
+
+        with mpl.rc_context(_SETTINGS), _glyphs_watched():
+            sheet = Figure(figsize=(page.width / 72, page.height / 72), facecolor="white")
+            axes = sheet.add_axes((0, 0, 1, 1), frameon=False)
+            axes.set(xlim=(0, page.width), ylim=(page.height, 0))
+            axes.set_axis_off()
+            for mark in page.marks:
+                _add_mark(axes, mark)
+            _add_lines(axes, page.lines, ())
+            _add_texts(axes, page.texts, None)
+            out = io.BytesIO()
+            sheet.savefig(out, format=form, dpi=dpi, metadata=_METADATA[form])
+            return out.getvalue()
+
+
+def _add_mark(axes: Any, mark: Mark) -> None:  # noqa: ANN401
+    x, y = mark.points.T
+    if isinstance(mark, Dots):
+        look = {"s": (2 * mark.radius) ** 2, "color": mark.colour, "alpha": mark.opacity}
+        axes.scatter(x, y, linewidths=0, **look)
+    elif isinstance(mark, Area):
+        axes.fill(x, y, color=mark.colour, alpha=mark.opacity, linewidth=0)
+    else:
+        axes.plot(x, y, color=mark.colour, linewidth=mark.width)
 
 
 def _pixels_added(scale: float) -> Callable[[Any, Box, NDArray[np.uint8]], None]:
@@ -127,12 +171,11 @@ def _add_cells(axes: Any, box: Box, colours: NDArray[np.uint8]) -> None:  # noqa
     axes.add_collection(drawn, autolim=False)
 
 
-def _add_lines(axes: Any, layout: Layout) -> None:  # noqa: ANN401
+def _add_lines(axes: Any, lines: Sequence[Line], boxes: Sequence[Box]) -> None:  # noqa: ANN401
     """Add ticks, and the frames of panels and of the colour bar."""
     from matplotlib.collections import LineCollection
 
-    boxes = layout.boxes if layout.bar is None else (*layout.boxes, layout.bar)
-    paths = [[(x1, y1), (x2, y2)] for x1, y1, x2, y2 in layout.lines]
+    paths = [[(x1, y1), (x2, y2)] for x1, y1, x2, y2 in lines]
     for box in boxes:
         (x, y), (right, bottom) = (box.x, box.y), (box.right, box.bottom)
         paths.append([(x, y), (right, y), (right, bottom), (x, bottom), (x, y)])
@@ -140,9 +183,9 @@ def _add_lines(axes: Any, layout: Layout) -> None:  # noqa: ANN401
     axes.add_collection(drawn, autolim=False)
 
 
-def _add_texts(axes: Any, layout: Layout) -> None:  # noqa: ANN401
-    font = _font(layout.font)
-    for text in layout.texts:
+def _add_texts(axes: Any, texts: Sequence[Text], family: str | None) -> None:  # noqa: ANN401
+    font = _font(family)
+    for text in texts:
         axes.text(
             text.x,
             text.y,

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from qkvcli.heatmap.chart import Area, Dots
 from qkvcli.heatmap.colours import hex_of
 
 if TYPE_CHECKING:
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from qkvcli.heatmap.chart import Chart, Mark
     from qkvcli.heatmap.layout import Box, Layout, Line, Text
     from qkvcli.heatmap.picture import Panel, Picture
 
@@ -33,18 +35,8 @@ def svg(layout: Layout) -> Iterator[bytes]:
     every other panel is one lossless image. All texts come without control characters.
     """
     picture = layout.picture
-    width, height = f"{layout.width:.6g}", f"{layout.height:.6g}"
-    named = [name.strip() for name in (layout.font or "").split(",") if name.strip()]
-    fonts = ", ".join([*(n if n in _GENERIC else f"'{n}'" for n in named), _FONTS])
-    title = (picture.title or "Attention weights").translate(_XML)
-    yield (
-        '<svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink" '
-        f'width="{width}pt" height="{height}pt" viewBox="0 0 {width} {height}" role="img" '
-        f'aria-labelledby="qkv-title" aria-describedby="qkv-desc" font-family="{fonts}">\n'
-        f'<title id="qkv-title">{title}</title>\n'
-        f'<desc id="qkv-desc">{picture.description().translate(_XML)}</desc>\n'
-        f'<rect width="{width}" height="{height}" fill="#ffffff"/>\n'
-    ).encode()
+    title = picture.title or "Attention weights"
+    yield _head(layout.width, layout.height, layout.font, title, picture.description())
     if layout.vector:
         yield from _cells(layout)
     else:
@@ -57,6 +49,46 @@ def svg(layout: Layout) -> Iterator[bytes]:
         yield _bar(layout.bar, picture).encode()
     yield from (_text(text).encode() for text in layout.texts)
     yield b"</svg>\n"
+
+
+def chart_svg(page: Chart) -> Iterator[bytes]:
+    """Yield charts as the pieces of an SVG 1.1 document in UTF-8."""
+    yield _head(page.width, page.height, None, page.title, page.description)
+    yield from (_mark(mark).encode() for mark in page.marks)
+    yield f'<g fill="none" stroke="#000000" stroke-width="0.6">\n{_ticks(page.lines)}'.encode()
+    yield from (_text(text).encode() for text in page.texts)
+    yield b"</svg>\n"
+
+
+def _mark(mark: Mark) -> str:
+    places = [f"{x:.6g} {y:.6g}" for x, y in mark.points.tolist()]
+    if isinstance(mark, Dots):  # lines of no length with round ends
+        path = "".join(f"M{place}h0" for place in places)
+        look = f'stroke-width="{2 * mark.radius:g}" stroke-opacity="{mark.opacity:g}"'
+        look += f' stroke-linecap="round" stroke="{mark.colour}" fill="none"'
+    elif isinstance(mark, Area):
+        path = f"M{'L'.join(places)}Z" if places else ""
+        look = f'fill="{mark.colour}" fill-opacity="{mark.opacity:g}"'
+    else:
+        path = f"M{'L'.join(places)}"
+        look = f'fill="none" stroke="{mark.colour}" stroke-width="{mark.width:g}"'
+        look += ' stroke-linejoin="round"'
+    return f'<path d="{path}" {look}/>\n'
+
+
+def _head(width: float, height: float, font: str | None, title: str, description: str) -> bytes:
+    """Return the beginning of a document: its size, its fonts, its words, a white ground."""
+    across, down = f"{width:.6g}", f"{height:.6g}"
+    named = [name.strip() for name in (font or "").split(",") if name.strip()]
+    fonts = ", ".join([*(n if n in _GENERIC else f"'{n}'" for n in named), _FONTS])
+    return (
+        '<svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink" '
+        f'width="{across}pt" height="{down}pt" viewBox="0 0 {across} {down}" role="img" '
+        f'aria-labelledby="qkv-title" aria-describedby="qkv-desc" font-family="{fonts}">\n'
+        f'<title id="qkv-title">{title.translate(_XML)}</title>\n'
+        f'<desc id="qkv-desc">{description.translate(_XML)}</desc>\n'
+        f'<rect width="{across}" height="{down}" fill="#ffffff"/>\n'
+    ).encode()
 
 
 def _cells(layout: Layout) -> Iterator[bytes]:

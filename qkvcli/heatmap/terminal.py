@@ -51,6 +51,10 @@ class Window:
     colours: str
     encoding: str
 
+    def can_show(self, text: str) -> bool:
+        """Return whether the terminal's encoding has these signs."""
+        return _can_encode(text, self.encoding)
+
     @property
     def blocks(self) -> bool:
         """Whether cells are blocks of colour; else they are digits."""

@@ -118,6 +118,7 @@ def _pooled_columns(answer: Answer) -> list[str]:
 def _header(answer: Answer) -> list[str]:
     names = [*_head_columns(answer), *_query_columns(answer), *_value_columns(answer)]
     has_keys = answer.perplexity is not None
+    names += _fit_columns(answer)
     names += ["perplexity"] * has_keys + ["no_match"] * (answer.no_match is not None)
     return distinct([*names, *_slope_columns(answer)])
 
@@ -136,6 +137,7 @@ def _cells(answer: Answer) -> list[list[str | float | None]]:
         every = [pooled(one, query, about.columns) for query in range(len(queries))]
         for query, values in enumerate(every):
             row = [*map(str, head), *queries[query], *_value_cells(values, one, query, about)]
+            row += _fit_cells(one, query)
             row += [part[query] for part in (one.perplexity, one.no_match) if part is not None]
             rows.append([*row, *_slopes(one, query)])
     return rows
@@ -155,6 +157,23 @@ def _value_cells(
             cells.append(value[0][0] if isinstance(value, tuple) and value else "")
             cells += share.weights[query].tolist()
     return cells
+
+
+_FIT = {"std_error": "std_error", "lower": "lower", "upper": "upper", "residuals": "residual"}
+"""What is known of a fit beside it: the parts of an answer, and what their columns are called."""
+
+
+def _fit_columns(answer: Answer) -> list[str]:
+    columns = _about(answer).columns
+    parts = [word for part, word in _FIT.items() if getattr(answer, part) is not None]
+    return [f"{columns.value[i]}_{word}" for i in columns.numeric for word in parts]
+
+
+def _fit_cells(one: Answer, query: int) -> list[float]:
+    parts = [found for part in _FIT if (found := getattr(one, part)) is not None]
+    return [
+        float(x) for column in zip(*(part[query] for part in parts), strict=True) for x in column
+    ]
 
 
 def _slopes(one: Answer, query: int) -> list[float]:
@@ -186,6 +205,8 @@ def _document(answer: Answer) -> dict[str, Any]:
         "score": about.score or None,
         "temperature": finite(about.temperature),
     }
+    if answer.measures is not None:
+        document["leave_one_out"] = {name: m.known for name, m in answer.measures.items()}
     return {**document, **bandwidth_item(about), "queries": items}
 
 
@@ -202,6 +223,7 @@ def _item(
         item["perplexity"] = finite(one.perplexity[query])
     if one.no_match is not None:
         item["no_match"] = finite(one.no_match[query])
+    item |= dict(zip(_fit_columns(answer), map(finite, _fit_cells(one, query)), strict=True))
     if one.jacobian is not None:
         names = _slope_columns(answer)
         item["jacobian"] = dict(zip(names, map(finite, _slopes(one, query)), strict=True))
@@ -227,6 +249,8 @@ def _write_arrays(stream: BinaryIO, answer: Answer, form: str) -> None:
         arrays["perplexity"] = whole(answer.perplexity.astype(narrow))
     if answer.no_match is not None:
         arrays["no_match"] = whole(answer.no_match)
+    parts = (part for part in _FIT if getattr(answer, part) is not None)
+    arrays |= {part: whole(getattr(answer, part)) for part in parts}
     if answer.jacobian is not None:
         slopes = _side_by_side(answer.jacobian, answer.label_jacobians, -2)
         arrays["jacobian"] = whole(slopes.astype(narrow))
@@ -253,6 +277,7 @@ def _draw(stream: BinaryIO, answer: Answer, style: Style) -> None:
         Column(name, numeric=i in _about(answer).columns.numeric)
         for i, name in enumerate(_about(answer).columns.value)
     ]
+    columns += [Column(name, numeric=True) for name in _fit_columns(answer)]
     columns += [Column("perplexity", numeric=True)] if has_keys else []
     columns += [Column("no match", numeric=True)] if answer.no_match is not None else []
     columns += [Column(name, numeric=True) for name in _slope_columns(answer)]
@@ -274,6 +299,7 @@ def _drawn(answer: Answer, one: Answer, query: int) -> list[str]:
             cells.append(", ".join(f"{t} {share:.3f}" for t, share in value[:_SHOWN]) + more)
         else:
             cells.append("" if value is None or math.isnan(value) else f"{value:.6g}")
+    cells += ["" if math.isnan(x) else f"{x:.6g}" for x in _fit_cells(one, query)]
     if one.perplexity is not None:
         number = one.perplexity[query]
         cells.append("" if math.isnan(number) else f"{number:.4g}")

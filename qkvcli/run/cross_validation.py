@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from qkvcli.answer import Bandwidth
-from qkvcli.attention.fold import Plan
+from qkvcli.attention.fold import LABEL_CAP, Plan, finish
+from qkvcli.attention.sorted_fold import SortedKeys, is_served
 from qkvcli.attention.weights import SOFTMAX, Mask, Weighting
 from qkvcli.blocks import Queries, labels_of
 from qkvcli.errors import InputError
@@ -28,7 +29,18 @@ if TYPE_CHECKING:
     from qkvcli.run.work import Executor
 
 CAP = 50_000
-"""How many rows cross-validation takes at most: each width compares every row with every other."""
+"""How many rows of several key columns, or of weights that are no kernel's on a line, are taken at
+most: each width compares every row with every other."""
+LINE_CAP = 4_000_000
+"""How many rows of one key column are taken at most, which are sorted."""
+QUICK = 250_000
+"""How many rows of one key column are few enough for widths to be sought unasked."""
+_SECOND = 1.2e9
+"""How many differences of numbers are weighed in about a second."""
+_MANY = 1 << 15
+"""From how many rows on the error is smooth enough for larger steps, and one start."""
+LEAST_CHANCE = 1e-9
+"""What a smaller share counts as in the log-loss, so that no row alone outweighs all others."""
 _SMOOTH, _STAIRCASE = (2 ** (1 / 4), 3), (2 ** (1 / 16), 12)
 """By what the first widths that are tried differ, and from how many of the best among them the
 search goes on; and the same where the error is a staircase, as a boxcar's is."""
@@ -36,6 +48,8 @@ _MOST = 640
 """How many of them are tried at most."""
 _SOME = 512
 """How many rows are predicted to try those widths."""
+_SEVERAL = 2048
+"""From how many rows on each column's own width is sought by predicting as many, not all."""
 _AT_ONCE = 4096
 """How many rows are predicted at a time: text values have a weight for each of them and label."""
 _FINE = 1e-4
@@ -45,7 +59,7 @@ _STEPS = 16
 
 
 def cross_validated(
-    source: Source, kernel: str, temperature: float, executor: Executor
+    source: Source, kernel: str, temperature: float, executor: Executor, degree: int = 0
 ) -> Bandwidth:
     """Return the widths with the least leave-one-out error.
 
@@ -65,6 +79,8 @@ def cross_validated(
         What log-weights are divided by.
     executor
         What runs the folds; the widths do not depend on it.
+    degree
+        Whether rows are predicted by weighted means, 0, or by weighted lines, 1.
 
     Raises
     ------
@@ -72,7 +88,7 @@ def cross_validated(
         More rows than ``CAP``, or no width at which every row has an answer.
     """
     scott = np.array(by_rule("scott", source).widths)
-    left_out = LeaveOneOut(source, kernel, temperature, executor)
+    left_out = LeaveOneOut(source, kernel, temperature, executor, degree)
     factors = left_out.span(scott)
     some = left_out.some(_SOME)
     errors = [left_out.error(scott * factor, some) for factor in factors]
@@ -84,7 +100,7 @@ def cross_validated(
     last = len(logs) - 1
     found = [
         _least(along, logs[max(0, at - 1)], logs[min(at + 1, last)], kernel)
-        for at in _starts(errors, kernel)
+        for at in _starts(errors, kernel)[: 1 if left_out.is_smooth else None]
     ]
     log_factor, least = min(found, key=lambda pair: pair[1], default=(logs[-1], math.inf))
     if not math.isfinite(least):  # of the rows that were not tried some has no neighbour
@@ -96,8 +112,29 @@ def cross_validated(
     at_edge = not logs[1] < log_factor < logs[-2]
     widths = scott * math.exp(log_factor)
     if len(widths) > 1:
-        widths, least = _each_column(left_out.error, widths, least)
+        count = len(left_out)
+        few = left_out.some(_SOME) if count > _SEVERAL else None
+        own, error = _each_column(
+            lambda h: left_out.error(h, few), widths, least if few is None else math.inf
+        )
+        error = error if few is None else left_out.error(own)
+        if error < least:
+            widths, least = own, error
     return Bandwidth(tuple(widths.tolist()), "cv", least, at_edge)
+
+
+def is_quick(source: Source, kernel: str, temperature: float) -> bool:
+    """Return whether widths are sought in about a second, as far as that is known unread."""
+    score = VectorScore(kernel)
+    line = source.depth == 1 and is_served(Plan(score, Weighting(SOFTMAX, temperature)))
+    rows = source.rows if source.rows is not None else sum(map(len, source.blocks()))
+    if line:
+        return rows <= QUICK
+    if rows > CAP:
+        return False
+    predicted = rows if rows <= _SEVERAL else _SOME
+    trials = 60 + 60 * source.depth * (source.depth > 1)
+    return predicted * rows * (5 + source.depth) * trials < _SECOND
 
 
 def _search(kernel: str) -> tuple[float, int]:
@@ -144,7 +181,7 @@ def _each_column(
             lambda logs: min(error(np.exp(np.clip(logs, -700, 700))), 1e300),
             start,
             method="Powell",
-            options={"xtol": 1e-3, "ftol": 1e-7, "maxfev": 400 * len(widths)},
+            options={"xtol": 1e-2, "ftol": 1e-5, "maxfev": 400 * len(widths)},
         )
     if not found.fun < least:
         return widths, least
@@ -164,6 +201,8 @@ class LeaveOneOut:
         What log-weights are divided by.
     executor
         What runs the folds; the errors do not depend on it.
+    degree
+        Whether rows are predicted by weighted means, 0, or by weighted lines, 1.
 
     Raises
     ------
@@ -171,15 +210,26 @@ class LeaveOneOut:
         More rows than ``CAP``, or NaN or infinity among them.
     """
 
-    def __init__(self, source: Source, kernel: str, temperature: float, executor: Executor) -> None:
+    def __init__(
+        self,
+        source: Source,
+        kernel: str,
+        temperature: float,
+        executor: Executor,
+        degree: int = 0,
+    ) -> None:
         blocks = list(source.blocks())
         count = sum(map(len, blocks))
-        if count > CAP:
-            message = f"{count} rows are over the cap of {CAP} for `bandwidth='cv'`; use scott"
+        score, own = VectorScore(kernel), Mask(own=np.arange(0))
+        line = source.depth == 1
+        line = line and is_served(Plan(score, Weighting(SOFTMAX, temperature), own))
+        if count > (cap := LINE_CAP if line else CAP):
+            message = f"{count} rows are over the cap of {cap} for `bandwidth='cv'`; use scott"
             raise InputError(message, source.name)
         self._blocks = [block.load() for block in blocks]
         for block in self._blocks:
             block.check()
+        self._sorted = SortedKeys.of(self._blocks, LABEL_CAP) if line else None
         keys = np.concatenate([np.array(block.keys, np.float64) for block in self._blocks])
         self._values = np.concatenate(
             [np.array(block.values(), np.float64) for block in self._blocks]
@@ -191,8 +241,17 @@ class LeaveOneOut:
         ]
         # Distances stay, and lose nothing when divided by a width.
         self._queries = Queries(tuple(map(str, range(count))), keys)
-        self._kernel, self._executor = kernel, executor
+        self._kernel, self._executor, self._degree = kernel, executor, degree
         self._weighting = Weighting(SOFTMAX, temperature)
+
+    def __len__(self) -> int:
+        """Return how many rows there are."""
+        return len(self._queries)
+
+    @property
+    def is_smooth(self) -> bool:
+        """Whether the error has one minimum worth a search, as of a smooth kernel and many rows."""
+        return self._kernel != "boxcar" and len(self._queries) > _MANY
 
     def span(self, unit: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return factors on widths (D,): from what tells neighbours apart to what all share.
@@ -200,14 +259,19 @@ class LeaveOneOut:
         The least is half the distance to the nearest other row, of all but a hundredth of rows; the
         largest is four times the extent of the rows.
         """
-        from scipy.spatial import KDTree  # 100 ms, for cross-validation only
-
         keys = self._queries.keys / unit
-        nearest = KDTree(keys).query(keys, k=2)[0][:, 1]
+        if keys.shape[1] == 1:
+            gaps = np.pad(np.diff(np.sort(keys[:, 0])), 1, constant_values=np.inf)
+            nearest = np.minimum(gaps[1:], gaps[:-1])
+        else:
+            from scipy.spatial import KDTree  # 100 ms, for several columns only
+
+            nearest = KDTree(keys).query(keys, k=2)[0][:, 1]
         apart = nearest[nearest > 0]
         extent = math.hypot(*np.ptp(keys, axis=0))
         least = min(np.quantile(apart, 0.01) / 2 if len(apart) else extent, extent / 4)
         step, _ = _search(self._kernel)
+        step = 2.0 if self.is_smooth else step
         count = math.ceil(math.log(4 * extent / least) / math.log(step))
         return np.geomspace(least, 4 * extent, min(count, _MOST) + 1)
 
@@ -218,6 +282,8 @@ class LeaveOneOut:
     def error(self, widths: NDArray[np.float64], rows: NDArray[np.int64] | None = None) -> float:
         """Return the mean error of some rows or all; it is infinite where one has no neighbour."""
         rows = np.arange(len(self._queries)) if rows is None else rows
+        if self._sorted is not None:
+            return self._error_of(widths, rows) / len(rows)
         total = 0.0
         for start in range(0, len(rows), _AT_ONCE):
             total += self._error_of(widths, rows[start : start + _AT_ONCE])
@@ -231,8 +297,15 @@ class LeaveOneOut:
             width=self._values.shape[1],
             text=self._blocks[0].columns.text,
             label_cap=len(self._queries),
+            degree=self._degree,
         )
-        (answer,) = fold(self._blocks, self._queries.pick(rows.tolist()), [plan], self._executor)
+        if self._sorted is None:
+            queries = self._queries.pick(rows.tolist())
+            (answer,) = fold(self._blocks, queries, [plan], self._executor)
+        else:
+            queries = self._queries if len(rows) == len(self._queries) else None
+            queries = queries or self._queries.pick(rows.tolist())
+            answer = finish(self._sorted.state(queries, plan), plan, queries)
         if not answer.answered.all():
             return math.inf
         with np.errstate(over="ignore"):
@@ -243,5 +316,5 @@ class LeaveOneOut:
             place = {label: i for i, label in enumerate(found.labels)}
             own = [place[labels.texts[code]] for code in labels.codes[rows]]
             chance = found.weights[np.arange(len(rows)), own]
-            errors -= np.log(np.maximum(chance, np.finfo(np.float64).tiny))
+            errors -= np.log(np.maximum(chance, LEAST_CHANCE))
         return float(errors.sum())

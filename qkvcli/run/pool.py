@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from statistics import NormalDist
 from typing import TYPE_CHECKING
 
 from qkvcli.answer import stack
 from qkvcli.attention.fold import LABEL_CAP
 from qkvcli.errors import InputError
-from qkvcli.run.work import fold
+from qkvcli.run.sums import answers
 
 if TYPE_CHECKING:
     from qkvcli.answer import Answer
-    from qkvcli.run.resolve import Resolved
+    from qkvcli.run.resolve import Head, Resolved
     from qkvcli.run.work import Executor, Progress
 
 
@@ -35,12 +36,30 @@ def pool(resolved: Resolved, executor: Executor, progress: Progress | None = Non
     UsageError
         More neighbours than keys.
     """
-    answers = [
-        fold(head.source.blocks(), head.queries, head.plans, executor, progress)[0]
-        for head in resolved.heads
-    ]
-    _check(answers[0], resolved)
-    return replace(stack(answers, resolved.about.batch_shape), about=resolved.about)
+    found = [_answer(head, resolved, executor, progress) for head in resolved.heads]
+    _check(found[0], resolved)
+    return replace(stack(found, resolved.about.batch_shape), about=resolved.about)
+
+
+def _answer(
+    head: Head, resolved: Resolved, executor: Executor, progress: Progress | None
+) -> Answer:
+    (answer,) = answers(head.source, head.queries, head.plans, executor, progress)
+    request = resolved.request
+    if request.std_error or request.loo:
+        from qkvcli.run import fit  # of a regression alone
+
+        if request.std_error:
+            (plan,) = head.plans
+            errors = fit.std_errors(head.source, head.queries, plan, answer, executor)
+            answer = replace(answer, std_error=errors)
+            if request.band is not None:
+                reach = NormalDist().inv_cdf((1 + request.band) / 2) * errors
+                lower, upper = answer.output - reach, answer.output + reach
+                answer = replace(answer, lower=lower, upper=upper)
+        if request.loo:
+            answer = fit.measures(head.source, answer, head.source.columns)
+    return answer
 
 
 def _check(answer: Answer, resolved: Resolved) -> None:

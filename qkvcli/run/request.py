@@ -43,6 +43,9 @@ class Request:
     perplexity, jacobian, weights, explain
         Whether to work out the effective number of keys, ∂ answer / ∂ q, the whole matrix, and
         where scores of text come from.
+    degree, std_error, band, loo
+        Of a regression: weighted means or weighted lines; whether to work out standard errors, and
+        what part of the time their band holds the truth; whether rows are asked without themselves.
     """
 
     modes: tuple[str, ...] = (SOFTMAX,)
@@ -62,6 +65,10 @@ class Request:
     jacobian: bool = False
     weights: bool = False
     explain: bool = False
+    degree: int = 0
+    std_error: bool = False
+    band: float | None = None
+    loo: bool = False
 
 
 def request(  # noqa: PLR0913 - one argument for each thing that may be asked
@@ -83,6 +90,10 @@ def request(  # noqa: PLR0913 - one argument for each thing that may be asked
     jacobian: bool = False,
     weights: bool = False,
     explain: bool = False,
+    degree: int = 0,
+    std_error: bool = False,
+    band: float | None = None,
+    loo: bool = False,
 ) -> Request:
     """Return what is asked, if it can be asked of any database; ``top`` None lists all keys.
 
@@ -136,7 +147,37 @@ def request(  # noqa: PLR0913 - one argument for each thing that may be asked
         jacobian,
         weights,
         explain,
+        *_fit(modes, neighbors, null_score, degree, std_error=std_error, band=band),
+        loo,
     )
+
+
+def _fit(  # noqa: PLR0913 - what a fit does not go with
+    modes: tuple[str, ...],
+    neighbors: int | None,
+    null_score: float | None,
+    degree: int,
+    *,
+    std_error: bool,
+    band: float | None,
+) -> tuple[int, bool, float | None]:
+    if degree not in (0, 1):
+        message = f"`degree` {degree!r} is neither 0 (a weighted mean) nor 1 (a weighted line)"
+        raise UsageError(message)
+    if band is not None and not (_is_number(band) and 0 < band < 1):
+        message = f"`band` {band!r} is not between 0 and 1; give 0.95 for a band of 95 per cent"
+        raise UsageError(message)
+    asked = "degree" if degree else "band" if band is not None else "std_error"
+    if degree or std_error or band is not None:
+        if modes != (SOFTMAX,) or neighbors is not None:
+            message = (
+                f"`{asked}` is of a kernel's weights over all keys: leave `mode` softmax, and "
+            )
+            raise UsageError(message + "`neighbors` out")
+        if null_score is not None:
+            message = f"`{asked}` is of weights that sum to 1, and `null_score` takes some of them"
+            raise UsageError(message)
+    return int(degree), std_error or band is not None, None if band is None else float(band)
 
 
 def _check_choice(name: str, word: object, choices: tuple[str, ...]) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, cast
 
 from qkvcli.answer import About, Bandwidth, heads_of
@@ -117,6 +117,7 @@ def resolve(store: Store, asked: Asked | None, request: Request, executor: Execu
         raise UsageError(f"`null_score` {null!r} is beyond the scores of text, which are 0 to 1")
     # An average alone needs no score: that of a pool has none, that of a lookup is shown.
     unscored = request.modes == (AVERAGE,) and not (request.top or request.scores)
+    _check_fit(store, names, request)
     widths: dict[int, Bandwidth] = {}
     scores: dict[int, list[Score | None]] = {}
     for number in sorted(set(numbers)):
@@ -135,6 +136,8 @@ def resolve(store: Store, asked: Asked | None, request: Request, executor: Execu
         scores[number] = list(found)
     count = len(asked.queries[0])
     masks = masks_of(request, (*batch_shape, count), store, asked.settings)
+    if request.loo:
+        masks = [_without_itself(count, store)]
     heads = []
     for place, (index, number) in enumerate(zip(heads_of(batch_shape), numbers, strict=True)):
         source = store.heads[number]
@@ -184,12 +187,41 @@ def _plan(source: Source, queries: Queries, request: Request) -> Plan:
         width=len(columns.numeric),
         text=columns.text,
         dtype=dtype,
+        degree=request.degree,
     )
 
 
-def _with(plan: Plan, score: Score | None, weighting: Weighting, mask: Mask | None) -> Plan:
-    from dataclasses import replace
+def _check_fit(store: Store, names: Sequence[str], request: Request) -> None:
+    """Refuse what is of a regression where there is none.
 
+    Raises
+    ------
+    UsageError
+        By name.
+    """
+    if request.loo and (store.batch_shape or request.causal or request.mask is not None):
+        raise UsageError("`loo` asks the rows of one table, each without itself; take no mask")
+    if not (request.degree or request.std_error):
+        return
+    asked = "degree" if request.degree else "band" if request.band else "std_error"
+    if store.batch_shape or store.kind == "text" or names[0] not in KERNELS:
+        message = f"`{asked}` is of a kernel over columns of numbers, "
+        raise UsageError(message + f"and `score={names[0]!r}` is none")
+    if store.columns.text:
+        name = store.columns.value[store.columns.text[0]]
+        message = f"`{asked}` is of numbers, and the values {name!r} are text; choose with `value`"
+        raise UsageError(message)
+
+
+def _without_itself(count: int, store: Store) -> Mask:
+    import numpy as np
+
+    if count != store.count():
+        raise UsageError("`loo` asks with the rows themselves, and other queries were given")
+    return Mask(own=np.arange(count))
+
+
+def _with(plan: Plan, score: Score | None, weighting: Weighting, mask: Mask | None) -> Plan:
     return replace(plan, score=score, weighting=weighting, mask=mask)
 
 
@@ -302,16 +334,33 @@ def _width(  # noqa: PLR0913, PLR0917 - what a width depends on
     if given == "cv":
         from qkvcli.run.cross_validation import cross_validated
 
-        return cross_validated(source, name, temperature, executor)
+        return cross_validated(source, name, temperature, executor, request.degree)
     if given is not None and not isinstance(given, str):
         return rules.given(given, store.depth)
+    if given is None and _is_fit(source, request):
+        from qkvcli.run.cross_validation import cross_validated, is_quick
+
+        try:
+            if is_quick(source, name, temperature):
+                found = cross_validated(source, name, temperature, executor, request.degree)
+                return replace(found, chosen=True)
+        except InputError:
+            pass  # no width leaves every row a neighbour: the rule says what it can
     try:
-        return rules.by_rule(given or "scott", source)
+        found = rules.by_rule(given or "scott", source)
+        return replace(found, chosen=given is None and _is_fit(source, request))
     except InputError:
         # No weight of these depends on a width.
         if given is not None or not set(request.modes) <= {EXACT, AVERAGE}:
             raise
         return rules.given((1.0,), store.depth)
+
+
+def _is_fit(source: Source, request: Request) -> bool:
+    """Return whether values are predicted from columns of numbers: a regression or classes."""
+    columns = source.columns
+    named = columns.value != columns.key
+    return source.kind == "table" and named and request.modes == (SOFTMAX,) and not request.top
 
 
 def masks_of(

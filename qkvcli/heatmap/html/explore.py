@@ -185,7 +185,8 @@ def _encode(head: _Head, selection: Selection, members: Members, room: Room) -> 
     lowest = head.coding.zero + int(head.coding.steps * _LOW**0.5)
     for _, block in blocks(quiet, members):
         codes = head.coding.encode(block)
-        head.low += int(np.count_nonzero(codes <= lowest))
+        if head.coding.top:
+            head.low += int(np.count_nonzero((codes <= lowest) & (codes > 0)))
         pyramid.add(codes)
     head.levels = pyramid.finish()
 

@@ -1,6 +1,7 @@
 // The overview: every head as a small picture, with one measure as a frame or an order.
 
 const THUMB = 128; // the longest side of a small picture, in cells
+const AT_ONCE = 24; // how many are unpacked at a time
 
 // The codes of a small picture: the coarsest level, halved until it is small enough.
 async function thumbnail(matrix) {
@@ -119,11 +120,14 @@ function overview(app, root) {
     const round = app.round, matrices = await all();
     if (round !== app.round) return;
     app.showBar(state.range === "shared" ? app.scale(matrices) : null, matrices[0].code.signed);
-    for (const { head, canvas } of thumbs) {
-      const matrix = matrices[head.index], small = await thumbnail(matrix);
+    for (let first = 0; first < thumbs.length; first += AT_ONCE) {
+      const some = thumbs.slice(first, first + AT_ONCE);
+      const small = await Promise.all(some.map(({ head }) => thumbnail(matrices[head.index])));
       if (round !== app.round) return;
-      if (small) paintCodes(canvas, small, pixelsFor(matrix, matrices));
-      if (head.index % 12 === 11) await pause();
+      some.forEach(({ head, canvas }, i) => {
+        if (small[i]) paintCodes(canvas, small[i], pixelsFor(matrices[head.index], matrices));
+      });
+      await pause();
     }
     app.finished();
   }

@@ -1,0 +1,106 @@
+"""``qkv pool -o fit.svg`` and ``--plot``: a picture of what the database answers."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from qkvcli.commands import outputs
+from qkvcli.errors import UsageError
+from qkvcli.render.console import note
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from qkvcli.database import Database
+    from qkvcli.render.writer import Target
+    from qkvcli.run.work import Executor
+
+PICTURES = ("svg", "png", "pdf")
+_LABELS = 6
+"""How many places along an axis of a map have a label, but for the first."""
+
+
+_NOT_HERE = (
+    "query",
+    "queries",
+    "own",
+    "weights",
+    "jacobian",
+    "causal",
+    "valid_lens",
+    "mask",
+    "loo",
+)
+
+
+def check(given: Mapping[str, Any]) -> None:
+    """Refuse options that a picture of a fit has no place for.
+
+    Raises
+    ------
+    UsageError
+        By its name.
+    """
+    odd = next((name for name in _NOT_HERE if given[name]), None)
+    if odd is not None:
+        names = {"query": "a query", "own": "--self"}
+        name = names.get(odd, f"--{odd.replace('_', '-')}")
+        raise UsageError(f"a picture is of the whole fit, and {name} does not go with it")
+    if given["plot"] and given["output"] != "-":
+        raise UsageError("--plot draws in the terminal; name a file without it, as in -o fit.svg")
+
+
+def draw(
+    database: Database, runner: Executor, how: Mapping[str, Any], place: Target, form: str
+) -> None:
+    """Ask a database along its key column, or over two, and draw what it answers.
+
+    Parameters
+    ----------
+    database
+        A table with one or two numeric key columns.
+    runner
+        What runs the folds.
+    how
+        How it is asked, as of ``Database.ask``.
+    place
+        Where the picture goes.
+    form
+        One of ``PICTURES``, or ``terminal``.
+
+    Raises
+    ------
+    UsageError
+        Other keys, heads of arrays, or nothing that can be drawn.
+    """
+    from qkvcli.heatmap.draw import draw_curves, draw_grid
+    from qkvcli.run.curve import CLASSES, POINTS, Extent
+
+    if database.batch_shape:
+        raise UsageError("a picture of a fit is of one table, and these are heads of arrays")
+    extent = Extent(database.store.heads[0])
+    grid = extent.grid()
+    answer = database.ask(grid, runner, perplexity=False, **how).pool()
+    about = answer.about
+    if about is None:
+        raise TypeError(answer)
+    outputs.say_widths(about)
+    if grid.shape[1] == 2:
+        values, (up, across) = extent.plane(answer, grid)
+        names = _some(up), _some(across)
+        value = about.columns.value[about.columns.numeric[0]]
+        draw_grid(values, place, names, (extent.names[1], extent.names[0], value), form)
+        return
+    curves = extent.curves(answer, grid, about.score)
+    draw_curves(curves, place, form)
+    if len(extent.keys) > POINTS:
+        note(f"{POINTS:,} of {len(extent.keys):,} rows are drawn as points")
+    for shares in answer.labels:
+        if shares is not None and len(shares.labels) > CLASSES:
+            note(f"{CLASSES} of {len(shares.labels)} classes are drawn")
+
+
+def _some(places: Sequence[float]) -> list[str]:
+    """Return labels of a few places, evenly spread; of the others none."""
+    step = (len(places) - 1) // _LABELS
+    return [f"{place:.3g}" if i % step == 0 else "" for i, place in enumerate(places)]

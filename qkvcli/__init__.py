@@ -1,17 +1,29 @@
 """The qkv attention explorer: lookups, pooling and heatmaps with queries, keys and values.
 
 ``Database`` holds keys and values, from files, data frames or arrays, and answers queries;
-``attend``, ``lookup`` and ``pool`` do so in one line. The commands do nothing else.
+``attend``, ``lookup`` and ``pool`` do so in one line, and ``explore`` shows weights in a notebook.
+The commands do nothing else.
 """
 
 __version__ = "0.1.0"
-__all__ = ["Database", "QkvError", "__version__", "attend", "capturing", "heads", "lookup", "pool"]
+__all__ = [
+    "Database",
+    "QkvError",
+    "__version__",
+    "attend",
+    "capturing",
+    "explore",
+    "heads",
+    "lookup",
+    "pool",
+]
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from qkvcli.capture import capturing
     from qkvcli.database import Database, attend, lookup, pool
     from qkvcli.errors import QkvError
+    from qkvcli.heatmap.html.explore import explore
     from qkvcli.statistics.heads import heads_of as heads
 
 
@@ -21,6 +33,10 @@ def __getattr__(name: str) -> object:
         from qkvcli.errors import QkvError
 
         return QkvError
+    if name == "explore":
+        from qkvcli.heatmap.html.explore import explore
+
+        return explore
     if name == "capturing":
         from qkvcli.capture import capturing
 

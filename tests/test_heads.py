@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays as arrays_of
 
 import qkvcli
+from qkvcli.attention import formulas
+from qkvcli.attention.formulas import Tokens, available
 from qkvcli.errors import QkvError
-from qkvcli.statistics import formulas
-from qkvcli.statistics.formulas import Tokens, available
 from tests.support.command import SAMPLES, run_inside, run_pty, run_qkv
 
 if TYPE_CHECKING:

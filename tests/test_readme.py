@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from qkvcli.attention.formulas import Tokens, available
 from qkvcli.scores import TEXT_SCORES
-from qkvcli.statistics.formulas import Tokens, available
 from tests.support import readme
 from tests.support.command import QKV, SAMPLES, environment, run_inside
 

@@ -27,7 +27,7 @@ def heatmap(  # noqa: PLR0913 - an argument an option
         typer.Option(
             "--output",
             "-o",
-            help="Where to: .svg, .png or .pdf, or .npy, .npz or .csv; - is stdout.",
+            help="Where to: .svg, .png, .pdf or .html, or .npy, .npz or .csv; - is stdout.",
             metavar="FILE",
         ),
     ] = None,
@@ -35,8 +35,8 @@ def heatmap(  # noqa: PLR0913 - an argument an option
         str | None,
         typer.Option(
             "--format",
-            **choice("svg", "png", "pdf", "terminal", "npy", "npz", "csv"),
-            metavar="svg|png|pdf|terminal|npy|npz|csv",
+            **choice("svg", "png", "pdf", "html", "terminal", "npy", "npz", "csv"),
+            metavar="svg|png|pdf|html|terminal|npy|npz|csv",
             help="By default what the output's name says; without an output, the terminal.",
         ),
     ] = None,
@@ -166,6 +166,22 @@ def heatmap(  # noqa: PLR0913 - an argument an option
     dpi: Annotated[
         int, typer.Option(parser=whole, metavar="N", help="The pixels an inch of a PNG.")
     ] = 200,
+    bits: Annotated[
+        str,
+        typer.Option(
+            **choice("8", "16"),
+            metavar="8|16",
+            help="How many bits a weight has in an HTML file, in square-root scale.",
+        ),
+    ] = "8",
+    max_size: Annotated[
+        float,
+        typer.Option(
+            parser=above_zero,
+            metavar="MB",
+            help="How large an HTML file may be; of larger weights it holds maxima.",
+        ),
+    ] = 50.0,
     color: Annotated[
         str,
         typer.Option(
@@ -189,6 +205,7 @@ def heatmap(  # noqa: PLR0913 - an argument an option
     from qkvcli.heatmap.draw import draw  # NumPy is imported here, and not for --help
     from qkvcli.heatmap.request import (
         Choice,
+        PageOptions,
         Request,
         ScaleOptions,
         Style,
@@ -236,6 +253,7 @@ def heatmap(  # noqa: PLR0913 - an argument an option
                 annotate=annotate,
                 dpi=dpi,
             ),
+            page=PageOptions(int(bits), max_size),
             output=output,
             form=form,
             color=color,

@@ -36,7 +36,7 @@ _DRAWN: Mapping[str, Sequence[str]] = {
         "--title", "--titles", "--annotate", "--size", "--font", "--font-size", "--xlabel",
         "--ylabel", "--colorbar-label", "--colorbar",
     ),
-    "Output": ("--output", "--format", "--dpi", "--color"),
+    "Output": ("--output", "--format", "--dpi", "--bits", "--max-size", "--color"),
 }  # fmt: skip
 _CAPTURED: Mapping[str, Sequence[str]] = {
     "What is read": ("--file", "--random-tokens", "--target", "--max-tokens", "--download"),

@@ -11,7 +11,7 @@ from qkvcli.errors import UsageError
 from qkvcli.heatmap.layout import VECTOR_CELLS, VECTOR_SIDE, Layout, plan
 from qkvcli.heatmap.picture import Picture, compose, crowded, grid_of
 from qkvcli.heatmap.pixels import AXIS_PIXELS
-from qkvcli.heatmap.request import NUMBERS, TERMINAL, Request, Style, form_of
+from qkvcli.heatmap.request import HTML, NUMBERS, TERMINAL, Request, Style, form_of
 from qkvcli.heatmap.select import Selection, select
 from qkvcli.heatmap.weights import count
 from qkvcli.render.console import is_terminal, note, warn
@@ -44,13 +44,15 @@ def draw(request: Request) -> None:
     """
     place = target(STDOUT if request.output is None else request.output, inputs=request.inputs())
     form = form_of(request)
-    if form not in (TERMINAL, "svg", "csv") and place.is_stdout and is_terminal(sys.stdout):
+    if form not in (TERMINAL, HTML, "svg", "csv") and place.is_stdout and is_terminal(sys.stdout):
         raise UsageError(
             f"{form} is not text, and stdout is a terminal; redirect it, or name a file with -o"
         )
     selection = select(request)
     if form in NUMBERS:
         _save(request, selection, form, place)
+    elif form == HTML:
+        _explore(request, selection, place)
     elif form == TERMINAL:
         _show(request, selection, place)
     else:
@@ -188,6 +190,18 @@ def _show(request: Request, selection: Selection, place: Target) -> None:
     with open_target(place) as stream:
         stream.write(text.encode(seen.encoding, "backslashreplace"))
     _say_shrunk(picture, place.name, request.shrink)
+
+
+def _explore(request: Request, selection: Selection, place: Target) -> None:
+    from qkvcli.heatmap.html.explore import explorer
+
+    found = explorer(selection, request)
+    with open_target(place) as stream:
+        for part in found.parts():
+            stream.write(part)
+    _say(request, selection, None)
+    for line in found.notes:
+        note(f"{place.name}: {line}")
 
 
 def _save(request: Request, selection: Selection, form: str, place: Target) -> None:

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 
 PICTURES = ("svg", "png", "pdf")
 NUMBERS = ("npy", "npz", "csv")
-TERMINAL = "terminal"
-FORMS = (*PICTURES, TERMINAL, *NUMBERS)
+TERMINAL, HTML = "terminal", "html"
+FORMS = (*PICTURES, HTML, TERMINAL, *NUMBERS)
 """What a heatmap can be written as; ``NUMBERS`` hold the weights themselves."""
 LONGEST_SIDE = 200.0
 """How long a page may be, in inches; longer ones are not opened by readers of PDF."""
@@ -95,6 +95,14 @@ class Style:
 
 
 @dataclass(frozen=True)
+class PageOptions:
+    """How an HTML file holds weights: in 8 or 16 bits each, and how large it may be, in MB."""
+
+    bits: int = 8
+    max_size: float = 50.0
+
+
+@dataclass(frozen=True)
 class Request:
     """All that the command line says; see ``qkv heatmap --help``.
 
@@ -126,6 +134,7 @@ class Request:
     title: str = ""
     titles: tuple[str, ...] | None = None
     style: Style = field(default_factory=Style)
+    page: PageOptions = field(default_factory=PageOptions)
     output: str | None = None
     form: str | None = None
     color: str = "auto"
@@ -156,9 +165,35 @@ def form_of(request: Request) -> str:
         for name, option in _OF_PAGES.items():
             if getattr(style, name) != getattr(usual, name):
                 raise UsageError(f"{option} is for SVG, PNG and PDF; name one with -o, or --format")
+    if form == HTML:
+        _check_page(request)
+    elif request.page != PageOptions():
+        option = "--bits" if request.page.bits != PageOptions.bits else "--max-size"
+        raise UsageError(f"{option} is for HTML; name such a file with -o, or --format html")
     if not style.dpi:
         raise UsageError("--dpi 0 leaves no pixels")
     return form
+
+
+def _check_page(request: Request) -> None:
+    """Refuse what an HTML file cannot be asked for: there it is chosen in the page.
+
+    Raises
+    ------
+    UsageError
+        With the option.
+    """
+    given = {
+        "--shrink": request.shrink != "max",
+        "--vmin": request.scale.vmin is not None,
+        "--vmax": request.scale.vmax is not None,
+        "--titles": request.titles is not None,
+    }
+    for option, is_given in given.items():
+        if is_given:
+            raise UsageError(f"{option} is for pictures; leave it out for HTML")
+    if request.page.max_size <= 0:
+        raise UsageError("--max-size 0 leaves no room for weights")
 
 
 def _form_by_name(output: str | None) -> str:
@@ -167,7 +202,7 @@ def _form_by_name(output: str | None) -> str:
     if output == "-":
         raise UsageError(f"-o - needs --format {', '.join(FORMS[:-1])} or {FORMS[-1]}")
     extension = os.path.splitext(output.lower())[1]
-    named = [f".{form}" for form in (*PICTURES, *NUMBERS)]
+    named = [f".{form}" for form in (*PICTURES, HTML, *NUMBERS)]
     if extension not in named:
         what = f"the extension {extension} names no picture" if extension else "no extension"
         hint = did_you_mean(extension, named) if extension else ""

@@ -185,6 +185,25 @@ def select(request: Request) -> Selection:
     return Selection(opened[0], other, watches, members, queries, keys, reduce, names, note)
 
 
+def selection_of(found: Matrices) -> Selection:
+    """Return all of an array, with the labels that came along.
+
+    Raises
+    ------
+    QkvError
+        An array that is not weights, or has too many panels.
+    """
+    from qkvcli.heatmap.request import Request
+
+    weights = open_weights(found, None)
+    layers, heads = list(range(weights.shape[0])), list(range(weights.shape[2]))
+    members = _members(Request(found.file), layers, heads)
+    queries = whole("query", weights.shape[3], found.query_labels, found.file)
+    keys = whole("key", weights.shape[4], found.key_labels, found.file)
+    names = tuple(_name(group, weights, "") for group in members)
+    return Selection(weights, None, (weights.watch,), members, queries, keys, "mean", names)
+
+
 def numbered(text: str | None, what: str, numbers: tuple[int, ...], file: str) -> list[int]:
     """Return the places of the layers or heads that a list such as ``0,3-5`` names.
 

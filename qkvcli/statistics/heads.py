@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from qkvcli.answer import Tabular
+from qkvcli.attention.formulas import Band, Tokens, available
 from qkvcli.errors import InputError, UsageError, did_you_mean
 from qkvcli.heatmap.select import SPECIAL, numbered
 from qkvcli.heatmap.weights import open_weights
 from qkvcli.sources.matrices import ReadOptions, open_matrices
-from qkvcli.statistics.formulas import Band, Tokens, available
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence

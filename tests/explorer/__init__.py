@@ -1,0 +1,1 @@
+"""Tests of the HTML explorer: the file, its scripts, and the page in a browser."""

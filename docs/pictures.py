@@ -33,7 +33,7 @@ _SVG = """<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}"
 width="{width}" height="{height}" role="img">
 <title>qkv in a terminal</title>
 <style>{styles}
-text {{ font-size: 20px; font-family: ui-monospace, 'DejaVu Sans Mono', Menlo, Consolas, monospace; }}
+text {{ font: 20px ui-monospace, 'DejaVu Sans Mono', Menlo, Consolas, monospace; }}
 </style>
 <rect width="100%" height="100%" rx="8" fill="#1b1e24"/>
 <g transform="translate(16 14)">{backgrounds}<g class="{unique_id}-matrix">{matrix}</g></g>

@@ -19,10 +19,11 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
     from typing import Self, Unpack
 
-    from numpy.typing import ArrayLike
+    from numpy.typing import ArrayLike, NDArray
 
     from qkvcli.answer import Answer, Lookup, Runs
     from qkvcli.blocks import Columns, Record
+    from qkvcli.heatmap.chart import Curves
     from qkvcli.joined import Groups, Join
     from qkvcli.run.resolve import Resolved
     from qkvcli.run.work import Executor, Progress
@@ -560,6 +561,28 @@ class Database:
             self.store, os.fspath(path), encoding, key=key, header=header, form=data_format
         )
 
+    def grid(self) -> tuple[tuple[NDArray[Any], ...], Asked]:
+        """Return places over the range of one or two key columns, and the queries they make.
+
+        Raises
+        ------
+        UsageError
+            Other keys.
+        """
+        import numpy as np
+
+        from qkvcli.run.fit import grid
+        from qkvcli.sources.memory import queries_of
+
+        store = self.store
+        if store.kind != "table" or store.depth > 2 or store.batch_shape:
+            which = "text" if store.kind == "text" else f"{store.depth} columns"
+            message = f"a picture of a fit takes one or two key columns of numbers, and the keys of"
+            raise UsageError(f"{message} {store.name} are {which}; choose with `key`")
+        places = grid(store.heads[0], 400 if store.depth == 1 else 48)
+        mesh = np.meshgrid(*places)
+        return places, queries_of(store, np.stack([m.ravel() for m in mesh], axis=1))
+
     def own_keys(self) -> Asked:
         """Return the keys as queries, as in self-attention."""
         from qkvcli.sources.queries import own_keys
@@ -596,6 +619,48 @@ class Question:
             shape = (*about.batch_shape, len(about.queries), self.resolved.store.count())
             check_size(shape, 8, "weights")
         return pool(self.resolved, self.executor, progress)
+
+    def curves(self, grid: tuple[NDArray[Any], ...], answer: Answer) -> Curves:
+        """Return a fit as it is drawn, from the answers at the places of ``Database.grid``."""
+        import numpy as np
+
+        from qkvcli.heatmap.chart import Curves
+
+        source, columns = self.resolved.store.heads[0], answer.about.columns  # type: ignore[union-attr]
+        blocks = [block.load() for block in source.blocks()]
+        points = np.concatenate([np.array(block.keys, np.float64) for block in blocks])
+        if columns.numeric:
+            names: tuple[str, ...] = (columns.value[columns.numeric[0]],)
+            observed = np.concatenate([np.array(b.values(), np.float64)[:, 0] for b in blocks])
+            fit = np.array(answer.output[:, :1].T, np.float64)
+        else:
+            found = answer.labels[0]
+            if found is None:
+                raise UsageError("`output` is a picture, and there are too many classes for it")
+            place = {label: i for i, label in enumerate(found.labels)}
+            parts = (block.labels()[0] for block in blocks)
+            observed = np.array([place[p.texts[c]] for p in parts for c in p.codes], np.float64)
+            name = columns.value[columns.text[0]]
+            names = tuple(f"{name}={label}" for label in found.labels)
+            fit = found.weights.T
+        if len(grid) == 2:  # of the likeliest class there is no map: that of the first is drawn
+            fit = fit[0].reshape(len(grid[1]), len(grid[0]))
+        about = self.resolved.about
+        widths = about.bandwidths[0].widths if about.bandwidths else ()
+        lower, upper = answer.lower, answer.upper
+        return Curves(
+            columns.key,
+            names,
+            points,
+            observed,
+            grid,
+            fit,
+            None if lower is None else lower[:, 0],
+            None if upper is None else upper[:, 0],
+            widths,
+            about.score or about.source,
+            not columns.numeric,
+        )
 
     def weights(self, where: str) -> dict[str, Runs]:
         """Return the matrix of weights (…, Q, K) with its labels, to be written run by run.

@@ -118,7 +118,10 @@ class Line:
         return (self._laplacian if kernel == "laplacian" else self._gaussian)(width, targets, most)
 
     def _window(
-        self, targets: Targets, radius: Floats | float, inside: Callable[[Floats], NDArray[np.bool_]]
+        self,
+        targets: Targets,
+        radius: Floats | float,
+        inside: Callable[[Floats], NDArray[np.bool_]],
     ) -> tuple[Places, Places]:
         """Return the run of keys of each query that are not farther than its radius.
 
@@ -131,8 +134,10 @@ class Line:
         for ends, inner, outer in ((low, 0, -1), (high, -1, 0)):
             step = outer - inner
             for _ in range(2):  # rounding displaces an end by one key at most
-                ends += step * inside(targets.at - keys[np.clip(ends + outer, 0, last)]) * (
-                    (ends + outer >= 0) & (ends + outer <= last)
+                ends += (
+                    step
+                    * inside(targets.at - keys[np.clip(ends + outer, 0, last)])
+                    * ((ends + outer >= 0) & (ends + outer <= last))
                 )
             ends -= step * ~inside(targets.at - keys[np.clip(ends + inner, 0, last)]) * (low < high)
         return starts[low], starts[np.maximum(low, high)]

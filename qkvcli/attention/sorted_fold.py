@@ -134,9 +134,7 @@ class SortedKeys:
             ),
         )
 
-    def _sums(
-        self, score: VectorScore, temperature: float, targets: Targets, plan: Plan
-    ) -> Sums:
+    def _sums(self, score: VectorScore, temperature: float, targets: Targets, plan: Plan) -> Sums:
         width = score.bandwidth[0]
         # What divides log-weights widens the kernel, or makes a power of it.
         scaling = {"gaussian": temperature**0.5, "laplacian": temperature}

@@ -13,7 +13,9 @@ if TYPE_CHECKING:
     from qkvcli.answer import Answer
 
 FORMATS = ("tsv", "csv", "json", "jsonl", "value", "npy", "npz")
+PICTURES = ("svg", "png", "pdf")
 EXTENSIONS = {f".{name}": name for name in FORMATS if name != "value"} | {".txt": "value"}
+EXTENSIONS |= {f".{name}": name for name in PICTURES}
 NAMED = 10
 """How many queries without an answer are named."""
 
@@ -91,7 +93,11 @@ def pool(  # noqa: PLR0913 - one parameter an option
     queries: options.QueriesFile = None,
     query_key: options.QueryKey = None,
     own: options.SelfQueries = False,
-    form: Annotated[str, options.format_of(*FORMATS)] = options.AUTO,
+    plot: Annotated[
+        bool,
+        typer.Option("--plot", help="Draw the fit in characters; -o x.svg, .png, .pdf: a file."),
+    ] = False,
+    form: Annotated[str, options.format_of(*FORMATS, *PICTURES)] = options.AUTO,
     output: options.Output = "-",
     weights: options.Weights = None,
     workers: options.Workers = None,
@@ -124,7 +130,14 @@ def pool(  # noqa: PLR0913 - one parameter an option
     runner = context.with_resource(executor(outputs.workers(workers, scheduler), scheduler))
     if loo and (query or queries is not None):
         raise UsageError("--loo asks with the rows themselves; leave other queries out")
-    asked = database.own_keys() if loo else inputs.queries(database, given)
+    drawn = plot or sink.form in PICTURES
+    if drawn and (query or queries is not None or own or loo):
+        raise UsageError(
+            "a picture shows the fit over all keys; leave queries, --self and --loo out"
+        )
+    places, asked = database.grid() if drawn else ((), None)
+    if not drawn:
+        asked = database.own_keys() if loo else inputs.queries(database, given)
     if asked is None and database.store.own_queries is None and mode != AVERAGE:
         raise UsageError(inputs.NO_QUERY)
     with progress("choosing widths"):
@@ -157,7 +170,16 @@ def pool(  # noqa: PLR0913 - one parameter an option
     outputs.say_widths(question.resolved.about)
     outputs.say_measures(answer)
     style = Style(sink.form, defuse=csv_safe, color=sink.color, terminal=sink.on_terminal)
-    sink.write(lambda stream: write(stream, answer, style))
+    if drawn:
+        from qkvcli.heatmap.draw import show_chart, write_chart
+
+        curves = question.curves(places, answer)
+        if plot:
+            sink.write(lambda stream: show_chart(stream, curves))
+        else:
+            sink.write(lambda stream: write_chart(stream, curves, sink.form))
+    else:
+        sink.write(lambda stream: write(stream, answer, style))
     if matrix is not None:
         with progress("writing weights"):
             sink.write_weights(matrix)

@@ -14,11 +14,15 @@ from qkvcli.heatmap.pixels import AXIS_PIXELS
 from qkvcli.heatmap.request import NUMBERS, TERMINAL, Request, form_of
 from qkvcli.heatmap.select import Selection, select
 from qkvcli.heatmap.weights import count
+from qkvcli.render.escape import visible
 from qkvcli.render.console import is_terminal, note, warn
 from qkvcli.render.writer import STDOUT, Target, open_target, target
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+    from typing import BinaryIO
+
+    from qkvcli.heatmap.chart import Curves
 
 PIXEL_BUDGET = 64_000_000
 """How many pixels a PNG may have."""
@@ -76,6 +80,43 @@ def _parts(layout: Layout, form: str, dpi: int) -> Iterable[bytes]:
     from qkvcli.heatmap.matplotlib_painter import painted  # imports Matplotlib
 
     return [painted(layout, form, dpi)]
+
+
+def write_chart(stream: BinaryIO, curves: Curves, form: str) -> None:
+    """Write the picture of a fit: ``svg``, ``png`` or ``pdf``."""
+    from qkvcli.heatmap.chart import chart
+
+    page = chart(curves)
+    if form == "svg":
+        from qkvcli.heatmap.svg import chart_svg
+
+        stream.writelines(chart_svg(page))
+        return
+    from qkvcli.heatmap.matplotlib_painter import painted_chart  # imports Matplotlib
+
+    stream.write(painted_chart(page, form, 200))
+
+
+def show_chart(stream: BinaryIO, curves: Curves) -> None:
+    """Write a fit in characters, as wide as the window where there is one."""
+    import shutil
+
+    from qkvcli.heatmap.chart import characters
+
+    size = shutil.get_terminal_size((80, 24))
+    encoding = (sys.stdout.encoding if sys.stdout else None) or "utf-8"
+    try:
+        "●█░│".encode(encoding)
+        ascii_only = False
+    except UnicodeEncodeError:
+        ascii_only = True
+    text = characters(curves, min(size.columns, 120), min(size.lines, 32), ascii_only=ascii_only)
+    stream.write(escaped(text).encode(encoding, "backslashreplace"))
+
+
+def escaped(text: str) -> str:
+    """Return lines that came from data without what a terminal would obey."""
+    return "\n".join(visible(line) for line in text.split("\n"))
 
 
 def _show(request: Request, selection: Selection, place: Target) -> None:

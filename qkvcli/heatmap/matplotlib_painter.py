@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from qkvcli.heatmap.chart import Chart
     from qkvcli.heatmap.layout import Box, Layout
 
 _STROKE = 0.6  # the width of lines, in points
@@ -69,6 +70,39 @@ def painted(layout: Layout, form: str, dpi: int) -> bytes:
                 add_image(axes, layout.bar, layout.picture.palette.colours[::-1, None, :])
             _add_lines(axes, layout)
             _add_texts(axes, layout)
+            out = io.BytesIO()
+            page.savefig(out, format=form, dpi=dpi, metadata=_METADATA[form])
+            return out.getvalue()
+
+
+def painted_chart(chart: Chart, form: str, dpi: int) -> bytes:
+    """Return the page of a fit as a PNG or PDF file."""
+    with matplotlib_imported():
+        import matplotlib as mpl
+        from matplotlib.collections import EllipseCollection, LineCollection, PolyCollection
+        from matplotlib.figure import Figure
+
+        with mpl.rc_context(_SETTINGS), _glyphs_watched():
+            width, height = chart.width, chart.height
+            page = Figure(figsize=(width / 72, height / 72), facecolor="white")
+            axes = page.add_axes((0, 0, 1, 1), frameon=False, xlim=(0, width), ylim=(height, 0))
+            axes.set_axis_off()
+            for order, shape in enumerate(chart.shapes):
+                look: dict[str, Any] = {"alpha": shape.opacity, "zorder": 1 + order * 1e-6}
+                drawn: Any
+                if shape.kind == "line":
+                    look |= {"colors": shape.colour, "linewidths": shape.size}
+                    drawn = LineCollection([shape.points], **look)
+                elif shape.kind == "area":
+                    look |= {"facecolors": shape.colour, "edgecolors": "none"}
+                    drawn = PolyCollection([shape.points], **look)
+                else:
+                    look |= {"facecolors": shape.colour, "edgecolors": "none", "units": "x"}
+                    look |= {"offsets": shape.points, "offset_transform": axes.transData}
+                    drawn = EllipseCollection(2 * shape.size, 2 * shape.size, 0, **look)
+                axes.add_collection(drawn, autolim=False)
+            _add_lines(axes, chart)
+            _add_texts(axes, chart)
             out = io.BytesIO()
             page.savefig(out, format=form, dpi=dpi, metadata=_METADATA[form])
             return out.getvalue()
@@ -127,7 +161,7 @@ def _add_cells(axes: Any, box: Box, colours: NDArray[np.uint8]) -> None:  # noqa
     axes.add_collection(drawn, autolim=False)
 
 
-def _add_lines(axes: Any, layout: Layout) -> None:  # noqa: ANN401
+def _add_lines(axes: Any, layout: Layout | Chart) -> None:  # noqa: ANN401
     """Add ticks, and the frames of panels and of the colour bar."""
     from matplotlib.collections import LineCollection
 
@@ -140,7 +174,7 @@ def _add_lines(axes: Any, layout: Layout) -> None:  # noqa: ANN401
     axes.add_collection(drawn, autolim=False)
 
 
-def _add_texts(axes: Any, layout: Layout) -> None:  # noqa: ANN401
+def _add_texts(axes: Any, layout: Layout | Chart) -> None:  # noqa: ANN401
     font = _font(layout.font)
     for text in layout.texts:
         axes.text(

@@ -10,12 +10,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from qkvcli.heatmap.colours import hex_of
+from qkvcli.render.escape import visible
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from numpy.typing import NDArray
 
+    from qkvcli.heatmap.chart import Chart, Shape
     from qkvcli.heatmap.layout import Box, Layout, Line, Text
     from qkvcli.heatmap.picture import Panel, Picture
 
@@ -33,30 +35,61 @@ def svg(layout: Layout) -> Iterator[bytes]:
     every other panel is one lossless image. All texts come without control characters.
     """
     picture = layout.picture
-    width, height = f"{layout.width:.6g}", f"{layout.height:.6g}"
-    named = [name.strip() for name in (layout.font or "").split(",") if name.strip()]
-    fonts = ", ".join([*(n if n in _GENERIC else f"'{n}'" for n in named), _FONTS])
-    title = (picture.title or "Attention weights").translate(_XML)
-    yield (
-        '<svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink" '
-        f'width="{width}pt" height="{height}pt" viewBox="0 0 {width} {height}" role="img" '
-        f'aria-labelledby="qkv-title" aria-describedby="qkv-desc" font-family="{fonts}">\n'
-        f'<title id="qkv-title">{title}</title>\n'
-        f'<desc id="qkv-desc">{picture.description().translate(_XML)}</desc>\n'
-        f'<rect width="{width}" height="{height}" fill="#ffffff"/>\n'
-    ).encode()
+    yield _head(layout, picture.title or "Attention weights", picture.description())
     if layout.vector:
         yield from _cells(layout)
     else:
         for (box, panel), name in zip(layout.placed, picture.grid.names, strict=True):
             yield _image(box, panel, name, picture)
-    boxes = "".join(f"<rect {_place(box)}/>\n" for box in layout.boxes)
-    yield f'<g fill="none" stroke="#000000" stroke-width="0.6">\n{boxes}'.encode()
-    yield _ticks(layout.lines).encode()
+    yield _frames(layout)
     if layout.bar is not None:
         yield _bar(layout.bar, picture).encode()
     yield from (_text(text).encode() for text in layout.texts)
     yield b"</svg>\n"
+
+
+def chart_svg(chart: Chart) -> Iterator[bytes]:
+    """Yield the page of a fit as the pieces of an SVG 1.1 document in UTF-8."""
+    yield _head(chart, visible(chart.title), visible(chart.description))
+    yield from (_shape(shape).encode() for shape in chart.shapes)
+    yield _frames(chart)
+    yield from (_text(text).encode() for text in chart.texts)
+    yield b"</svg>\n"
+
+
+def _shape(shape: Shape) -> str:
+    """Return a line, an area or dots; dots are one path of round ends."""
+    title = f"<title>{visible(shape.name).translate(_XML)}</title>" if shape.name else ""
+    see = f' opacity="{shape.opacity:.3g}"' if shape.opacity < 1 else ""
+    if shape.kind == "dots":
+        path = "".join(f"M{x:.5g} {y:.5g}h0" for x, y in shape.points.tolist())
+        pen = f'stroke-width="{2 * shape.size:.3g}" stroke-linecap="round"'
+        return f'<path d="{path}" fill="none" stroke="{shape.colour}" {pen}{see}/>\n'
+    path = "M" + "L".join(f"{x:.5g} {y:.5g}" for x, y in shape.points.tolist())
+    if shape.kind == "area":
+        return f'<path d="{path}Z" fill="{shape.colour}"{see}>{title}</path>\n'
+    pen = f'stroke="{shape.colour}" stroke-width="{shape.size:.3g}" stroke-linejoin="round"'
+    return f'<path d="{path}" fill="none" {pen}{see}>{title}</path>\n'
+
+
+def _head(page: Layout | Chart, title: str, description: str) -> bytes:
+    width, height = f"{page.width:.6g}", f"{page.height:.6g}"
+    named = [name.strip() for name in (page.font or "").split(",") if name.strip()]
+    fonts = ", ".join([*(n if n in _GENERIC else f"'{n}'" for n in named), _FONTS])
+    return (
+        '<svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink" '
+        f'width="{width}pt" height="{height}pt" viewBox="0 0 {width} {height}" role="img" '
+        f'aria-labelledby="qkv-title" aria-describedby="qkv-desc" font-family="{fonts}">\n'
+        f'<title id="qkv-title">{title.translate(_XML)}</title>\n'
+        f'<desc id="qkv-desc">{description.translate(_XML)}</desc>\n'
+        f'<rect width="{width}" height="{height}" fill="#ffffff"/>\n'
+    ).encode()
+
+
+def _frames(page: Layout | Chart) -> bytes:
+    boxes = "".join(f"<rect {_place(box)}/>\n" for box in page.boxes)
+    head = f'<g fill="none" stroke="#000000" stroke-width="0.6">\n{boxes}'
+    return (head + _ticks(page.lines)).encode()
 
 
 def _cells(layout: Layout) -> Iterator[bytes]:

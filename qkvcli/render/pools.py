@@ -171,7 +171,9 @@ def _fit_columns(answer: Answer) -> list[str]:
 
 def _fit_cells(one: Answer, query: int) -> list[float]:
     parts = [found for part in _FIT if (found := getattr(one, part)) is not None]
-    return [float(x) for column in zip(*(part[query] for part in parts), strict=True) for x in column]
+    return [
+        float(x) for column in zip(*(part[query] for part in parts), strict=True) for x in column
+    ]
 
 
 def _slopes(one: Answer, query: int) -> list[float]:

@@ -109,6 +109,17 @@ def _rows(source: Source) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     return keys, np.concatenate([np.array(block.values(), np.float64) for block in blocks])
 
 
+def grid(source: Source, count: int) -> tuple[NDArray[np.float64], ...]:
+    """Return so many places along each key column, from the least key to the largest."""
+    low, high = np.inf, -np.inf
+    for reference in source.blocks():
+        block = reference.load()
+        keys = np.array(block.keys, np.float64)
+        block.check()
+        low, high = np.minimum(low, keys.min(axis=0)), np.maximum(high, keys.max(axis=0))
+    return tuple(np.linspace(a, b, count) for a, b in zip(low, high, strict=True))
+
+
 def measures(source: Source, answer: Answer, columns: Columns) -> Answer:
     """Return an answer about every row with what its values are, and how far it is from them.
 
@@ -130,7 +141,9 @@ def measures(source: Source, answer: Answer, columns: Columns) -> Answer:
         found[columns.value[position]] = Measures(mean_squared_error=mean, r2=r2)
     for position, labels, column in zip(columns.text, answer.labels, texts, strict=True):
         if labels is not None and some.any():
-            found[columns.value[position]] = _of_classes(labels.labels, labels.weights, column, some)
+            found[columns.value[position]] = _of_classes(
+                labels.labels, labels.weights, column, some
+            )
     return replace(answer, residuals=residuals, measures=found)
 
 

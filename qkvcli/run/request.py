@@ -170,7 +170,9 @@ def _fit(  # noqa: PLR0913 - what a fit does not go with
     asked = "degree" if degree else "band" if band is not None else "std_error"
     if degree or std_error or band is not None:
         if modes != (SOFTMAX,) or neighbors is not None:
-            message = f"`{asked}` is of a kernel's weights over all keys: leave `mode` softmax, and "
+            message = (
+                f"`{asked}` is of a kernel's weights over all keys: leave `mode` softmax, and "
+            )
             raise UsageError(message + "`neighbors` out")
         if null_score is not None:
             message = f"`{asked}` is of weights that sum to 1, and `null_score` takes some of them"

@@ -577,7 +577,7 @@ class Database:
         store = self.store
         if store.kind != "table" or store.depth > 2 or store.batch_shape:
             which = "text" if store.kind == "text" else f"{store.depth} columns"
-            message = f"a picture of a fit takes one or two key columns of numbers, and the keys of"
+            message = "a picture of a fit takes one or two key columns of numbers, and the keys of"
             raise UsageError(f"{message} {store.name} are {which}; choose with `key`")
         places = grid(store.heads[0], 400 if store.depth == 1 else 48)
         mesh = np.meshgrid(*places)

@@ -14,8 +14,8 @@ from qkvcli.heatmap.pixels import AXIS_PIXELS
 from qkvcli.heatmap.request import NUMBERS, TERMINAL, Request, form_of
 from qkvcli.heatmap.select import Selection, select
 from qkvcli.heatmap.weights import count
-from qkvcli.render.escape import visible
 from qkvcli.render.console import is_terminal, note, warn
+from qkvcli.render.escape import visible
 from qkvcli.render.writer import STDOUT, Target, open_target, target
 
 if TYPE_CHECKING:

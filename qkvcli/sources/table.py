@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from qkvcli.blocks import Keys, Labels
     from qkvcli.key_bytes import KeyBytes
 
+EVERY = "*"
+"""What stands for every column but the values."""
 SKIP = "skip"
 """What is done with rows in which a number is missing, if not to refuse them."""
 FIELD_CAP = 16 << 20
@@ -363,8 +365,11 @@ def layout(names: Sequence[str], first: Cells, options: TableOptions, name: str)
     InputError
         A cell that is no number in a column of numbers.
     """
-    key = tuple(find_column(column, names, "`key`", name) for column in options.key) or (0,)
     value = tuple(find_column(column, names, "`value`", name) for column in options.value)
+    if options.key == (EVERY,) and EVERY not in names:
+        key = _all_but(value, names, name)
+    else:
+        key = tuple(find_column(column, names, "`key`", name) for column in options.key) or (0,)
     for option, found in (("`key`", key), ("`value`", value)):
         twice = next((names[i] for i in found if found.count(i) > 1), None)
         if twice is not None:
@@ -385,6 +390,14 @@ def layout(names: Sequence[str], first: Cells, options: TableOptions, name: str)
     )
     grammars = _grammar("key", options.key_type), _grammar("value", options.value_type)
     return Layout(name, key, value, columns, *grammars)
+
+
+def _all_but(value: tuple[int, ...], names: Sequence[str], name: str) -> tuple[int, ...]:
+    key = tuple(i for i in range(len(names)) if i not in value)
+    if value and key:
+        return key
+    message = f"`key` '*' is all columns of {name} but the values; say with `value` which those are"
+    raise UsageError(message + ", and leave one" * bool(value))
 
 
 def _grammar(role: str, wanted: str | None) -> str:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from qkvcli.answer import About, Answer, Runs
 
-BINARY = ("npy", "npz")
+BINARY = ("npy", "npz", "png", "pdf")
 
 
 def say_widths(about: About) -> None:

@@ -10,7 +10,13 @@ from qkvcli.errors import NoMatchError, UsageError
 from qkvcli.render.console import note
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Any
+
     from qkvcli.answer import Answer
+    from qkvcli.database import Database
+    from qkvcli.heatmap.chart import Curves
+    from qkvcli.sources.store import Asked
 
 FORMATS = ("tsv", "csv", "json", "jsonl", "value", "npy", "npz")
 PICTURES = ("svg", "png", "pdf")
@@ -119,6 +125,7 @@ def pool(  # noqa: PLR0913 - one parameter an option
         raise UsageError(message)
     (mode,) = modes or (SOFTMAX,)
     inputs.check_ways(query, queries, own=own, data=data)
+    _check_fit(context.params)
     files = inputs.files(data, queries, keys, values, labels, mask, valid_lens)
     sink = outputs.planned(
         output, form, extensions=EXTENSIONS, weights=weights, color=color, inputs=files
@@ -128,16 +135,8 @@ def pool(  # noqa: PLR0913 - one parameter an option
     given = context.params
     database = inputs.database(given)
     runner = context.with_resource(executor(outputs.workers(workers, scheduler), scheduler))
-    if loo and (query or queries is not None):
-        raise UsageError("--loo asks with the rows themselves; leave other queries out")
     drawn = plot or sink.form in PICTURES
-    if drawn and (query or queries is not None or own or loo):
-        raise UsageError(
-            "a picture shows the fit over all keys; leave queries, --self and --loo out"
-        )
-    places, asked = database.grid() if drawn else ((), None)
-    if not drawn:
-        asked = database.own_keys() if loo else inputs.queries(database, given)
+    places, asked = database.grid() if drawn else ((), _asked(database, given))
     if asked is None and database.store.own_queries is None and mode != AVERAGE:
         raise UsageError(inputs.NO_QUERY)
     with progress("choosing widths"):
@@ -171,13 +170,7 @@ def pool(  # noqa: PLR0913 - one parameter an option
     outputs.say_measures(answer)
     style = Style(sink.form, defuse=csv_safe, color=sink.color, terminal=sink.on_terminal)
     if drawn:
-        from qkvcli.heatmap.draw import show_chart, write_chart
-
-        curves = question.curves(places, answer)
-        if plot:
-            sink.write(lambda stream: show_chart(stream, curves))
-        else:
-            sink.write(lambda stream: write_chart(stream, curves, sink.form))
+        _draw(sink, question.curves(places, answer), plot=plot)
     else:
         sink.write(lambda stream: write(stream, answer, style))
     if matrix is not None:
@@ -189,6 +182,35 @@ def pool(  # noqa: PLR0913 - one parameter an option
     if not answer.answered.all():
         note(_unanswered(answer))
     return 0
+
+
+def _check_fit(given: "Mapping[str, Any]") -> None:
+    """Refuse queries where the rows, or the places of a picture, are the queries."""
+    others = bool(given["query"]) or given["queries"] is not None
+    form, extension = given["form"], given["output"].lower().rpartition(".")[2]
+    in_file = form in PICTURES or (form == options.AUTO and extension in PICTURES)
+    if (given["plot"] or in_file) and (others or given["own"] or given["loo"]):
+        message = "a picture shows the fit over all keys; leave queries, --self and --loo out"
+        raise UsageError(message)
+    if given["plot"] and (form != options.AUTO or in_file):
+        message = "--plot draws in characters; leave it out for a picture, or for --format"
+        raise UsageError(message)
+    if given["loo"] and others:
+        message = "--loo asks with the rows themselves; leave other queries out"
+        raise UsageError(message)
+
+
+def _asked(database: "Database", given: "Mapping[str, Any]") -> "Asked | None":
+    return database.own_keys() if given["loo"] else inputs.queries(database, given)
+
+
+def _draw(sink: outputs.Sink, curves: "Curves", *, plot: bool) -> None:
+    from qkvcli.heatmap.draw import show_chart, write_chart
+
+    if plot:
+        sink.write(lambda stream: show_chart(stream, curves))
+    else:
+        sink.write(lambda stream: write_chart(stream, curves, sink.form))
 
 
 def _unanswered(answer: "Answer") -> str:

@@ -319,35 +319,8 @@ def characters(curves: Curves, width: int, height: int, *, ascii_only: bool = Fa
     y_ticks = ys.ticks(5)
     left = max(len(text) for _, text in y_ticks) + 2
     across, down = max(10, width - left - 1), max(5, height - 4)
-    canvas = [[" "] * across for _ in range(down)]
-
-    def put(x: Floats, y: Floats, sign: str) -> None:
-        for place, (a, b) in enumerate(zip(x, y, strict=True)):
-            if np.isfinite(b):
-                column = min(across - 1, int((a - xs.low) / (xs.high - xs.low) * across))
-                row = min(down - 1, max(0, int((ys.high - b) / (ys.high - ys.low) * down)))
-                canvas[row][column] = sign[place % len(sign)]
-
-    if curves.is_map:
-        levels, _ = _scale_of(curves).levels(curves.fit)
-        for row in range(down):
-            for column in range(across):
-                at = (down - 1 - row) * len(levels) // down, column * levels.shape[1] // across
-                if np.isfinite(curves.fit[at]):
-                    canvas[row][column] = str(int(levels[at]) * 10 // 256)
-    else:
-        fine = np.linspace(curves.grid[0][0], curves.grid[0][-1], 4 * across)
-        dot, full = (".", "*") if ascii_only else ("●", "█")
-        if curves.lower is not None and curves.upper is not None:
-            for end in (curves.lower, curves.upper):
-                put(fine, np.interp(fine, curves.grid[0], end), "-" if ascii_only else "░")
-        if not curves.is_classes:
-            some = _some(len(curves.points))
-            put(curves.points[some, 0], curves.observed[some], dot)
-        for number, fit in enumerate(curves.fit):
-            name = curves.values[number].partition("=")[2]
-            sign = (name[:1] or full) if curves.is_classes else full
-            put(fine, np.interp(fine, curves.grid[0], fit), sign)
+    drawn = _digits if curves.is_map else _signs
+    canvas = drawn(curves, across, down, "*-o" if ascii_only else "█░●")
     marks = {min(down - 1, int((1 - share) * down)): text for share, text in y_ticks}
     bar = "|" if ascii_only else "│"
     rows = [
@@ -361,3 +334,43 @@ def characters(curves: Curves, width: int, height: int, *, ascii_only: bool = Fa
     what = curves.keys[1] if curves.is_map else curves.values[0].partition("=")[0]
     head = f"{what} by {curves.keys[0]}: {curves.legend}"
     return "\n".join([head[:width], *rows, "".join(foot).rstrip()]) + "\n"
+
+
+def _digits(curves: Curves, across: int, down: int, signs: str) -> list[list[str]]:
+    """Return a map as digits, 0 for the least and 9 for the largest."""
+    del signs
+    levels, _ = _scale_of(curves).levels(curves.fit)
+    canvas = [[" "] * across for _ in range(down)]
+    for row in range(down):
+        for column in range(across):
+            at = (down - 1 - row) * len(levels) // down, column * levels.shape[1] // across
+            if np.isfinite(curves.fit[at]):
+                canvas[row][column] = str(int(levels[at]) * 10 // 256)
+    return canvas
+
+
+def _signs(curves: Curves, across: int, down: int, signs: str) -> list[list[str]]:
+    """Return the ends of a band, points and curves; a class is the first letter of its name."""
+    xs, ys = curves.ranges()
+    canvas = [[" "] * across for _ in range(down)]
+
+    def put(x: Floats, y: Floats, sign: str) -> None:
+        for a, b in zip(x, y, strict=True):
+            if np.isfinite(b):
+                column = min(across - 1, int((a - xs.low) / (xs.high - xs.low) * across))
+                row = min(down - 1, max(0, int((ys.high - b) / (ys.high - ys.low) * down)))
+                canvas[row][column] = sign
+
+    full, edge, dot = tuple(signs)
+    fine = np.linspace(curves.grid[0][0], curves.grid[0][-1], 4 * across)
+    for end in (curves.lower, curves.upper):
+        if end is not None:
+            put(fine, np.interp(fine, curves.grid[0], end), edge)
+    if not curves.is_classes:
+        some = _some(len(curves.points))
+        put(curves.points[some, 0], curves.observed[some], dot)
+    for number, fit in enumerate(curves.fit):
+        name = curves.values[number].partition("=")[2]
+        sign = (name[:1] or full) if curves.is_classes else full
+        put(fine, np.interp(fine, curves.grid[0], fit), sign)
+    return canvas

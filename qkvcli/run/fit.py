@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from qkvcli.run.work import Executor
 
 LEAST_CHANCE = 1e-9
-"""What a smaller share counts as in the log-loss."""
+"""What a smaller share counts as in the log-loss, so that no row alone outweighs all others."""
 FEWEST = 3
 """How few rows have no scatter to speak of."""
 _WIDER = 2.0
@@ -111,7 +111,7 @@ def _rows(source: Source) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
 
 def grid(source: Source, count: int) -> tuple[NDArray[np.float64], ...]:
     """Return so many places along each key column, from the least key to the largest."""
-    low, high = np.inf, -np.inf
+    low, high = np.array([np.inf]), np.array([-np.inf])
     for reference in source.blocks():
         block = reference.load()
         keys = np.array(block.keys, np.float64)

@@ -15,12 +15,20 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 IMAGES = ROOT / "docs" / "images"
 SAMPLES = "sample_data/animal_attention.npy --labels sample_data/animal_tokens.txt"
+IRIS = "sample_data/iris.csv"
 COMMANDS = {
     "models.svg": f"qkv heatmap {SAMPLES} --layers 0-1 --heads 2,8 --drop '[CLS],[SEP]' --size 6",
     "heads.svg": f"qkv heatmap {SAMPLES} --layers 3 --heads 0-3",
     "flow.svg": "qkv lookup Lipten --mode softmax --temperature 0.3",
     "fit.svg": "qkv pool --data sample_data/sine.csv --bandwidth 0.3",
     "band.svg": "qkv pool --data sample_data/sine.csv --degree 1 --band 0.95",
+    "pool.svg": "qkv pool --data sample_data/sine.csv --band 0.95",
+    "classes.svg": f"qkv pool --data {IRIS} --key petal_length --value species",
+    "map.svg": f"qkv pool --data {IRIS} --key petal_length,petal_width --value sepal_length",
+    **{
+        f"{kernel}.svg": f"qkv pool --data sample_data/sine.csv --score {kernel} --bandwidth 1"
+        for kernel in ("gaussian", "laplacian", "boxcar", "triangular", "epanechnikov")
+    },
 }
 """What is drawn, with ``-o`` and the picture's name behind it."""
 TERMINAL = (

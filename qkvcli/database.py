@@ -43,8 +43,9 @@ class Scoring(TypedDict, total=False):
     neighbors
         Attend to this many best keys alone.
     bandwidth
-        The width of a kernel, one per key column, or ``"scott"`` (the default), ``"silverman"`` or
-        ``"cv"``.
+        The width of a kernel, one per key column, or ``"scott"``, ``"silverman"`` or ``"cv"``; by
+        default ``"cv"`` where a table's values are pooled and that takes about a second, else
+        ``"scott"``.
     null_score
         The score of a null key, which stands for no match: under ``"approximate"`` no key that
         scores less is an answer; under ``"softmax"`` its weight is how likely it is that nothing
@@ -285,6 +286,10 @@ class Database:
         weights: bool = False,
         perplexity: bool = True,
         jacobian: bool = False,
+        degree: int = 0,
+        std_error: bool = False,
+        band: float | None = None,
+        loo: bool = False,
         **scoring: Unpack[Scoring],
     ) -> Answer:
         """Return what the values come to under each query's weights: Σᵢ α(q, kᵢ) vᵢ.
@@ -311,6 +316,15 @@ class Database:
         weights, perplexity, jacobian
             Whether to return the whole matrix of weights, the effective number of keys, and
             ∂ answer / ∂ query.
+        degree
+            Of a regression, 0 for weighted means and 1 for weighted lines, whose slope is then the
+            ``jacobian``.
+        std_error, band
+            Whether to return the standard error of the output, and the ``lower`` and ``upper`` ends
+            of a band that holds the mean so often: 0.95.
+        loo
+            Whether every row is asked without itself; ``queries`` are then the keys, or None. The
+            answer has ``residuals`` and ``measures``.
         **scoring
             As ``Scoring`` says.
 
@@ -334,11 +348,17 @@ class Database:
         """
         if not isinstance(scoring.get("score", ""), str | None):
             raise UsageError("several `score` are of a lookup; give one")
+        if loo and queries is None:
+            queries = self.own_keys()
         with _runner(scoring) as runner:
             question = self.ask(
                 queries,
                 runner,
                 mode=mode,
+                degree=degree,
+                std_error=std_error,
+                band=band,
+                loo=loo,
                 causal=causal,
                 valid_lens=valid_lens,
                 mask=mask,

@@ -16,6 +16,7 @@ from qkvcli.answer import Bandwidth
 from qkvcli.run import cross_validation
 from qkvcli.run.bandwidth import by_rule, given
 from qkvcli.run.cross_validation import LeaveOneOut, cross_validated
+from qkvcli.run.fit import LEAST_CHANCE
 from qkvcli.run.local import Local
 from qkvcli.scores import KERNELS
 from qkvcli.sources.memory import store_of
@@ -43,7 +44,7 @@ def _left_out(
         return np.inf
     if isinstance(values, list):
         chances = (rows * np.equal.outer(values, values)).sum(axis=1)
-        return float(-np.log(np.maximum(chances, cross_validation.LEAST_CHANCE)).mean())
+        return float(-np.log(np.maximum(chances, LEAST_CHANCE)).mean())
     return float(np.square(rows @ values - values).sum(axis=1).mean())
 
 
@@ -153,7 +154,7 @@ def _brute_errors(
             found.append(np.inf)
         elif isinstance(values, list):
             chance = (weights * np.equal.outer(values, values)).sum(axis=1) / total
-            found.append(-np.log(np.maximum(chance, cross_validation.LEAST_CHANCE)).mean())
+            found.append(-np.log(np.maximum(chance, LEAST_CHANCE)).mean())
         else:
             found.append(np.square(weights @ values / total[:, None] - values).sum(axis=1).mean())
     return np.array(found)
@@ -238,7 +239,9 @@ def test_the_command_says_the_width_and_its_error() -> None:
     run = run_qkv("pool", "1", "--data", path, "--bandwidth", "cv", "--format", "json")
     assert run.status == 0
     (line,) = run.error.splitlines()
-    match = re.search(r"cv chose ([0-9.]+) \(leave-one-out mean squared error ([0-9.]+)\)", line)
+    match = re.search(
+        r"cv chose ([0-9.]+) for x \(leave-one-out mean squared error ([0-9.]+)\)", line
+    )
     assert match
     np.testing.assert_allclose(float(match[1]), chosen.widths[0], rtol=1e-5)
     np.testing.assert_allclose(float(match[2]), chosen.error, rtol=1e-5)

@@ -591,7 +591,7 @@ def test_a_width_by_cross_validation_is_told() -> None:
     arguments = ("1", "--data", str(SAMPLES / "sine.csv"), "--bandwidth", "cv", "-m", "softmax")
     run = answered(*arguments, "--top", "0")
     assert re.fullmatch(
-        r"qkv: note: --bandwidth cv chose 0\.32\d* \(leave-one-out mean squared error 0\.2499\d*\)\n",
+        r"qkv: note: --bandwidth cv chose 0\.32\d* for x \(leave-one-out mean squared error 0\.2499\d*\)\n",
         run.error,
     ), run.error
     found = document(*arguments)["bandwidth"]

@@ -5,9 +5,9 @@ is a kernel and c is 1, a value or a label's indicator. A bounded kernel is a po
 side of t: its sums are those of boxes as wide as the kernel, each summed from both ends. The
 Laplacian's sums from the left and from the right are recursions. The Gaussian's come from Taylor
 series of boxes of half its width (the fast Gauss transform of Greengard and Strain 1991, in the
-form of Yang, Duraiswami and Gumerov 2003). Nothing is subtracted but what is known exactly, so small
-sums are as exact as large ones; where the Gaussian's would not be, and where a width is so narrow
-that few keys are near, the pairs that matter are summed one by one.
+form of Yang, Duraiswami and Gumerov 2003). Nothing is subtracted but what is known exactly, so that
+small sums are as exact as large ones; where the Gaussian's would not be, and where a width is so
+narrow that few keys are near, the pairs that matter are summed one by one.
 """
 
 from __future__ import annotations
@@ -134,12 +134,13 @@ class Line:
         for ends, inner, outer in ((low, 0, -1), (high, -1, 0)):
             step = outer - inner
             for _ in range(2):  # rounding displaces an end by one key at most
-                ends += (
+                ends[...] += (
                     step
                     * inside(targets.at - keys[np.clip(ends + outer, 0, last)])
                     * ((ends + outer >= 0) & (ends + outer <= last))
                 )
-            ends -= step * ~inside(targets.at - keys[np.clip(ends + inner, 0, last)]) * (low < high)
+            outside = ~inside(targets.at - keys[np.clip(ends + inner, 0, last)])
+            ends[...] -= step * outside * (low < high)
         return starts[low], starts[np.maximum(low, high)]
 
     def _bounded(
@@ -237,9 +238,9 @@ class Line:
         total = np.zeros_like(sums[0])
         distances = np.zeros(len(shift))
         for part, far, sign in zip(sums, apart, (-1, 1), strict=True):
-            part *= np.exp(-far - shift)
-            total += part
-            distances += sign * part[1, 0]
+            weighed = part * np.exp(-far - shift)
+            total += weighed
+            distances += sign * weighed[1, 0]
         return Moments(shift, total[: most + 1], distances)
 
     def _gaussian(self, width: float, targets: Targets, most: int) -> Moments:
@@ -394,8 +395,9 @@ def _scan(steps: Floats, decay: Floats, channels: Floats, most: int) -> Floats:
 def _transfers() -> Floats:
     """Return for each offset of a source's box what turns its moments into a Taylor series.
 
-    With s = c + σ and t = c' + τ, D = c' − c: g(D + τ − σ) = Σ (−σ)^k τ^j g⁽ᵏ⁺ʲ⁾(D) / (k! j!), and
-    the derivatives of g(x) = exp(−x²/2) are (−1)ⁿ Heₙ(x) g(x).
+    A source at c + a and a target at c' + b, D = c' − c, have
+    g(D + b − a) = Σ (−a)^k b^j g⁽ᵏ⁺ʲ⁾(D) / (k! j!), and the derivatives of g(x) = exp(−x²/2) are
+    (−1)ⁿ Heₙ(x) g(x).
     """
     found = np.empty((2 * _REACH + 1, _TERMS, _TERMS))
     for offset in range(-_REACH, _REACH + 1):
@@ -442,15 +444,22 @@ def _series(line: Line, width: float, at: Floats, most: int) -> Floats:
             local += flat[:, place] @ matrix
         elif len(found):
             local[:, found] += flat[:, place[found]] @ matrix
-    coefficients = local.transpose(2, 0, 1).copy()
     owner = np.repeat(np.arange(len(boxes)), np.diff(firsts, append=len(at)))
-    result = np.empty((most + 1, channels, len(at)))
-    for start in range(0, len(at), _PAIRS):
+    return _evaluated(local.transpose(2, 0, 1).copy(), owner, tau, most)
+
+
+def _evaluated(coefficients: Floats, owner: Places, tau: Floats, most: int) -> Floats:
+    """Return the Taylor series of each query's box at the query, with ``most`` moments more.
+
+    For each channel they are the value, the first derivative and half the second, by Horner's rule.
+    """
+    channels, count = coefficients.shape[1], len(tau)
+    result = np.empty((most + 1, channels, count))
+    for start in range(0, count, _PAIRS):
         part = slice(start, start + _PAIRS)
         own, x = owner[part], tau[part]
         for c in range(channels):
-            # The value, the first derivative and half the second, by Horner's rule.
-            found = [np.zeros_like(x) for _ in range(most + 1)]
+            found: list[Floats] = [np.zeros_like(x) for _ in range(most + 1)]
             for k in reversed(range(_TERMS)):
                 for j in range(most, 0, -1):
                     found[j] = found[j] * x + found[j - 1]

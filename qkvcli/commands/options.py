@@ -363,7 +363,7 @@ BandwidthText = Annotated[
         "--bandwidth",
         metavar="H",
         help=f"A kernel's width, one per key column (H,H…), or {', '.join(RULES)}."
-        "  [default: scott]",
+        "  [default: cv where quick, else scott]",
     ),
 ]
 KeysFile = Annotated[

@@ -17,6 +17,7 @@ from qkvcli.attention.weights import SOFTMAX, Mask, Weighting
 from qkvcli.blocks import Queries, labels_of
 from qkvcli.errors import InputError
 from qkvcli.run.bandwidth import by_rule
+from qkvcli.run.fit import LEAST_CHANCE
 from qkvcli.run.work import fold
 from qkvcli.scores.vector import VectorScore
 
@@ -39,8 +40,6 @@ _SECOND = 1.2e9
 """How many differences of numbers are weighed in about a second."""
 _MANY = 1 << 15
 """From how many rows on the error is smooth enough for larger steps, and one start."""
-LEAST_CHANCE = 1e-9
-"""What a smaller share counts as in the log-loss, so that no row alone outweighs all others."""
 _SMOOTH, _STAIRCASE = (2 ** (1 / 4), 3), (2 ** (1 / 16), 12)
 """By what the first widths that are tried differ, and from how many of the best among them the
 search goes on; and the same where the error is a staircase, as a boxcar's is."""
@@ -303,8 +302,8 @@ class LeaveOneOut:
             queries = self._queries.pick(rows.tolist())
             (answer,) = fold(self._blocks, queries, [plan], self._executor)
         else:
-            queries = self._queries if len(rows) == len(self._queries) else None
-            queries = queries or self._queries.pick(rows.tolist())
+            every = len(rows) == len(self._queries)
+            queries = self._queries if every else self._queries.pick(rows.tolist())
             answer = finish(self._sorted.state(queries, plan), plan, queries)
         if not answer.answered.all():
             return math.inf

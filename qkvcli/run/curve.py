@@ -21,7 +21,7 @@ POINTS = 5_000
 """How many rows are drawn as points at most, evenly spread over the table."""
 CLASSES = 8
 """How many classes are drawn at most: those of the largest shares."""
-_ALONG, _ACROSS, _BEYOND = 401, 61, 0.03
+_ALONG, _ACROSS, _BEYOND = 401, 81, 0.03
 """How many queries a line has, and a side of a plane; and how far beyond the rows they go."""
 
 

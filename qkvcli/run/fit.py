@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from qkvcli.run.work import Executor
 
 LEAST_CHANCE = 1e-9
-"""What a smaller share counts as in the log-loss."""
+"""What a smaller share counts as in the log-loss, so that no row alone outweighs all others."""
 FEWEST = 3
 """How few rows have no scatter to speak of."""
 _WIDER = 2.0

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 import warnings
-import xml.etree.ElementTree as ET
 from typing import TYPE_CHECKING, Any
 
 import numpy as np

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from qkvcli.database import Database, attend, lookup, pool
     from qkvcli.errors import QkvError
     from qkvcli.heatmap.html.explore import explore
-    from qkvcli.statistics.heads import heads_of as heads
+    from qkvcli.statistics import heads_of as heads
 
 
 def __getattr__(name: str) -> object:
@@ -42,7 +42,7 @@ def __getattr__(name: str) -> object:
 
         return capturing
     if name == "heads":
-        from qkvcli.statistics.heads import heads_of
+        from qkvcli.statistics import heads_of
 
         return heads_of
     if name in __all__:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
+import qkvcli
 from tests.support.command import SAMPLES, run_inside, run_pty, run_qkv
 
 if TYPE_CHECKING:
@@ -116,6 +117,19 @@ def test_where_there_is_no_answer_nothing_is_drawn(
     assert len([p for p in paths(out.read_text()) if p.get("stroke") == "#08519c"]) == 2
     assert "NaN" not in out.read_text()
     assert "nan" not in out.read_text()
+
+
+def test_a_star_is_every_column_but_the_values(put: Callable[[str, str], str]) -> None:
+    path = put("t.csv", "a,y,b\n1,5,2\n3,6,4\n8,9,1\n")
+    how = ("pool", "2,3", "--data", path, "--bandwidth", "1")
+    star = run_inside(*how, "--key", "*", "--value", "y")
+    assert star.status == 0, star.error
+    assert star.text == run_inside(*how, "--key", "a,b", "--value", "y").text
+    none = run_inside(*how, "--key", "*")
+    assert (none.status, none.text) == (2, "")
+    assert "name those with --value" in none.error
+    frame = {"a": [1.0, 3], "y": [5.0, 6], "b": [2.0, 4]}
+    assert qkvcli.Database.open(frame, key="*", value="y").columns.key == ("a", "b")
 
 
 # A lookup as a drawing ----------------------------------------------------------------------

@@ -13,7 +13,7 @@ from qkvcli.render.console import note
 
 if TYPE_CHECKING:
     from qkvcli.render.writer import Target
-    from qkvcli.statistics.heads import Heads, Model
+    from qkvcli.statistics import Heads, Model
 
 FORMATS = ("tsv", "csv", "json", "jsonl")
 EXTENSIONS = {f".{name}": name for name in FORMATS}
@@ -92,13 +92,13 @@ def heads(  # noqa: PLR0913 - an argument an option
 
     A row a head: entropy, sinks, places, duplicate tokens, induction. The docs have the formulas.
     """
+    from qkvcli import statistics as statistics_of
     from qkvcli.attention.formulas import FEW
     from qkvcli.render.progress import progress
     from qkvcli.render.rows import write
     from qkvcli.render.style import Style
     from qkvcli.render.writer import target
     from qkvcli.sources.matrices import ReadOptions
-    from qkvcli.statistics import heads as statistics_of
 
     if ascending and sort is None:
         raise UsageError("--ascending is of --sort; name a statistic with it")

@@ -129,7 +129,7 @@ Key = Annotated[
     typer.Option(
         "--key",
         metavar="COL[,COL]",
-        help="Key columns, by name or number from 1.",
+        help="Key columns, by name or number from 1; '*' is all but the values.",
         autocompletion=complete_column,
     ),
 ]

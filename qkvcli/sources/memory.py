@@ -16,7 +16,7 @@ from qkvcli.sources import numbers
 from qkvcli.sources.npy import first_nonfinite
 from qkvcli.sources.queries import queries_from_array
 from qkvcli.sources.store import Asked, Store, check_shapes
-from qkvcli.sources.table import SKIP, TableOptions, find_column
+from qkvcli.sources.table import SKIP, TableOptions, find_column, key_columns
 from qkvcli.sources.vectors import ROWS, Head, VectorSource, in_memory
 
 if TYPE_CHECKING:
@@ -352,7 +352,7 @@ def store_of_columns(columns: Mapping[str, Any], options: TableOptions) -> Store
         raise InputError("holds no rows", NAME)
     if len(lengths) > 1:
         raise InputError(f"columns of {sorted(lengths)} rows; they must be alike", NAME)
-    key = [names[find_column(c, names, "`key`", NAME)] for c in options.key] or names[:1]
+    key = [names[at] for at in key_columns(options, names, NAME)]
     value = [names[find_column(c, names, "`value`", NAME)] for c in options.value]
     value = value or [name for name in names if name not in key] or key
     left_out = 0

@@ -363,7 +363,7 @@ def layout(names: Sequence[str], first: Cells, options: TableOptions, name: str)
     InputError
         A cell that is no number in a column of numbers.
     """
-    key = tuple(find_column(column, names, "`key`", name) for column in options.key) or (0,)
+    key = key_columns(options, names, name)
     value = tuple(find_column(column, names, "`value`", name) for column in options.value)
     for option, found in (("`key`", key), ("`value`", value)):
         twice = next((names[i] for i in found if found.count(i) > 1), None)
@@ -385,6 +385,25 @@ def layout(names: Sequence[str], first: Cells, options: TableOptions, name: str)
     )
     grammars = _grammar("key", options.key_type), _grammar("value", options.value_type)
     return Layout(name, key, value, columns, *grammars)
+
+
+def key_columns(options: TableOptions, names: Sequence[str], name: str) -> tuple[int, ...]:
+    """Return which columns are the key: by default the first; ``*`` is all but the values.
+
+    Raises
+    ------
+    UsageError
+        A column that is not there, ``*`` without values, or none that is left.
+    """
+    if options.key != ("*",) or "*" in names:
+        return tuple(find_column(one, names, "`key`", name) for one in options.key) or (0,)
+    if not options.value:
+        raise UsageError("`key='*'` is all columns but the values; name those with `value`")
+    values = {find_column(one, names, "`value`", name) for one in options.value}
+    found = tuple(at for at in range(len(names)) if at not in values)
+    if not found:
+        raise UsageError(f"`key='*'`: {name} has no column but its values")
+    return found
 
 
 def _grammar(role: str, wanted: str | None) -> str:

@@ -25,7 +25,7 @@ from qkvcli.sources.arrow.files import File, files_of, told
 from qkvcli.sources.arrow.pieces import ROWS, Piece, batch_of, opened, step_of
 from qkvcli.sources.arrow.sizes import check_sizes
 from qkvcli.sources.formats import NUMBER, TEXT
-from qkvcli.sources.table import SKIP, TableOptions, find_column, key_note
+from qkvcli.sources.table import SKIP, TableOptions, find_column, key_columns, key_note
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -63,7 +63,7 @@ class ParquetTable:
         first = self._files[0]
         self._schema = self._schema_of(first)
         names = self._names_of(first, self._schema)
-        key = [names[find_column(c, names, "`key`", path)] for c in options.key] or names[:1]
+        key = [names[at] for at in key_columns(options, names, path)]
         value = [names[find_column(c, names, "`value`", path)] for c in options.value]
         value = value or [name for name in names if name not in key] or key
         self._folders = self._kinds_of_folders()

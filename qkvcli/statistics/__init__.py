@@ -1,1 +1,0 @@
-"""What each head of a model does: statistics of its weights."""

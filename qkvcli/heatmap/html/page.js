@@ -89,7 +89,7 @@ function start() {
   let view = null, axes = null, theme = null;
 
   const app = {
-    data, heads, state, round: 0,
+    data, heads, state, round: 0, high: null,
     isSelf: () => data.keys === null,
     ground: () => themed().ground,
     ink: () => themed().ink,
@@ -172,6 +172,7 @@ function start() {
     },
     // A scale, or null where each head has its own.
     showBar(scale, less) {
+      app.high = scale ? scale.high : null;
       if (!bar) return;
       const colours = app.colours(less);
       const pen = bar.canvas.getContext("2d");
@@ -288,6 +289,11 @@ function start() {
       return { lines: [...saved, "qkv heatmap a.npz --diff b.npz -o difference.svg"].join(" &&\n"), note: notes.join(" ") };
     }
     const layers = [...new Set(chosen.map((head) => head.layer))];
+    // The scale is that of all of the heads here, and there of what is drawn.
+    if (app.high !== null && (query || part || layers.length > 1)) {
+      if (!signed && !more["--log"]) more["--vmin"] = 0;
+      more["--vmax"] = Number(app.high.toPrecision(6));
+    }
     const each = layers.map((layer) => {
       const some = chosen.filter((head) => head.layer === layer);
       return commandLine(given, { ...more, ...placeOf(some) }, layers.length > 1 ? `layer${layer}.svg` : "attention.svg");

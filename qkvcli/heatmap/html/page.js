@@ -260,17 +260,21 @@ function start() {
   // axes, or null for all; difference: whether two are subtracted.
   function commandOf(indices, { query = null, part = null, difference: less = false } = {}) {
     const given = data.command, { queries, keys } = app.axes(), notes = [], more = {};
-    const all = (axis) => axis.groups.length === (axis === queries ? rows : columns);
     if (state.merge) more["--merge-subwords"] = true;
-    const special = state.special ? [...new Set([...(data.queries.labels ?? []), ...(keyAxis.labels ?? [])].filter(isSpecial))] : [];
-    const drop = [...new Set([...given.drop, ...special])];
-    if (drop.length) more["--drop"] = drop.map(inList).join(",");
-    if (query) more["--queries"] = listOf(positionsOf(queries.axis, rows, [query]));
-    if (part && !all(part.queries)) more["--queries"] = listOf(positionsOf(queries.axis, rows, part.queries.groups));
-    if (part && !all(part.keys)) more["--keys"] = listOf(positionsOf(keys.axis, columns, part.keys.groups));
-    else if (state.first) {
-      const kept = derivedAxis(keyAxis.labels, columns, { merge: state.merge, first: true, special: false }).groups;
-      more["--keys"] = listOf(positionsOf(keys.axis, columns, kept));
+    if (query || part || state.first) {
+      // Where positions are said, those of dropped tokens are not among them.
+      const list = (axis, length, groups) => {
+        const found = positionsOf(axis.axis, length, groups);
+        return found.length < positionsOf(axis.axis, length, [[0, length]]).length || given.drop.length ? listOf(found) : undefined;
+      };
+      const down = list(queries, rows, query ? [query] : (part ?? { queries }).queries.groups);
+      const across = list(keys, columns, (part ?? { keys }).keys.groups);
+      if (down) more["--queries"] = down;
+      if (across) more["--keys"] = across;
+    } else {
+      const special = state.special ? [...(data.queries.labels ?? []), ...(keyAxis.labels ?? [])].filter(isSpecial) : [];
+      const drop = [...new Set([...given.drop, ...special])];
+      if (drop.length) more["--drop"] = drop.map(inList).join(",");
     }
     if (state.kind === "log" && !signed) {
       more["--log"] = true;

@@ -6,6 +6,7 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 import uuid
 from pathlib import Path
 
@@ -125,3 +126,30 @@ def test_every_score_and_statistic_is_documented() -> None:
     text = (ROOT / "docs" / "models.md").read_text()
     for name in available(Tokens(1, 1, ("",), ("",)), values=True):
         assert f"| `{name}` |" in text
+
+
+def test_pictures_are_those_of_their_commands(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, ROOT / "docs" / "pictures.py", tmp_path],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=SECONDS,
+    )
+    assert done.returncode == 0, done.stderr
+    for path in tmp_path.iterdir():
+        now, then = path.read_text(), (ROOT / "docs" / "images" / path.name).read_text()
+        # Numbers may differ in their last digit from processor to processor.
+        digits = re.compile(r"-?[0-9.]+(?:e-?[0-9]+)?")
+        assert digits.sub("#", now) == digits.sub("#", then), path.name
+        pairs = zip(digits.findall(now), digits.findall(then), strict=True)
+        far = [(a, b) for a, b in pairs if a != b and abs(float(a) - float(b)) > 0.02]
+        assert not far, (path.name, far[:3])
+
+
+def test_links_resolve() -> None:
+    for document in DOCUMENTS:
+        text = document.read_text()
+        for target in re.findall(r"\]\(([^)#\s]+)[^)]*\)", text):
+            if "://" not in target:
+                assert (document.parent / target).exists(), (document.name, target)

@@ -7,7 +7,7 @@ import re
 import shutil
 import subprocess
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from xml.etree import ElementTree as ET
 
 import numpy as np
@@ -470,8 +470,28 @@ def test_the_command_of_the_page_makes_the_same_picture(
     for column in range(15):
         x, y = matrix.at(10, column)
         seen.append(tab.run(f"(() => {{ const b = {canvas}.getBoundingClientRect(); return [...{canvas}.getContext('2d').getImageData({x} - b.x, {y} - b.y, 1, 1).data].slice(0, 3); }})()"))  # fmt: skip
-    theirs = [[int(str(fill)[at : at + 2], 16) for at in (1, 3, 5)] for fill in fills]
-    assert np.abs(np.array(seen) - np.array(theirs)).max() <= 12
+    assert np.abs(np.array(seen) - colours_of(fills)).max() <= 12
+
+    show(tab, "sentence")  # a row is shaded by the scale of its head
+    tab.press("/")
+    tab.type("it")
+    tab.press("Enter")
+    tab.wait("document.querySelector('#command').textContent.includes('--queries 10')")
+    command = text_of(tab, "#command")
+    assert "--vmin 0 --vmax 0.67" in command
+    subprocess.run(
+        ["bash", "-c", command.replace("qkv ", f"{QKV} ")], cwd=tmp_path, check=True,
+        capture_output=True,
+    )  # fmt: skip
+    drawn = ET.fromstring((tmp_path / "attention.svg").read_bytes())  # noqa: S314 - our own
+    cells = [rect for rect in drawn.iter("{http://www.w3.org/2000/svg}rect") if len(rect)]
+    shaded = tab.run("[...document.querySelectorAll('.token')].slice(1).map((e) => getComputedStyle(e).backgroundColor.match(/\\d+/g).map(Number))")  # fmt: skip
+    theirs = colours_of([rect.get("fill") for rect in cells][:15])
+    assert np.abs(np.array(shaded) - theirs).max() <= 12
+
+
+def colours_of(fills: list[Any]) -> Any:
+    return np.array([[int(str(fill)[at : at + 2], 16) for at in (1, 3, 5)] for fill in fills])
 
 
 def test_queries_and_keys_are_attended_in_the_page(tab: Browser, tmp_path: Path) -> None:

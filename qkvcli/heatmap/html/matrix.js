@@ -173,7 +173,10 @@ function tileOf(attend, top, left, tall, wide) {
 class Held extends Matrix {
   constructor(rows, columns, weights, signed) {
     let top = 0;
-    for (const weight of weights) if (Math.abs(weight) > top) top = Math.abs(weight);
+    for (let i = 0; i < weights.length; i++) {
+      const size = Math.abs(weights[i]);
+      if (size > top) top = size;
+    }
     super(rows, columns, coding(top, 16, signed));
     this.whole = [encode(this.code, weights, new Uint16Array(weights.length))];
     for (let level = 1; level < this.levels.length; level++) {
@@ -195,29 +198,37 @@ class Held extends Matrix {
 // All weights of a matrix at its finest level.
 async function allOf(matrix) {
   const codes = await matrix.part(0, [0, matrix.rows], [0, matrix.columns]);
-  return Float32Array.from(codes, (code) => matrix.table[code]);
+  const weights = new Float32Array(codes.length), table = Float32Array.from(matrix.table);
+  for (let i = 0; i < codes.length; i++) weights[i] = table[codes[i]];
+  return weights;
 }
 
 // Weights with words merged (queries averaged, keys summed), some left out, and rows renormalised.
 function derivedWeights(weights, columns, queries, keys, renormalise) {
   const out = new Float32Array(queries.length * keys.length);
-  queries.forEach(([top, bottom], i) => {
-    const at = i * keys.length;
+  const lefts = Int32Array.from(keys, ([left]) => left), rights = Int32Array.from(keys, ([, right]) => right);
+  for (let i = 0; i < queries.length; i++) {
+    const [top, bottom] = queries[i], at = i * keys.length;
     let total = 0;
-    keys.forEach(([left, right], j) => {
+    for (let j = 0; j < lefts.length; j++) {
       let sum = 0;
-      for (let r = top; r < bottom; r++) for (let c = left; c < right; c++) sum += weights[r * columns + c];
+      for (let r = top; r < bottom; r++) {
+        const past = r * columns + rights[j];
+        for (let cell = r * columns + lefts[j]; cell < past; cell++) sum += weights[cell];
+      }
       out[at + j] = sum / (bottom - top);
       total += out[at + j];
-    });
+    }
     // A row of which nothing is left has no weights to share out.
-    if (renormalise) for (let j = 0; j < keys.length; j++) out[at + j] = total > 0 ? out[at + j] / total : NaN;
-  });
+    if (renormalise) for (let j = 0; j < lefts.length; j++) out[at + j] = total > 0 ? out[at + j] / total : NaN;
+  }
   return out;
 }
 
 function difference(one, other) {
-  return one.map((weight, i) => weight - other[i]);
+  const out = new Float32Array(one.length);
+  for (let i = 0; i < out.length; i++) out[i] = one[i] - other[i];
+  return out;
 }
 
 // How many of a row's weights are larger than one of them, and how many are equal to it.

@@ -89,7 +89,7 @@ function start() {
   let view = null, axes = null, theme = null;
 
   const app = {
-    data, heads, state, round: 0,
+    data, heads, state, round: 0, high: null,
     isSelf: () => data.keys === null,
     ground: () => themed().ground,
     ink: () => themed().ink,
@@ -172,6 +172,7 @@ function start() {
     },
     // A scale, or null where each head has its own.
     showBar(scale, less) {
+      app.high = scale ? scale.high : null;
       if (!bar) return;
       const colours = app.colours(less);
       const pen = bar.canvas.getContext("2d");
@@ -259,17 +260,21 @@ function start() {
   // axes, or null for all; difference: whether two are subtracted.
   function commandOf(indices, { query = null, part = null, difference: less = false } = {}) {
     const given = data.command, { queries, keys } = app.axes(), notes = [], more = {};
-    const all = (axis) => axis.groups.length === (axis === queries ? rows : columns);
     if (state.merge) more["--merge-subwords"] = true;
-    const special = state.special ? [...new Set([...(data.queries.labels ?? []), ...(keyAxis.labels ?? [])].filter(isSpecial))] : [];
-    const drop = [...new Set([...given.drop, ...special])];
-    if (drop.length) more["--drop"] = drop.map(inList).join(",");
-    if (query) more["--queries"] = listOf(positionsOf(queries.axis, rows, [query]));
-    if (part && !all(part.queries)) more["--queries"] = listOf(positionsOf(queries.axis, rows, part.queries.groups));
-    if (part && !all(part.keys)) more["--keys"] = listOf(positionsOf(keys.axis, columns, part.keys.groups));
-    else if (state.first) {
-      const kept = derivedAxis(keyAxis.labels, columns, { merge: state.merge, first: true, special: false }).groups;
-      more["--keys"] = listOf(positionsOf(keys.axis, columns, kept));
+    if (query || part || state.first) {
+      // Where positions are said, those of dropped tokens are not among them.
+      const list = (axis, length, groups) => {
+        const found = positionsOf(axis.axis, length, groups);
+        return found.length < positionsOf(axis.axis, length, [[0, length]]).length || given.drop.length ? listOf(found) : undefined;
+      };
+      const down = list(queries, rows, query ? [query] : (part ?? { queries }).queries.groups);
+      const across = list(keys, columns, (part ?? { keys }).keys.groups);
+      if (down) more["--queries"] = down;
+      if (across) more["--keys"] = across;
+    } else {
+      const special = state.special ? [...(data.queries.labels ?? []), ...(keyAxis.labels ?? [])].filter(isSpecial) : [];
+      const drop = [...new Set([...given.drop, ...special])];
+      if (drop.length) more["--drop"] = drop.map(inList).join(",");
     }
     if (state.kind === "log" && !signed) {
       more["--log"] = true;
@@ -288,6 +293,11 @@ function start() {
       return { lines: [...saved, "qkv heatmap a.npz --diff b.npz -o difference.svg"].join(" &&\n"), note: notes.join(" ") };
     }
     const layers = [...new Set(chosen.map((head) => head.layer))];
+    // The scale is that of all of the heads here, and there of what is drawn.
+    if (app.high !== null && (query || part || layers.length > 1)) {
+      if (!signed && !more["--log"]) more["--vmin"] = 0;
+      more["--vmax"] = Number(app.high.toPrecision(6));
+    }
     const each = layers.map((layer) => {
       const some = chosen.filter((head) => head.layer === layer);
       return commandLine(given, { ...more, ...placeOf(some) }, layers.length > 1 ? `layer${layer}.svg` : "attention.svg");

@@ -127,6 +127,8 @@ def is_quick(source: Source, kernel: str, temperature: float) -> bool:
     score = VectorScore(kernel)
     line = source.depth == 1 and is_served(Plan(score, Weighting(SOFTMAX, temperature)))
     rows = source.rows if source.rows is not None else sum(map(len, source.blocks()))
+    if source.columns.text and rows > _SOME and rows * _labels(source) > QUICK:
+        return False
     if line:
         return rows <= QUICK
     if rows > CAP:
@@ -134,6 +136,15 @@ def is_quick(source: Source, kernel: str, temperature: float) -> bool:
     predicted = rows if rows <= _SEVERAL else _SOME
     trials = 60 + 60 * source.depth * (source.depth > 1)
     return predicted * rows * (5 + source.depth) * trials < _SECOND
+
+
+def _labels(source: Source) -> int:
+    """Return how many distinct texts the column of values has that has the most."""
+    found: list[set[str]] = [set() for _ in source.columns.text]
+    for block in source.blocks():
+        for texts, column in zip(found, block.load().labels(), strict=True):
+            texts.update(column.texts)
+    return max(map(len, found))
 
 
 def _search(kernel: str) -> tuple[float, int]:

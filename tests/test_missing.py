@@ -38,7 +38,7 @@ def test_a_missing_key_is_refused_or_left_out(cell: str, row: int, put: Callable
         "to leave such rows out, or --key-type text\n"
     )
     skipped = run_qkv("pool", "10", "--data", path, "--missing", "skip")
-    assert skipped.error == "qkv: 1 row left out, in which a number is missing\n"
+    assert skipped.error.startswith("qkv: 1 row left out, in which a number is missing\n")
     assert skipped.text == run_qkv("pool", "10", "--data", whole).text
 
 
@@ -73,7 +73,7 @@ def test_nulls_in_json(form: str, put: Callable[..., str]) -> None:
     assert refused.status == 2
     assert "in the value column 'y', which has numbers: pass --missing skip" in refused.error
     skipped = run_qkv("pool", "2", "--data", path, "--missing", "skip", "--format", "jsonl")
-    assert skipped.error == "qkv: 1 row left out, in which a number is missing\n"
+    assert skipped.error.startswith("qkv: 1 row left out, in which a number is missing\n")
     assert skipped.text == run_qkv("pool", "2", "--data", whole, "--format", "jsonl").text
 
 

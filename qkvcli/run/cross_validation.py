@@ -36,6 +36,8 @@ LINE_CAP = 4_000_000
 """How many rows of one key column are taken at most, which are sorted."""
 QUICK = 250_000
 """How many rows of one key column are few enough for widths to be sought unasked."""
+FEWEST = 8
+"""Fewer rows than these say nothing of the width: it is not sought unasked."""
 _SECOND = 1.2e9
 """How many differences of numbers are weighed in about a second."""
 _MANY = 1 << 15
@@ -127,6 +129,8 @@ def is_quick(source: Source, kernel: str, temperature: float) -> bool:
     score = VectorScore(kernel)
     line = source.depth == 1 and is_served(Plan(score, Weighting(SOFTMAX, temperature)))
     rows = source.rows if source.rows is not None else sum(map(len, source.blocks()))
+    if rows < FEWEST:
+        return False
     if source.columns.text and rows > _SOME and rows * _labels(source) > QUICK:
         return False
     if line:

@@ -34,6 +34,8 @@ CAP = 50_000
 most: each width compares every row with every other."""
 LINE_CAP = 4_000_000
 """How many rows of one key column are taken at most, which are sorted."""
+FEWEST = 10
+"""Of fewer rows no width is sought unasked: their errors say more of chance than of widths."""
 QUICK = 250_000
 """How many rows of one key column are few enough for widths to be sought unasked."""
 _SECOND = 1.2e9
@@ -127,6 +129,8 @@ def is_quick(source: Source, kernel: str, temperature: float) -> bool:
     score = VectorScore(kernel)
     line = source.depth == 1 and is_served(Plan(score, Weighting(SOFTMAX, temperature)))
     rows = source.rows if source.rows is not None else sum(map(len, source.blocks()))
+    if rows < FEWEST:
+        return False
     if line:
         return rows <= QUICK
     if rows > CAP:

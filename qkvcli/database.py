@@ -44,7 +44,8 @@ class Scoring(TypedDict, total=False):
     neighbors
         Attend to this many best keys alone.
     bandwidth
-        The width of a kernel, one per key column, or ``"scott"``, ``"silverman"`` or ``"cv"``; by
+        The width of a kernel, one per key column, or ``"scott"``, ``"silverman"``, ``"cv"`` or
+        ``"aicc"``; by
         default ``"cv"`` where a table's values are pooled and that takes about a second, else
         ``"scott"``.
     null_score

@@ -39,6 +39,8 @@ FEWEST = 10
 """Of fewer rows no width is sought unasked: their errors say more of chance than of widths."""
 QUICK = 250_000
 """How many rows of one key column are few enough for widths to be sought unasked."""
+_CLASSES = 50
+"""How many distinct texts are few enough for the same."""
 _SECOND = 1.2e9
 """How many differences of numbers are weighed in about a second."""
 _MANY = 1 << 15
@@ -138,7 +140,7 @@ def is_quick(source: Source, kernel: str, temperature: float) -> bool:
     score = VectorScore(kernel)
     line = source.depth == 1 and is_served(Plan(score, Weighting(SOFTMAX, temperature)))
     rows = source.rows if source.rows is not None else sum(map(len, source.blocks()))
-    if rows < FEWEST:
+    if rows < FEWEST or rows > max(CAP, QUICK) or _classes(source) > _CLASSES:
         return False
     if line:
         return rows <= QUICK
@@ -147,6 +149,17 @@ def is_quick(source: Source, kernel: str, temperature: float) -> bool:
     predicted = rows if rows <= _SEVERAL else _SOME
     trials = 60 + 60 * source.depth * (source.depth > 1)
     return predicted * rows * (5 + source.depth) * trials < _SECOND
+
+
+def _classes(source: Source) -> int:
+    """Return how many distinct texts the value column with the most of them has, up to some."""
+    seen: list[set[str]] = [set() for _ in source.columns.text]
+    for block in source.blocks() if seen else ():
+        for texts, part in zip(seen, block.load().labels(), strict=True):
+            texts.update(part.texts)
+        if max(map(len, seen)) > _CLASSES:
+            break
+    return max(map(len, seen), default=0)
 
 
 def _search(kernel: str) -> tuple[float, int]:

@@ -679,9 +679,15 @@ class Question:
             None if lower is None else lower[:, 0],
             None if upper is None else upper[:, 0],
             widths,
-            about.score or about.source,
+            self._made_by(answer),
             not columns.numeric,
         )
+
+    def _made_by(self, answer: Answer) -> str:
+        """Return what a picture calls the weights: the kernel, or the mode."""
+        about = self.resolved.about
+        near = "" if about.neighbors is None else f", the {about.neighbors} nearest"
+        return (about.score if answer.mode == SOFTMAX else answer.mode) + near
 
     def weights(self, where: str) -> dict[str, Runs]:
         """Return the matrix of weights (…, Q, K) with its labels, to be written run by run.

@@ -533,7 +533,7 @@ def test_too_many_texts_to_pool_are_refused(put: Callable[..., str]) -> None:
 
 
 def test_every_format_holds_the_same_numbers(tmp_path: Path) -> None:
-    asked = ["1", "2.5", "--data", SINE]
+    asked = ["1", "2.5", "--data", SINE, "--bandwidth", "0.5"]
     wanted = _answers(_pool(*asked))
     for name in ("o.npy", "o.npz", "o.csv", "o.tsv", "o.json", "o.jsonl"):
         run = run_qkv("pool", *asked, "-o", name, cwd=tmp_path)

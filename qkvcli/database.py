@@ -667,7 +667,8 @@ class Question:
         if len(grid) == 2:  # of the likeliest class there is no map: that of the first is drawn
             fit = fit[0].reshape(len(grid[1]), len(grid[0]))
         about = self.resolved.about
-        widths = about.bandwidths[0].widths if about.bandwidths else ()
+        has_width = about.bandwidths and answer.mode == SOFTMAX
+        widths = about.bandwidths[0].widths if has_width else ()
         lower, upper = answer.lower, answer.upper
         return Curves(
             columns.key,

@@ -17,6 +17,8 @@ from qkvcli.attention.fold import Plan, finish, summarise
 from qkvcli.attention.sorted_fold import SortedKeys, is_served
 from qkvcli.attention.weights import SOFTMAX, Mask, Weighting
 from qkvcli.blocks import Queries
+from qkvcli.run.cross_validation import cross_validated
+from qkvcli.run.local import Local
 from qkvcli.scores import KERNELS
 from qkvcli.scores.vector import VectorScore
 from qkvcli.sources.memory import store_of
@@ -300,6 +302,39 @@ def test_where_no_width_can_be_sought_scott_stands(tmp_path: Path) -> None:
     run = run_qkv("pool", "1", "--data", str(path))
     assert run.status == 0
     assert "default width" in run.error
+
+
+@pytest.mark.parametrize("degree", [0, 1])
+@pytest.mark.parametrize("columns", [1, 2])
+def test_the_criterion_by_brute_force(columns: int, degree: int) -> None:
+    rng = np.random.default_rng(6)
+    keys = rng.uniform(0, 5, (60, columns))
+    values = np.sin(2 * keys[:, 0]) + rng.normal(0, 0.3, 60)
+    (source,) = store_of(keys, values).heads
+    found = cross_validated(source, "gaussian", 1.0, Local(), degree, "aicc")
+
+    def criterion(widths: NDArray[Any]) -> float:
+        rows = []
+        for key in keys:
+            step = keys - key
+            weight = np.exp(-np.square(step / widths).sum(axis=1) / 2)
+            design = np.column_stack([np.ones(60), step])[:, : 1 + columns * degree].T
+            rows.append(np.linalg.solve(design * weight @ design.T, design * weight)[0])
+        hat = np.array(rows)
+        trace, variance = hat.trace(), np.square(values - hat @ values).mean()
+        return float(np.log(variance) + (1 + trace / 60) / (1 - (trace + 2) / 60))
+
+    widths = np.array(found.widths)
+    assert found.error == pytest.approx(criterion(widths), rel=1e-8)
+    assert criterion(widths) <= min(criterion(widths * factor) for factor in (0.9, 1.1))
+    if not degree:  # of a line statsmodels takes the trace of a mean
+        from statsmodels.nonparametric.kernel_regression import KernelReg
+
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            model = KernelReg(values, keys, "c" * columns, "lc", bw=list(found.widths))
+            theirs = model.aic_hurvich(widths, model.est["lc"])
+        assert found.error == pytest.approx(float(np.squeeze(theirs)), rel=1e-8)
 
 
 # Pictures ------------------------------------------------------------------------------------------

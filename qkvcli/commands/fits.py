@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from qkvcli.attention.weights import SOFTMAX
 from qkvcli.commands import outputs
 from qkvcli.errors import UsageError
 from qkvcli.render.console import note
@@ -91,7 +92,9 @@ def draw(
         value = about.columns.value[about.columns.numeric[0]]
         draw_grid(values, place, names, (extent.names[1], extent.names[0], value), form)
         return
-    curves = extent.curves(answer, grid, about.score)
+    near = "" if about.neighbors is None else f", the {about.neighbors} nearest"
+    made_by = (about.score if answer.mode == SOFTMAX else answer.mode) + near
+    curves = extent.curves(answer, grid, made_by)
     draw_curves(curves, place, form)
     if len(extent.keys) > POINTS:
         note(f"{POINTS:,} of {len(extent.keys):,} rows are drawn as points")

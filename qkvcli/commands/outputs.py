@@ -26,7 +26,7 @@ def say_widths(about: About) -> None:
     columns = about.columns
     kinds = ["mean squared error"] * bool(columns.numeric) + ["log-loss"] * bool(columns.text)
     for head, found in zip(about.heads, about.bandwidths, strict=False):
-        if found.rule != "cv" and not (found.rule and found.chosen and len(columns.value)):
+        if found.error is None and not (found.rule and found.chosen and len(columns.value)):
             continue
         where = f"head {'/'.join(map(str, head))}: " if head else ""
         by_name = len(columns.key) == len(found.widths) and columns.key not in (("key",), ("row",))
@@ -37,9 +37,10 @@ def say_widths(about: About) -> None:
             more = "; --bandwidth cv seeks the widths that predict best"
             warn(f"{where}{rule}{found.rule}: {widths}{more}")
             continue
-        error = f"leave-one-out {' and '.join(kinds)} {found.error:.6g}"
+        error = f"leave-one-out {' and '.join(kinds)}" if found.rule == "cv" else "criterion"
+        error = f"{error} {found.error:.6g}"
         edge = "; it is at the edge of what is tried: look at the fit" if found.at_edge else ""
-        warn(f"{where}{rule}--bandwidth cv chose {widths} ({error}){edge}")
+        warn(f"{where}{rule}--bandwidth {found.rule} chose {widths} ({error}){edge}")
 
 
 def say_measures(answer: Answer) -> None:

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from qkvcli.answer import Answer
     from qkvcli.blocks import Source
     from qkvcli.run.work import Executor
 
@@ -34,10 +35,12 @@ CAP = 50_000
 most: each width compares every row with every other."""
 LINE_CAP = 4_000_000
 """How many rows of one key column are taken at most, which are sorted."""
+FEWEST = 10
+"""Of fewer rows no width is sought unasked: their errors say more of chance than of widths."""
 QUICK = 250_000
 """How many rows of one key column are few enough for widths to be sought unasked."""
-FEWEST = 8
-"""Fewer rows than these say nothing of the width: it is not sought unasked."""
+_CLASSES = 50
+"""How many distinct texts are few enough for the same."""
 _SECOND = 1.2e9
 """How many differences of numbers are weighed in about a second."""
 _MANY = 1 << 15
@@ -59,8 +62,13 @@ _STEPS = 16
 """How many widths are tried between neighbours where the error is a staircase."""
 
 
-def cross_validated(
-    source: Source, kernel: str, temperature: float, executor: Executor, degree: int = 0
+def cross_validated(  # noqa: PLR0913, PLR0917 - rows, and how they are predicted
+    source: Source,
+    kernel: str,
+    temperature: float,
+    executor: Executor,
+    degree: int = 0,
+    rule: str = "cv",
 ) -> Bandwidth:
     """Return the widths with the least leave-one-out error.
 
@@ -82,14 +90,17 @@ def cross_validated(
         What runs the folds; the widths do not depend on it.
     degree
         Whether rows are predicted by weighted means, 0, or by weighted lines, 1.
+    rule
+        ``"cv"``, or ``"aicc"``: the least corrected information criterion in the error's place.
 
     Raises
     ------
     InputError
-        More rows than ``CAP``, or no width at which every row has an answer.
+        More rows than ``CAP``, text values under ``aicc``, or no width at which every row has an
+        answer.
     """
     scott = np.array(by_rule("scott", source).widths)
-    left_out = LeaveOneOut(source, kernel, temperature, executor, degree)
+    left_out = LeaveOneOut(source, kernel, temperature, executor, degree, rule)
     factors = left_out.span(scott)
     some = left_out.some(_SOME)
     errors = [left_out.error(scott * factor, some) for factor in factors]
@@ -121,7 +132,7 @@ def cross_validated(
         error = error if few is None else left_out.error(own)
         if error < least:
             widths, least = own, error
-    return Bandwidth(tuple(widths.tolist()), "cv", least, at_edge)
+    return Bandwidth(tuple(widths.tolist()), rule, least, at_edge)
 
 
 def is_quick(source: Source, kernel: str, temperature: float) -> bool:
@@ -129,9 +140,7 @@ def is_quick(source: Source, kernel: str, temperature: float) -> bool:
     score = VectorScore(kernel)
     line = source.depth == 1 and is_served(Plan(score, Weighting(SOFTMAX, temperature)))
     rows = source.rows if source.rows is not None else sum(map(len, source.blocks()))
-    if rows < FEWEST:
-        return False
-    if source.columns.text and rows > _SOME and rows * _labels(source) > QUICK:
+    if rows < FEWEST or rows > max(CAP, QUICK) or _classes(source) > _CLASSES:
         return False
     if line:
         return rows <= QUICK
@@ -142,13 +151,15 @@ def is_quick(source: Source, kernel: str, temperature: float) -> bool:
     return predicted * rows * (5 + source.depth) * trials < _SECOND
 
 
-def _labels(source: Source) -> int:
-    """Return how many distinct texts the column of values has that has the most."""
-    found: list[set[str]] = [set() for _ in source.columns.text]
-    for block in source.blocks():
-        for texts, column in zip(found, block.load().labels(), strict=True):
-            texts.update(column.texts)
-    return max(map(len, found))
+def _classes(source: Source) -> int:
+    """Return how many distinct texts the value column with the most of them has, up to some."""
+    seen: list[set[str]] = [set() for _ in source.columns.text]
+    for block in source.blocks() if seen else ():
+        for texts, part in zip(seen, block.load().labels(), strict=True):
+            texts.update(part.texts)
+        if max(map(len, seen)) > _CLASSES:
+            break
+    return max(map(len, seen), default=0)
 
 
 def _search(kernel: str) -> tuple[float, int]:
@@ -217,20 +228,23 @@ class LeaveOneOut:
         What runs the folds; the errors do not depend on it.
     degree
         Whether rows are predicted by weighted means, 0, or by weighted lines, 1.
+    rule
+        ``"cv"``, or ``"aicc"``, whose error is the criterion of rows that predict themselves too.
 
     Raises
     ------
     InputError
-        More rows than ``CAP``, or NaN or infinity among them.
+        More rows than ``CAP``, text values under ``aicc``, or NaN or infinity among them.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913, PLR0917 - rows, and how they are predicted
         self,
         source: Source,
         kernel: str,
         temperature: float,
         executor: Executor,
         degree: int = 0,
+        rule: str = "cv",
     ) -> None:
         blocks = list(source.blocks())
         count = sum(map(len, blocks))
@@ -256,6 +270,10 @@ class LeaveOneOut:
         # Distances stay, and lose nothing when divided by a width.
         self._queries = Queries(tuple(map(str, range(count))), keys)
         self._kernel, self._executor, self._degree = kernel, executor, degree
+        self._criterion = rule == "aicc"
+        if self._criterion and (self._labels or not self._values.shape[1]):
+            message = "`bandwidth='aicc'` is of numbers, and there are values that are text; use cv"
+            raise InputError(message, source.name)
         self._weighting = Weighting(SOFTMAX, temperature)
 
     def __len__(self) -> int:
@@ -296,6 +314,8 @@ class LeaveOneOut:
     def error(self, widths: NDArray[np.float64], rows: NDArray[np.int64] | None = None) -> float:
         """Return the mean error of some rows or all; it is infinite where one has no neighbour."""
         rows = np.arange(len(self._queries)) if rows is None else rows
+        if self._criterion:
+            return self._aicc(widths, rows)
         if self._sorted is not None:
             return self._error_of(widths, rows) / len(rows)
         total = 0.0
@@ -303,11 +323,36 @@ class LeaveOneOut:
             total += self._error_of(widths, rows[start : start + _AT_ONCE])
         return total / len(rows)
 
-    def _error_of(self, widths: NDArray[np.float64], rows: NDArray[np.int64]) -> float:
+    def _aicc(self, widths: NDArray[np.float64], rows: NDArray[np.int64]) -> float:
+        """Return log σ² + (1 + t/n) / (1 − (t + 2)/n) (Hurvich, Simonoff and Tsai 1998).
+
+        σ² is the mean squared residual and t is the trace of what makes predictions of values: each
+        row's own weight. Of several value columns it is the mean.
+        """
+        squares, trace = np.zeros(self._values.shape[1]), 0.0
+        runs = range(0, len(rows), _AT_ONCE if self._sorted is None else len(rows))
+        for start in runs:
+            part = rows[start : start + (runs.step or 1)]
+            answer = self._answer(widths, part, None)
+            with np.errstate(over="ignore"):
+                squares += np.square(answer.output - self._values[part]).sum(axis=0)
+            own = np.exp(-answer.shift / self._weighting.temperature) / answer.normalizer
+            if answer.steps is not None:
+                own *= 1 + np.einsum("qd,qd->q", answer.steps[:, 0], answer.steps[:, -1])
+            trace += float(own.sum())
+        count = len(rows)
+        left = 1 - (trace + 2) / count
+        if not left > 0 or not (squares > 0).all():
+            return math.inf
+        return float(np.log(squares / count).mean() + (1 + trace / count) / left)
+
+    def _answer(
+        self, widths: NDArray[np.float64], rows: NDArray[np.int64], mask: Mask | None
+    ) -> Answer:
         plan = Plan(
             VectorScore(self._kernel, tuple(widths.tolist())),
             self._weighting,
-            Mask(own=rows),
+            mask,
             width=self._values.shape[1],
             text=self._blocks[0].columns.text,
             label_cap=len(self._queries),
@@ -315,11 +360,13 @@ class LeaveOneOut:
         )
         if self._sorted is None:
             queries = self._queries.pick(rows.tolist())
-            (answer,) = fold(self._blocks, queries, [plan], self._executor)
-        else:
-            every = len(rows) == len(self._queries)
-            queries = self._queries if every else self._queries.pick(rows.tolist())
-            answer = finish(self._sorted.state(queries, plan), plan, queries)
+            return fold(self._blocks, queries, [plan], self._executor)[0]
+        every = len(rows) == len(self._queries)
+        queries = self._queries if every else self._queries.pick(rows.tolist())
+        return finish(self._sorted.state(queries, plan), plan, queries)
+
+    def _error_of(self, widths: NDArray[np.float64], rows: NDArray[np.int64]) -> float:
+        answer = self._answer(widths, rows, Mask(own=rows))
         if not answer.answered.all():
             return math.inf
         with np.errstate(over="ignore"):

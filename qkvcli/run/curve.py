@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from qkvcli.attention.weights import SOFTMAX
 from qkvcli.errors import UsageError
 from qkvcli.fitted import Curve
 
@@ -69,7 +70,8 @@ class Extent:
     def curves(self, answer: Answer, grid: NDArray[np.float64], kernel: str) -> list[Curve]:
         """Return the fit of every value column along a line."""
         some = np.unique(np.linspace(0, len(self.keys) - 1, POINTS).astype(int))
-        widths = answer.about.bandwidths if answer.about else ()
+        has_width = answer.about is not None and answer.mode == SOFTMAX
+        widths = answer.about.bandwidths if answer.about and has_width else ()
         width = widths[0].widths[0] if widths else None
         line, x, rows = grid[:, 0], self.keys[some, 0], len(self.keys)
         found = []

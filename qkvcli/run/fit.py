@@ -48,7 +48,8 @@ def std_errors(
     """
     keys, values = _rows(source)
     if len(keys) < FEWEST:
-        message = f"{len(keys)} rows have no scatter for a standard error; it takes {FEWEST}"
+        rows = "one row has" if len(keys) == 1 else f"{len(keys)} rows have"
+        message = f"{rows} no scatter for a standard error; it takes {FEWEST}"
         raise InputError(message, source.name)
     own = Queries(tuple(map(str, range(len(keys)))), keys)
     left_out = replace(plan, mask=Mask(own=np.arange(len(keys))), perplexity=False)

@@ -331,10 +331,10 @@ def _width(  # noqa: PLR0913, PLR0917 - what a width depends on
         return None
     from qkvcli.run import bandwidth as rules  # NumPy, for kernels only
 
-    if given == "cv":
+    if given in ("cv", "aicc"):
         from qkvcli.run.cross_validation import cross_validated
 
-        return cross_validated(source, name, temperature, executor, request.degree)
+        return cross_validated(source, name, temperature, executor, request.degree, str(given))
     if given is not None and not isinstance(given, str):
         return rules.given(given, store.depth)
     if given is None and _is_fit(source, request):

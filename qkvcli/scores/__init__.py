@@ -33,7 +33,7 @@ TEXT_SCORES = (
 WEIGHTED = ("tokens", "ngrams")
 """The text scores by which what is rare among the keys counts more."""
 KERNELS = ("gaussian", "laplacian", "boxcar", "triangular", "epanechnikov")
-BANDWIDTH_RULES = ("scott", "silverman", "cv")
+BANDWIDTH_RULES = ("scott", "silverman", "cv", "aicc")
 VECTOR_SCORES = ("dot", "scaled-dot", "cosine", *KERNELS)
 
 

@@ -181,8 +181,8 @@ def chart(curves: Curves, width: float = 400.0, height: float = 280.0) -> Chart:
     what = curves.values[0] if curves.is_map else ""
     head = f"{what}: {curves.legend}" if what else curves.legend
     at = box.y - _SPACE - 1
-    room = 0.5 if curves.is_classes else 1.0
-    texts.append(Text(fitted(head, _SIZE, box.width * room), box.x, at, _SIZE, "start"))
+    part = 0.5 if curves.is_classes else 1.0
+    texts.append(Text(fitted(head, _SIZE, box.width * part), box.x, at, _SIZE, "start"))
     shapes = _map(curves, box, xs, ys) if curves.is_map else _curves(curves, box, xs, ys)
     if scale is not None:
         shapes += _bar(box, scale, texts, lines)

@@ -7,6 +7,7 @@ import os
 import re
 import warnings
 from contextlib import contextmanager
+from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -87,19 +88,23 @@ def painted_chart(chart: Chart, form: str, dpi: int) -> bytes:
             page = Figure(figsize=(width / 72, height / 72), facecolor="white")
             axes = page.add_axes((0, 0, 1, 1), frameon=False, xlim=(0, width), ylim=(height, 0))
             axes.set_axis_off()
-            for order, shape in enumerate(chart.shapes):
-                look: dict[str, Any] = {"alpha": shape.opacity, "zorder": 1 + order * 1e-6}
+            # Neighbours that look alike but for their colour are one collection.
+            alike = groupby(chart.shapes, key=lambda one: (one.kind, one.opacity, one.size))
+            for order, ((kind, opacity, size), group) in enumerate(alike):
+                shapes = list(group)
+                look: dict[str, Any] = {"alpha": opacity, "zorder": 1 + order * 1e-6}
+                colours = [shape.colour for shape in shapes]
+                points: list[Any] = [shape.points for shape in shapes]
                 drawn: Any
-                if shape.kind == "line":
-                    look |= {"colors": shape.colour, "linewidths": shape.size}
-                    drawn = LineCollection([shape.points], **look)
-                elif shape.kind == "area":
-                    look |= {"facecolors": shape.colour, "edgecolors": "none"}
-                    drawn = PolyCollection([shape.points], **look)
+                if kind == "line":
+                    drawn = LineCollection(points, colors=colours, linewidths=size, **look)
+                elif kind == "area":
+                    look |= {"facecolors": colours, "edgecolors": "none"}
+                    drawn = PolyCollection(points, **look)
                 else:
-                    look |= {"facecolors": shape.colour, "edgecolors": "none", "units": "x"}
-                    look |= {"offsets": shape.points, "offset_transform": axes.transData}
-                    drawn = EllipseCollection(2 * shape.size, 2 * shape.size, 0, **look)
+                    look |= {"facecolors": colours[0], "edgecolors": "none", "units": "x"}
+                    look |= {"offsets": np.concatenate(points), "offset_transform": axes.transData}
+                    drawn = EllipseCollection(2 * size, 2 * size, 0, **look)
                 axes.add_collection(drawn, autolim=False)
             _add_lines(axes, chart)
             _add_texts(axes, chart)

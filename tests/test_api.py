@@ -114,7 +114,7 @@ def test_pool_answers_what_the_command_answers(tmp_path: Path) -> None:
 def test_attend_answers_what_the_commands_answer_of_the_same_rows(tmp_path: Path) -> None:
     table = np.loadtxt(SINE, delimiter=",", skiprows=1)
     of_table = qkvcli.pool([1.0, 2.0], SINE)
-    of_arrays = attend([1.0, 2.0], table[:, 0], table[:, 1], score="gaussian", bandwidth="scott")
+    of_arrays = attend([1.0, 2.0], table[:, 0], table[:, 1], score="gaussian", bandwidth="cv")
     assert_same(replace(of_arrays, about=None), replace(of_table, about=None), 1e-13)
     of_names = qkvcli.pool(["Lee", "Li"], NAMES)
     assert_same(

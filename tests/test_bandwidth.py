@@ -239,7 +239,9 @@ def test_the_command_says_the_width_and_its_error() -> None:
     run = run_qkv("pool", "1", "--data", path, "--bandwidth", "cv", "--format", "json")
     assert run.status == 0
     (line,) = run.error.splitlines()
-    match = re.search(r"cv chose ([0-9.]+) for x \(leave-one-out mean squared error ([0-9.]+)\)", line)
+    match = re.search(
+        r"cv chose ([0-9.]+) for x \(leave-one-out mean squared error ([0-9.]+)\)", line
+    )
     assert match
     np.testing.assert_allclose(float(match[1]), chosen.widths[0], rtol=1e-5)
     np.testing.assert_allclose(float(match[2]), chosen.error, rtol=1e-5)

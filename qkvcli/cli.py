@@ -26,6 +26,7 @@ COMMANDS = {
     "lookup": "Look queries up among the keys of a database.",
     "pool": "Pool the values of a database under each query's weights.",
     "heatmap": "Draw attention weights as a picture, or in the terminal.",
+    "learn": "Learn a score from examples of the right answer.",
 }
 """The commands and their first lines, which are known without importing them."""
 
@@ -122,7 +123,7 @@ for _name, _summary in COMMANDS.items():
 def _command(name: str) -> Any:  # noqa: ANN401 - Click's own
     """Import a command and return what parses and calls it."""
     alone = typer.Typer(add_completion=False, rich_markup_mode=None, context_settings=_SETTINGS)
-    parser = _Command if name == "heatmap" else _OfQueries
+    parser = _Command if name in ("heatmap", "learn") else _OfQueries
     alone.command(name, cls=parser)(_function(name))
     return typer.main.get_command(alone)
 
@@ -136,6 +137,10 @@ def _function(name: str) -> Callable[..., int | None]:
         from qkvcli.commands.pool import pool
 
         return pool
+    if name == "learn":
+        from qkvcli.commands.learn import learn
+
+        return learn
     from qkvcli.commands.heatmap import heatmap
 
     return heatmap

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
 
 _ASKED: Mapping[str, Sequence[str]] = {
     "Attention": (
-        "--data", "--mode", "--score", "--temperature", "--neighbors", "--bandwidth",
+        "--data", "--mode", "--score", "--model", "--temperature", "--neighbors", "--bandwidth",
         "--min-score", "--case-sensitive", "--keep-accents", "--causal", "--valid-lens", "--mask",
     ),
     "How data are read": (
@@ -38,7 +38,17 @@ _DRAWN: Mapping[str, Sequence[str]] = {
     "Output": ("--output", "--format", "--dpi", "--color"),
 }  # fmt: skip
 _POOLED = {title: options for title, options in _ASKED.items() if title != "Joins"}
-GROUPS = {"lookup": _ASKED, "pool": _POOLED, "heatmap": _DRAWN}
+_LEARNED: Mapping[str, Sequence[str]] = {
+    "Examples": ("--data", "--queries", "--query-key", "--truth"),
+    "How data are read": _ASKED["How data are read"],
+    "What is learned": (
+        "--metric", "--rank", "--case-sensitive", "--keep-accents", "--validate", "--penalty",
+        "--seed",
+    ),
+    "Output": ("--output",),
+    "Work": ("--workers",),
+}  # fmt: skip
+GROUPS = {"lookup": _ASKED, "pool": _POOLED, "heatmap": _DRAWN, "learn": _LEARNED}
 """For each command its options by the title of their group, in order."""
 
 EXAMPLES = {
@@ -56,6 +66,12 @@ EXAMPLES = {
         "qkv lookup --self -m softmax --weights names.npz -o found.tsv",
         "qkv heatmap names.npz",
         "qkv heatmap names.npz --size 3.3 -o names.pdf",
+    ),
+    "learn": (
+        "qkv learn -d clean.csv --key name --queries messy.csv --query-key who --truth name"
+        " -o names.json",
+        "qkv lookup Lipten -m softmax --model names",
+        "qkv learn -d house.csv --value price --rank 2 -o metric.json",
     ),
 }
 """For each command some lines for a shell."""

@@ -19,7 +19,7 @@ from qkvcli.attention.weights import (
 )
 from qkvcli.blocks import Queries
 from qkvcli.errors import InputError, UsageError
-from qkvcli.scores import KERNELS, TEXT_SCORES, WEIGHTED
+from qkvcli.scores import KERNELS, MODEL, TEXT_SCORES, WEIGHTED
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from qkvcli.run.request import Request
     from qkvcli.run.work import Executor
     from qkvcli.scores import Score
+    from qkvcli.scores.model import Model
     from qkvcli.scores.text import TextScore
     from qkvcli.sources.store import Asked, Store
 
@@ -100,20 +101,27 @@ def resolve(store: Store, asked: Asked | None, request: Request, executor: Execu
     """
     asked = asked or _no_query(store, request)
     batch_shape, numbers = _heads_of_both(asked.batch_shape, store.batch_shape)
-    temperature = request.temperature or (
-        TEXT_TEMPERATURE if store.kind == "text" else VECTOR_TEMPERATURE
-    )
+    model = request.model
+    if model is not None:
+        check_model(model, store, request)
+    default = TEXT_TEMPERATURE if store.kind == "text" else VECTOR_TEMPERATURE
+    temperature = request.temperature or (model.temperature if model else default)
     if request.jacobian and (store.kind == "text" or request.modes != (SOFTMAX,)):
         message = (
             "`jacobian` is of softmax weights over vectors; text keys and other modes have none"
         )
         raise UsageError(message)
-    names = [_score_name(store, name) for name in request.scores or (None,)]
+    if model is not None:
+        names = [MODEL]
+    else:
+        names = [_score_name(store, name) for name in request.scores or (None,)]
     if len(names) > 1 and store.kind != "text":
         raise UsageError(f"several `score` are of text, and the keys of {store.name} are numbers")
     null = request.null_score
     if null is not None and store.kind == "text" and not 0 <= null <= 1:
         raise UsageError(f"`null_score` {null!r} is beyond the scores of text, which are 0 to 1")
+    if null is None and model is not None and not request.jacobian:
+        null = model.null_score
     # An average alone needs no score: that of a pool has none, that of a lookup is shown.
     unscored = request.modes == (AVERAGE,) and not (request.top or request.scores)
     widths: dict[int, Bandwidth] = {}
@@ -142,7 +150,7 @@ def resolve(store: Store, asked: Asked | None, request: Request, executor: Execu
             _with(
                 base,
                 score,
-                Weighting(mode, temperature, request.neighbors, request.null_score),
+                Weighting(mode, temperature, request.neighbors, null),
                 masks[place],
             )
             for score in scores[number]
@@ -248,9 +256,36 @@ def _score_name(store: Store, name: str | None) -> str:
     raise UsageError(message + "pass `key_type='text'`, or a vector score")
 
 
+def check_model(model: Model, store: Store, request: Request) -> None:
+    """Refuse a learned score of another kind of keys, of other columns or of another folding.
+
+    Raises
+    ------
+    UsageError
+        With what the model is of.
+    """
+    from qkvcli.scores.model import TextModel, array_columns
+
+    if (model.kind == "text") != (store.kind == "text"):
+        is_of = "text" if model.kind == "text" else "numbers"
+        keys = "text" if store.kind == "text" else "numbers"
+        message = f"`model` scores {is_of}, and the keys of {store.name} are {keys}; "
+        raise UsageError(message + "pass a model that was learned of such keys")
+    if not isinstance(model, TextModel):
+        columns = tuple(store.columns.key) if store.kind == "table" else array_columns(store.depth)
+        if columns != model.columns:
+            message = f"`model` is of the key columns {', '.join(model.columns)}, and "
+            message += f"{store.name} has {', '.join(columns)}; pass `key`, or learn it anew"
+            raise UsageError(message)
+        return
+    for name in ("case_sensitive", "keep_accents"):
+        if getattr(request, name) and not getattr(model, name):
+            raise UsageError(f"`{name}` is not how `model` was learned; learn it so, or leave it")
+
+
 def counted(score: Score, source: Source) -> Score:
     """Return a score that knows how rare words or n-grams are among the first keys."""
-    if score.name not in WEIGHTED:
+    if score.name not in (*WEIGHTED, MODEL):
         return score
     from qkvcli.scores.tokens import SAMPLE
     from qkvcli.sources.store import first_blocks
@@ -259,10 +294,12 @@ def counted(score: Score, source: Source) -> Score:
 
 
 def _score(name: str, width: Bandwidth | None, request: Request, executor: Executor) -> Score:
+    workers = getattr(executor, "count", 1)
+    if request.model is not None:
+        return request.model.score(workers)
     if name in TEXT_SCORES:
         from qkvcli.scores.text import TextScore
 
-        workers = getattr(executor, "count", 1)
         return TextScore(
             name,
             case_sensitive=request.case_sensitive,

@@ -498,7 +498,7 @@ class Database:
         metric: str | None = None,
         rank: int | None = None,
         validate: float = 0.2,
-        penalty: float | None = None,
+        penalty: float = 1.0,
         seed: int = 0,
         case_sensitive: bool = False,
         keep_accents: bool = False,
@@ -519,8 +519,8 @@ class Database:
         validate
             The share of the examples that is held out.
         penalty
-            What squares of weights cost, divided by the number of examples; by default 1 for text
-            and 0.01 for numbers, where it is squares of how far a metric is from the first.
+            What squares of weights cost, divided by the number of examples; of a regression
+            squares of how far the metric is from the one it began with.
         seed
             Of what is drawn.
         case_sensitive, keep_accents
@@ -537,8 +537,6 @@ class Database:
         """
         from qkvcli.run import learn
 
-        if penalty is None:
-            penalty = 1.0 if self.kind == "text" else 0.01
         training = learn.checked(validate, penalty, seed)
         if self.kind != "text":
             for option in ("case_sensitive", "keep_accents"):

@@ -68,11 +68,14 @@ def learn(  # noqa: PLR0913 - one parameter an option
         ),
     ] = 0.2,
     penalty: Annotated[
-        float | None,
+        float,
         typer.Option(
-            "--penalty", metavar="L2", parser=options.number, help="What squares of weights cost."
+            "--penalty",
+            metavar="L2",
+            parser=options.number,
+            help="What squares of weights cost, divided by the number of examples.",
         ),
-    ] = None,
+    ] = 1.0,
     seed: Annotated[
         int,
         typer.Option("--seed", metavar="N", parser=options.whole, help="Of what is held out."),

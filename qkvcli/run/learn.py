@@ -172,7 +172,7 @@ def text_examples(  # noqa: PLR0913, PLR0917 - what examples are made of
     score: LearnedText = head.plans[0].score  # type: ignore[assignment]  # a learned one
     score = replace(score, weights=tuple((feature, 1.0) for feature in FEATURES))
     keys = [" ".join(answer.records[row].key) for row in rows.tolist()]
-    features = score.features(queries.keys, keys, at, to).astype(np.float32)
+    features = score.features(queries.keys, keys, at, to, np.float32)
     if (features == features[0]).all():
         message = "all keys are alike to every example, so nothing tells them apart"
         raise InputError(message, resolved.store.name)
@@ -217,15 +217,9 @@ def learn_text(examples: Examples, model: TextModel, training: Training) -> Lear
     if after.loss @ held.weight > before.loss @ held.weight:
         end, after = start, before
     temperature = 1 / float(end[:-1].sum())
-    weights = {
-        name: round(float(weight) * temperature, 6)
-        for name, weight in sorted(zip(names, end[:-1], strict=True), key=lambda pair: -pair[1])
-    }
-    weights = {name: weight for name, weight in weights.items() if weight > 0}
-    whole = sum(weights.values())
     found = replace(
         model,
-        weights={name: weight / whole for name, weight in weights.items()},
+        weights=_rounded(dict(zip(names, (end[:-1] * temperature).tolist(), strict=True))),
         temperature=round(temperature, 6),
         null_score=round(min(1.0, max(0.0, float(end[-1]) * temperature)), 6),
     )
@@ -233,6 +227,15 @@ def learn_text(examples: Examples, model: TextModel, training: Training) -> Lear
     gain = interval(before.loss - after.loss, training.seed)
     learned = Learned(found, *figures, len(examples), len(held), gain)
     return learned._replace(model=replace(found, trained=trained(learned, training)))
+
+
+def _rounded(weights: dict[str, float]) -> dict[str, float]:
+    """Return weights that count, the largest first, to six digits; together they stay 1."""
+    falling = sorted(weights.items(), key=lambda pair: -pair[1])
+    found = {name: round(weight, 6) for name, weight in falling if round(weight, 6) > 0}
+    first = falling[0][0]
+    found[first] = round(found[first] + 1 - sum(found.values()), 6)
+    return found
 
 
 def _only(names: Sequence[str], name: str) -> Floats:

@@ -58,15 +58,14 @@ def squared_error(weights: Floats, values: Floats, right: Floats) -> Slopes:
     return Slopes(np.sum(apart * apart, axis=1), slope)
 
 
-def log_share(weights: Floats, values: Floats, right: Floats) -> Slopes:
-    """Return −log of the share of the right class, and its slope: α less its part of that share.
+def wrong_share(weights: Floats, values: Floats, right: Floats) -> Slopes:
+    """Return the share p of all classes but the right one, and its slope: α p − α on the right.
 
     ``values`` and ``right`` are one-hot, as of ``squared_error``.
     """
     same = right @ values.T
     share = np.sum(weights * same, axis=1)
-    safe = np.maximum(share, np.finfo(np.float64).tiny)
-    return Slopes(-np.log(safe), weights - weights * same / safe[:, None])
+    return Slopes(1 - share, weights * (share[:, None] - same))
 
 
 def metric_loss(
@@ -84,7 +83,7 @@ def metric_loss(
     keys, values
         (N, D) and (N, C).
     loss
-        ``squared_error`` or ``log_share``.
+        ``squared_error`` or ``wrong_share``.
 
     Notes
     -----
@@ -178,7 +177,7 @@ class Table:
     @property
     def loss(self) -> Callable[[Floats, Floats, Floats], Slopes]:
         """What is made small."""
-        return log_share if self.is_class else squared_error
+        return wrong_share if self.is_class else squared_error
 
     def errors_of(self, held: Table, projection: Floats) -> Floats:
         """Return the loss of other rows, predicted from these, (Q,)."""
@@ -374,8 +373,8 @@ def _descended(
     def cost(point: Floats) -> tuple[float, Floats]:
         total, gradient = metric_loss(whole(point), some.keys, some.values, some.loss)
         flat = np.diag(gradient) if diagonal else gradient.ravel()
-        # What squares cost are those of the way from the start.
-        apart = point - near
+        # Of numbers squares of the way from the start cost, of classes those of the metric.
+        apart = point if some.is_class else point - near
         return total + penalty * float(apart @ apart), flat + 2 * penalty * apart
 
     watched = Watched(near, lambda point: float(some.errors_of(held, whole(point)).mean()))

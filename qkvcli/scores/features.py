@@ -9,6 +9,7 @@ have in common, in pieces of letters and in words that are nearly the same.
 from __future__ import annotations
 
 import re
+from array import array
 from collections import Counter
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -181,8 +182,13 @@ class Keys(Texts):
         return np.concatenate(at), np.concatenate(to)
 
     def features(
-        self, queries: Texts, at: Places, to: Places, names: Sequence[str]
-    ) -> NDArray[np.float64]:
+        self,
+        queries: Texts,
+        at: Places,
+        to: Places,
+        names: Sequence[str],
+        dtype: type[np.floating] = np.float64,
+    ) -> NDArray[np.floating]:
         """Return the features (N, F) of N pairs of queries and rows.
 
         Parameters
@@ -193,8 +199,10 @@ class Keys(Texts):
             The query and the row of each pair.
         names
             Which of ``FEATURES``.
+        dtype
+            What they are kept in.
         """
-        found = np.empty((len(at), len(names)))
+        found = np.empty((len(at), len(names)), dtype)
         vectors = {
             name: (found.of(getattr(queries, kind)), found.matrix)
             for name, (found, kind) in self._cuts(names).items()
@@ -276,6 +284,7 @@ class _Vectors:
     ) -> None:
         self._cut, self._frequencies = cut, frequencies
         self.places: dict[str, int] = {}
+        self._rare = np.empty(0)
         self.matrix = self._made(texts, grow=True)
 
     @cached_property
@@ -290,24 +299,34 @@ class _Vectors:
     def _made(self, texts: list[str], *, grow: bool) -> Any:  # noqa: ANN401
         from scipy.sparse import csr_array  # 100 ms
 
-        starts, pieces, counts = [0], list[str](), list[int]()
+        # Codes as they come: pieces kept as strings would take a gigabyte.
+        codes, counts, starts = array("q"), array("q"), array("q", [0])
+        others: dict[str, int] = {}
         for text in texts:
             found = Counter(self._cut(text))
-            pieces += found
-            counts += found.values()
-            starts.append(len(pieces))
+            for piece in found:
+                code = self.places.get(piece)
+                if code is None and grow:
+                    code = self.places.setdefault(piece, len(self.places))
+                elif code is None:
+                    code = len(self.places) + others.setdefault(piece, len(others))
+                codes.append(code)
+            counts.extend(found.values())
+            starts.append(len(codes))
+        where = np.array(codes, np.intp)
+        rare = self._frequencies.weights(list(self.places if grow else others))
         if grow:
-            for piece in pieces:
-                self.places.setdefault(piece, len(self.places))
-        codes = np.fromiter((self.places.get(p, -1) for p in pieces), np.intp, len(pieces))
-        weights = np.array(counts, np.float64) * self._frequencies.weights(pieces)
+            self._rare = rare
+        else:
+            rare = np.concatenate([self._rare, rare])
+        weights = np.array(counts, np.float64) * rare[where]
         ends = np.array(starts)
         owners = np.repeat(np.arange(len(texts)), np.diff(ends))
         lengths = np.sqrt(np.bincount(owners, weights * weights, len(texts)))
         weights /= np.maximum(lengths, 1e-300)[owners]
-        known = codes >= 0
+        known = where < len(self.places)
         return csr_array(
-            (weights[known], (owners[known], codes[known])), (len(texts), len(self.places))
+            (weights[known], (owners[known], where[known])), (len(texts), len(self.places))
         )
 
 

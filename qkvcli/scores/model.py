@@ -187,7 +187,7 @@ class LearnedText(TextScore):
     def _names(self) -> list[str]:
         return [name for name, _ in self.weights]
 
-    def _of(self, features: NDArray[np.float64]) -> NDArray[np.float64]:
+    def _of(self, features: NDArray[np.floating]) -> NDArray[np.float64]:
         """Return the scores of features (N, F)."""
         found = features @ np.array([weight for _, weight in self.weights])
         found[features.min(axis=1, initial=1.0) >= 1] = 1.0
@@ -217,13 +217,18 @@ class LearnedText(TextScore):
         )
 
     def features(
-        self, queries: list[str], keys: list[str], at: NDArray[np.intp], to: NDArray[np.intp]
-    ) -> NDArray[np.float64]:
+        self,
+        queries: list[str],
+        keys: list[str],
+        at: NDArray[np.intp],
+        to: NDArray[np.intp],
+        dtype: type[np.floating] = np.float64,
+    ) -> NDArray[np.floating]:
         """Return the features (N, F) of pairs of these texts."""
         from qkvcli.scores.features import Keys, Texts
 
         known = Keys(self._folded(keys), self.frequencies, self.grams)
-        return known.features(Texts(self._folded(queries)), at, to, self._names)
+        return known.features(Texts(self._folded(queries)), at, to, self._names, dtype)
 
     def gradient(self, features: NDArray[np.floating]) -> NDArray[np.floating]:
         """Return ∂a/∂w (N, F): the features themselves."""

@@ -58,7 +58,9 @@ def main() -> None:
         print(f"{name}: {figures} ({time.perf_counter() - begun:.1f} s)", flush=True)
 
 
-def _examples(database: qkvcli.Database, asked: dict[str, list[str]], key: str, truth: str) -> Examples:
+def _examples(
+    database: qkvcli.Database, asked: dict[str, list[str]], key: str, truth: str
+) -> Examples:
     with executor(1) as runner:
         found = database.examples(asked, truth, runner, query_key=key)
     return found[0]

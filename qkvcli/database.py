@@ -588,14 +588,16 @@ class Database:
         places = np.arange(len(keys))
         return metrics.learn_pairs(vectors, keys, places, training, rank, self.store.name)
 
-    def examples(  # noqa: PLR0913, PLR0917 - what examples are made of
+    def examples(
         self,
         queries: Any,  # noqa: ANN401 - what ``join`` takes
         truth: str,
         runner: Executor,
         query_key: str | Sequence[str] = (),
         progress: Progress | None = None,
-        **folds: bool,
+        *,
+        case_sensitive: bool = False,
+        keep_accents: bool = False,
     ) -> tuple[Examples, TextModel]:
         """Return queries with the features of their candidates, and the score that chose these.
 
@@ -605,13 +607,13 @@ class Database:
             As of ``join``.
         runner, progress
             What runs the fold, and who is told of rows.
-        **folds
-            ``case_sensitive`` and ``keep_accents``.
+        case_sensitive, keep_accents
+            Whether case and diacritics of text count.
         """
         from qkvcli.run import learn
         from qkvcli.scores.model import TextModel
 
-        first = TextModel(learn.FIRST, learn.TEMPERATURE, **folds)
+        first = TextModel(learn.FIRST, learn.TEMPERATURE, None, case_sensitive, keep_accents)
         asked = self._table_of(queries, query_key)
         right, name = self._truth(asked, truth)
         learn.check_count(len(right))

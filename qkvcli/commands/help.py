@@ -68,10 +68,9 @@ EXAMPLES = {
         "qkv heatmap names.npz --size 3.3 -o names.pdf",
     ),
     "learn": (
-        "qkv learn -d clean.csv --key name --queries messy.csv --query-key who --truth name"
-        " -o names.json",
-        "qkv lookup Lipten -m softmax --model names",
-        "qkv learn -d house.csv --value price --rank 2 -o metric.json",
+        'seq 40 | awk \'BEGIN {print "name"} {print $1 " Main Street"}\' > clean.csv',
+        'seq 40 | awk \'BEGIN {print "who,name"} {print $1 " Mn St," $1 " Main Street"}\' > q.csv',
+        "qkv learn -d clean.csv --queries q.csv --query-key who --truth name -o model.json",
     ),
 }
 """For each command some lines for a shell."""

@@ -173,7 +173,9 @@ class Examples:
         logs = np.where(wanted > tiny, np.log(np.maximum(wanted, tiny)), low)
         cost = float(share @ (np.log(total) - logs))
         slope = weights * np.repeat(share / total, self.counts)
-        among = np.repeat(np.where(wanted > tiny, share / np.maximum(wanted, tiny), 0.0), self.counts)
+        among = np.repeat(
+            np.where(wanted > tiny, share / np.maximum(wanted, tiny), 0.0), self.counts
+        )
         slope -= np.where(right, weights * among, 0.0)
         slope_null = float(share @ (of_null / total) - share[~answered].sum())
         return cost, (slope, slope_null)
@@ -187,7 +189,9 @@ class Examples:
         total = np.add.reduceat(weights, self.starts) + np.exp(null - shift)
         of_right = np.maximum.reduceat(np.where(self.right, logits, -np.inf), self.starts)
         above = logits > np.repeat(of_right, self.counts)
-        rank = np.where(self._has_right, np.add.reduceat(above.astype(np.int64), self.starts) + 1, 0)
+        rank = np.where(
+            self._has_right, np.add.reduceat(above.astype(np.int64), self.starts) + 1, 0
+        )
         sum_right = np.add.reduceat(np.where(self.right, weights, 0.0), self.starts)
         wanted = np.where(self._has_right, sum_right, np.exp(null - shift))
         loss = np.log(total) - np.log(np.maximum(wanted, np.finfo(np.float64).tiny))

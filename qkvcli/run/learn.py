@@ -12,7 +12,6 @@ from qkvcli.errors import InputError, UsageError
 from qkvcli.run.examples import Examples
 from qkvcli.run.join import best
 from qkvcli.scores.features import FEATURES
-from qkvcli.scores.model import TextModel
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -22,7 +21,7 @@ if TYPE_CHECKING:
     from qkvcli.blocks import Record
     from qkvcli.run.resolve import Resolved
     from qkvcli.run.work import Executor, Progress
-    from qkvcli.scores.model import LearnedText, Model
+    from qkvcli.scores.model import LearnedText, Model, TextModel
     from qkvcli.sources.store import Asked
 
     Floats = NDArray[np.float64]
@@ -34,6 +33,8 @@ LISTED = 50
 FIRST = {"tokens": 0.5, "ngrams": 0.5}
 """By which score candidates are chosen before there is another."""
 TEMPERATURE = 0.1
+_QUERIES = 1024
+"""Of how many queries features are worked out at a time."""
 _HIDDEN = 1.0
 _STEPS, _PATIENCE = 300, 25
 """How many steps are taken at most, and how many without a gain on held-out examples."""
@@ -172,7 +173,13 @@ def text_examples(  # noqa: PLR0913, PLR0917 - what examples are made of
     score: LearnedText = head.plans[0].score  # type: ignore[assignment]  # a learned one
     score = replace(score, weights=tuple((feature, 1.0) for feature in FEATURES))
     keys = [" ".join(answer.records[row].key) for row in rows.tolist()]
-    features = score.features(queries.keys, keys, at, to, np.float32)
+    features = np.empty((len(at), len(FEATURES)), np.float32)
+    for start in range(0, len(kept), _QUERIES):
+        pairs = slice(*np.searchsorted(at, (start, start + _QUERIES)))
+        few, places = np.unique(to[pairs], return_inverse=True)
+        asked_now = queries.keys[start : start + _QUERIES]
+        theirs = [keys[place] for place in few.tolist()]
+        features[pairs] = score.features(asked_now, theirs, at[pairs] - start, places, np.float32)
     if (features == features[0]).all():
         message = "all keys are alike to every example, so nothing tells them apart"
         raise InputError(message, resolved.store.name)
@@ -185,7 +192,7 @@ def _refuse(wanted: Sequence[str], called: Sequence[str], where: str) -> None:
     if first is None:
         message = "no example has a right answer: every cell of `truth` is empty"
         raise InputError(message)
-    message = f"no right answer of the examples is among the best keys of its query: the first is "
+    message = "no right answer of the examples is among the best keys of its query: the first is "
     message += f"{first[:40]!r}, and answers here are such as {called[0][:40]!r}; `truth` is the "
     raise InputError(message + "column of right keys, or COL=ID of values of the column ID", where)
 
@@ -312,7 +319,7 @@ class Watched:
 
 
 def interval(gains: Floats, seed: int) -> tuple[float, float, float]:
-    """Return a mean, and where 95 in 100 means of as many drawn with replacement lie (bootstrap)."""
+    """Return a mean, and where 95 in 100 means of as many drawn anew lie (bootstrap)."""
     draw = np.random.default_rng(seed)
     means = [draw.choice(gains, len(gains)).mean() for _ in range(_DRAWS)]
     low, high = np.quantile(means, (0.025, 0.975))

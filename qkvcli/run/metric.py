@@ -192,7 +192,10 @@ class Table:
         """Return how well other rows are predicted from these."""
         mapped, asked = self.keys @ projection.T, held.keys @ projection.T
         found = np.concatenate(
-            [_weights(asked[rows], mapped) @ self.values for rows in _parts(len(asked), len(mapped))]
+            [
+                _weights(asked[rows], mapped) @ self.values
+                for rows in _parts(len(asked), len(mapped))
+            ]
         )
         if self.is_class:
             hits = found.argmax(axis=1) == held.values.argmax(axis=1)
@@ -252,8 +255,10 @@ def table_of(store: Store) -> Table:
     # Of equal numbers the deviation is rounding, or nothing.
     flat = np.ptp(keys, axis=0) == 0
     if flat.any():
-        name = store.columns.key[int(np.argmax(flat))] if store.kind == "table" else str(
-            int(np.argmax(flat)) + 1
+        name = (
+            store.columns.key[int(np.argmax(flat))]
+            if store.kind == "table"
+            else str(int(np.argmax(flat)) + 1)
         )
         message = f"the key column {name!r} is constant, so there is no scale of it; "
         raise InputError(message + "choose others with `key`", store.name)
@@ -315,10 +320,10 @@ def _best_width(table: Table, projection: Floats) -> Floats:
     best = _FACTORS[int(np.argmin(losses))]
     near = best * np.geomspace(0.8, 1.25, 9)
     finer = [
-        metric_loss(projection * factor, table.keys, table.values, table.loss)[0]
-        for factor in near
+        metric_loss(projection * factor, table.keys, table.values, table.loss)[0] for factor in near
     ]
-    return projection * near[int(np.argmin(finer))]
+    found: Floats = projection * near[int(np.argmin(finer))]
+    return found
 
 
 def _sought(  # noqa: PLR0913, PLR0917 - what a search depends on
@@ -378,9 +383,7 @@ def _descended(
         return total + penalty * float(apart @ apart), flat + 2 * penalty * apart
 
     watched = Watched(near, lambda point: float(some.errors_of(held, whole(point)).mean()))
-    minimize(
-        cost, near, jac=True, method="L-BFGS-B", callback=watched, options={"maxiter": _STEPS}
-    )
+    minimize(cost, near, jac=True, method="L-BFGS-B", callback=watched, options={"maxiter": _STEPS})
     watched.point = whole(watched.point)
     return watched
 

@@ -87,7 +87,7 @@ def head_of(text: str) -> str:
 
 
 def pieces_of(text: str) -> set[str]:
-    """Return all pieces of letters by which a text may be compared: of it, its head, its letters."""
+    """Return all pieces of letters of a text, of its head and of its words written together."""
     words = words_of(text)
     parts = text, "".join(words), " ".join(words_of(head_of(text)))
     return {piece for part in parts for piece in grams_of(part)}
@@ -259,7 +259,7 @@ class Keys(Texts):
         return self._words.transposed
 
     def _soft(self, queries: Texts) -> Any:  # noqa: ANN401 - a sparse matrix
-        """Return queries as vectors (Q, U) of the keys' words that are nearly theirs (SoftTFIDF)."""
+        """Return queries as vectors (Q, U) of the keys' words that are nearly theirs."""
         from scipy.sparse import csr_array
 
         known = list(self._words.places)
@@ -419,7 +419,8 @@ class _Pairs:
         return np.maximum(self._query_digits(), self._key_digits())
 
     def _first_word(self) -> Floats:
-        return self._alignment.first
+        found: Floats = self._alignment.first
+        return found
 
     def _length(self) -> Floats:
         mine, theirs = self._queries.lengths[self._at], self._keys.lengths[self._to]
@@ -430,7 +431,8 @@ class _Pairs:
         return np.array([a == b for a, b in zip(*self._texts("heads"), strict=True)], np.float64)
 
     def _head_prefix(self) -> Floats:
-        return self._head_equal() * self.feature("prefix")
+        found: Floats = self._head_equal() * self.feature("prefix")
+        return found
 
     def _initials(self) -> Floats:
         letters = zip(*self._texts("initials"), strict=True)
@@ -482,7 +484,8 @@ class _Side:
 
     def mean(self) -> Floats:
         """Return Σ w s / Σ w."""
-        return self._sum(self._weight * self._taken) / self._sum(self._weight)
+        found: Floats = self._sum(self._weight * self._taken) / self._sum(self._weight)
+        return found
 
     def worst(self) -> Floats:
         """Return the least likeness."""
@@ -500,7 +503,8 @@ class _Side:
     def digits(self) -> Floats:
         """Return 1 where every word with a digit takes one that is equal, else 0."""
         differ = self._sum((self._has_digit & (self._taken < _EQUAL)).astype(np.float64))
-        return (differ == 0).astype(np.float64)
+        found: Floats = (differ == 0).astype(np.float64)
+        return found
 
 
 class _Alignment:

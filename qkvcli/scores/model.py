@@ -24,7 +24,7 @@ from qkvcli.scores.tokens import NOTHING, SAMPLE, Frequencies, words_of
 from qkvcli.scores.vector import VectorScore
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -189,9 +189,9 @@ class LearnedText(TextScore):
 
     def _of(self, features: NDArray[np.floating]) -> NDArray[np.float64]:
         """Return the scores of features (N, F)."""
-        found = features @ np.array([weight for _, weight in self.weights])
+        found: NDArray[np.float64] = features @ np.array([weight for _, weight in self.weights])
         found[features.min(axis=1, initial=1.0) >= 1] = 1.0
-        return np.minimum(found, 1.0)
+        return np.minimum(found, 1.0, out=found)
 
     def _keys(self, block: Block, stop: int | None) -> Keys:
         """Return a block's keys ready to be compared; those of this thread's last are kept."""
@@ -227,6 +227,7 @@ class LearnedText(TextScore):
         """Return the features (N, F) of pairs of these texts."""
         from qkvcli.scores.features import Keys, Texts
 
+        vars(_kept).clear()  # the last block's keys would be held beside these
         known = Keys(self._folded(keys), self.frequencies, self.grams)
         return known.features(Texts(self._folded(queries)), at, to, self._names, dtype)
 
@@ -394,7 +395,10 @@ def read_text(text: str, where: str) -> Model:
         message = "was changed since it was learned: its checksum differs; learn it anew"
         raise InputError(message, where)
     try:
-        kinds = {"text": _text_model, "vectors": _vector_model}
+        kinds: dict[str, Callable[[Mapping[str, Any]], Model]] = {
+            "text": _text_model,
+            "vectors": _vector_model,
+        }
         return kinds[content["kind"]](content)
     except (KeyError, TypeError, ValueError, AttributeError):
         message = "is a model file with something missing or wrong in it; learn it anew"

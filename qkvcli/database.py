@@ -588,7 +588,7 @@ class Database:
         places = np.arange(len(keys))
         return metrics.learn_pairs(vectors, keys, places, training, rank, self.store.name)
 
-    def examples(
+    def examples(  # noqa: PLR0913 - what examples are made of
         self,
         queries: Any,  # noqa: ANN401 - what ``join`` takes
         truth: str,

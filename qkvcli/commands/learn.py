@@ -85,10 +85,10 @@ def learn(  # noqa: PLR0913 - one parameter an option
     ] = "-",
     workers: options.Workers = None,
 ) -> int:
-    """Learn a score from examples of the right answer, and measure it on others.
+    """Learn a score from examples of the right answer.
 
-    Of text a weighted sum of features; of columns of numbers a metric; of pairs of vectors two
-    projections. The model file is for --model of lookup and pool.
+    It is measured on examples held out. Of text it is a weighted sum of features; of columns of
+    numbers a metric; of pairs of vectors two projections. A model is for --model of lookup and pool.
     """
     import time
 

@@ -39,7 +39,7 @@ _DRAWN: Mapping[str, Sequence[str]] = {
 }  # fmt: skip
 _POOLED = {title: options for title, options in _ASKED.items() if title != "Joins"}
 _LEARNED: Mapping[str, Sequence[str]] = {
-    "Examples": ("--data", "--queries", "--query-key", "--truth"),
+    "Learned from": ("--data", "--queries", "--query-key", "--truth"),
     "How data are read": _ASKED["How data are read"],
     "What is learned": (
         "--metric", "--rank", "--case-sensitive", "--keep-accents", "--validate", "--penalty",
@@ -89,6 +89,8 @@ def write_options(command: Any, context: Any, formatter: Any) -> None:  # noqa: 
             title = next((title_of[n] for n in parameter.opts if n in title_of), "Other")
         records.setdefault(title, []).append(found)
     for title, lines in records.items():
+        if not lines:  # a command without arguments
+            continue
         with formatter.section(title):
             formatter.write_dl(lines)
 

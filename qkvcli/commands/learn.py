@@ -87,8 +87,8 @@ def learn(  # noqa: PLR0913 - one parameter an option
 ) -> int:
     """Learn a score from examples of the right answer.
 
-    It is measured on examples held out. Of text it is a weighted sum of features; of columns of
-    numbers a metric; of pairs of vectors two projections. A model is for --model of lookup and pool.
+    It is measured on examples held out. Of text it is a weighted sum of features, of columns of
+    numbers a metric, of pairs of vectors two projections; lookup and pool take it with --model.
     """
     import time
 

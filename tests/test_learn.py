@@ -382,7 +382,9 @@ def test_gradients_are_those_of_autograd() -> None:
     queries, right = draw.normal(size=(25, 5)), draw.integers(0, 40, 25)
     logits = (torch.tensor(queries) @ maps[0].T) @ (torch.tensor(keys) @ maps[1].T).T / 3**0.5
     torch.nn.functional.cross_entropy(logits, torch.tensor(right)).backward()
-    _, a, b = metric.pair_loss(maps[0].detach().numpy(), maps[1].detach().numpy(), queries, keys, right)
+    _, a, b = metric.pair_loss(
+        maps[0].detach().numpy(), maps[1].detach().numpy(), queries, keys, right
+    )
     np.testing.assert_allclose(a, maps[0].grad.numpy(), atol=1e-6)
     np.testing.assert_allclose(b, maps[1].grad.numpy(), atol=1e-6)
     examples = some_examples(8)

@@ -53,7 +53,7 @@ def main() -> None:
     from benchmarks.support.matching import figures_of_autofj
 
     for score in ("tokens", "ngrams", "token-set", "indel-winkler", "jaro-winkler", "osa"):
-        print(f"{score}: {figures_of_autofj(score)}", flush=True)
+        print(f"{score}: {figures_of_autofj(score=score)}", flush=True)
 
 
 def _typo(draw: random.Random, word: str) -> str:

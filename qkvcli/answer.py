@@ -428,6 +428,8 @@ class Origin(NamedTuple):
         How rare the words are.
     edits
         What makes the query the key, where that is not so: ``e→o``, ``+n``, ``−s``.
+    shares
+        Of a learned score each feature, its value, and what it adds to the score.
     """
 
     query: tuple[str, ...]
@@ -436,6 +438,7 @@ class Origin(NamedTuple):
     query_weights: tuple[float, ...] = ()
     key_weights: tuple[float, ...] = ()
     edits: tuple[str, ...] = ()
+    shares: tuple[tuple[str, float, float], ...] = ()
 
 
 @dataclass(frozen=True)

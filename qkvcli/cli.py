@@ -29,6 +29,7 @@ COMMANDS = {
     "heatmap": "Draw attention weights as a picture, or in the terminal.",
     "heads": "Say what each head of a model does.",
     "capture": "Store what a model attends to in a text.",
+    "learn": "Learn a score from examples of the right answer.",
 }
 """The commands and their first lines, which are known without importing them."""
 

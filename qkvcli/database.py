@@ -24,8 +24,11 @@ if TYPE_CHECKING:
     from qkvcli.answer import Answer, Lookup, Runs
     from qkvcli.blocks import Columns, Record
     from qkvcli.joined import Groups, Join
+    from qkvcli.run.examples import Examples
+    from qkvcli.run.learn import Learned, Training
     from qkvcli.run.resolve import Resolved
     from qkvcli.run.work import Executor, Progress
+    from qkvcli.scores.model import Model, TextModel
 
 
 class Scoring(TypedDict, total=False):
@@ -50,6 +53,9 @@ class Scoring(TypedDict, total=False):
         The score of a null key, which stands for no match: under ``"approximate"`` no key that
         scores less is an answer; under ``"softmax"`` its weight is how likely it is that nothing
         matches. Of text from 0 to 1.
+    model
+        A learned score, in place of ``score`` and ``bandwidth``: what ``learn`` returns, its file,
+        or ``"names"``, which comes with the package. It brings its temperature and its null score.
     case_sensitive, keep_accents
         Whether case and diacritics of text count.
     workers
@@ -64,6 +70,7 @@ class Scoring(TypedDict, total=False):
     neighbors: int | None
     bandwidth: str | float | Sequence[float] | None
     null_score: float | None
+    model: Model | str | os.PathLike[str] | None
     case_sensitive: bool
     keep_accents: bool
     workers: int | None
@@ -479,6 +486,160 @@ class Database:
         with _runner(scoring) as runner:
             question = self.ask(asked, runner, mode=APPROXIMATE, perplexity=False, **scoring)
             return joins.grouped(question.resolved, runner, progress)
+
+    def learn(self, queries: Any = None, truth: str | None = None, **options: Any) -> Model:  # noqa: ANN401
+        """Return the score that answers examples best, as ``qkv learn`` does.
+
+        Parameters
+        ----------
+        queries
+            For text, what ``join`` takes.
+        truth
+            As of ``join``.
+        **options
+            As of ``learned``, which also returns what the score reaches.
+
+        Examples
+        --------
+        >>> streets = Database([f"{n} Main Street" for n in range(40)])
+        >>> asked = {"q": [f"{n} Main Str." for n in range(40)]}
+        >>> asked["right"] = [f"{n} Main Street" for n in range(40)]
+        >>> model = streets.learn(asked, "right", query_key="q")
+        >>> streets.lookup("7 Main Str.", mode="approximate", model=model).found[0].matches[0].row
+        7
+        """
+        return self.learned(queries, truth, **options).model
+
+    def learned(  # noqa: PLR0913 - each is an option of the command
+        self,
+        queries: Any = None,  # noqa: ANN401 - what ``join`` takes
+        truth: str | None = None,
+        *,
+        query_key: str | Sequence[str] = (),
+        metric: str | None = None,
+        rank: int | None = None,
+        validate: float = 0.2,
+        penalty: float = 1.0,
+        seed: int = 0,
+        case_sensitive: bool = False,
+        keep_accents: bool = False,
+        progress: Progress | None = None,
+        workers: int | None = 1,
+    ) -> Learned:
+        """Return a learned score, and what it reaches on examples held out.
+
+        Parameters
+        ----------
+        queries, truth, query_key
+            As of ``join``: the examples, and which of their columns say what is right. Of arrays
+            queries alone, of which each has the key of its row for the right one. Without
+            ``queries`` rows of numbers are examples of their own values.
+        metric, rank
+            Of numbers: ``"diagonal"`` (the default) or ``"full"``, or a projection to so many
+            dimensions; of arrays to how many both are projected.
+        validate
+            The share of the examples that is held out.
+        penalty
+            What squares of weights cost, divided by the number of examples; of a regression
+            squares of how far the metric is from the one it began with.
+        seed
+            Of what is drawn.
+        case_sensitive, keep_accents
+            Whether case and diacritics of text count.
+        progress
+            Told of rows as they are done.
+        workers
+            As ``Scoring`` says.
+
+        Raises
+        ------
+        QkvError
+            What cannot be learned from, with the way out.
+        """
+        from qkvcli.run import learn
+
+        training = learn.checked(validate, penalty, seed)
+        if self.kind != "text":
+            for option in ("case_sensitive", "keep_accents"):
+                if locals()[option]:
+                    raise UsageError(f"`{option}` is of text, and the keys are numbers")
+            return self._learned_of_numbers(queries, truth, metric, rank, training)
+        if metric is not None or rank is not None:
+            raise UsageError("`metric` and `rank` are of numbers, and the keys are text")
+        folds = {"case_sensitive": case_sensitive, "keep_accents": keep_accents}
+        if queries is None or truth is None:
+            raise UsageError("`learn` needs `queries` and their column of right answers, `truth`")
+        with executor(workers) as runner:
+            found = self.examples(queries, truth, runner, query_key, progress, **folds)
+        return learn.learn_text(*found, training)
+
+    def _learned_of_numbers(
+        self,
+        queries: Any,  # noqa: ANN401 - what ``join`` takes
+        truth: str | None,
+        metric: str | None,
+        rank: int | None,
+        training: Training,
+    ) -> Learned:
+        """Return a learned metric, or of pairs of vectors two projections."""
+        from qkvcli.run import metric as metrics
+
+        if metric not in (None, metrics.DIAGONAL, metrics.FULL):
+            raise UsageError(f"`metric` is 'diagonal' or 'full', not {metric!r}")
+        if metric is not None and rank is not None:
+            raise UsageError("`rank` is a metric of its own; pass it without `metric`")
+        if truth is not None:
+            raise UsageError("`truth` is a column of text, and the keys are numbers; leave it out")
+        asked = self._asked(queries)
+        if asked is None:
+            return metrics.learn_metric(self.store, training, metric or metrics.DIAGONAL, rank)
+        if metric is not None:
+            raise UsageError("`metric` is of rows and their values; of `queries` pass `rank`")
+        if self.batch_shape or asked.batch_shape:
+            raise UsageError("`learn` is of one head, and these are several")
+        import numpy as np
+
+        keys = np.concatenate(
+            [np.array(block.load().keys, np.float64) for block in self.store.heads[0].blocks()]
+        )
+        vectors = np.array(asked.queries[0].keys, np.float64)
+        if len(vectors) != len(keys):
+            message = f"{len(vectors)} queries for {len(keys)} keys; the key of a query's row is "
+            raise UsageError(message + "the right one, so give as many")
+        places = np.arange(len(keys))
+        return metrics.learn_pairs(vectors, keys, places, training, rank, self.store.name)
+
+    def examples(  # noqa: PLR0913 - what examples are made of
+        self,
+        queries: Any,  # noqa: ANN401 - what ``join`` takes
+        truth: str,
+        runner: Executor,
+        query_key: str | Sequence[str] = (),
+        progress: Progress | None = None,
+        *,
+        case_sensitive: bool = False,
+        keep_accents: bool = False,
+    ) -> tuple[Examples, TextModel]:
+        """Return queries with the features of their candidates, and the score that chose these.
+
+        Parameters
+        ----------
+        queries, truth, query_key
+            As of ``join``.
+        runner, progress
+            What runs the fold, and who is told of rows.
+        case_sensitive, keep_accents
+            Whether case and diacritics of text count.
+        """
+        from qkvcli.run import learn
+        from qkvcli.scores.model import TextModel
+
+        first = TextModel(learn.FIRST, learn.TEMPERATURE, None, case_sensitive, keep_accents)
+        asked = self._table_of(queries, query_key)
+        right, name = self._truth(asked, truth)
+        learn.check_count(len(right))
+        resolved = self.ask(asked, runner, mode=APPROXIMATE, model=first, top=1).resolved
+        return learn.text_examples(resolved, asked, right, name, runner, progress), first
 
     def _table_of(self, queries: Any, key: str | Sequence[str]) -> Asked:  # noqa: ANN401
         """Return queries with the rows of the table that they are in."""

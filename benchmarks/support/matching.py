@@ -6,17 +6,20 @@ import csv
 import glob
 import statistics
 from importlib.util import find_spec
+from typing import Any
 
 import qkvcli
 
+EVERY = slice(None)
 
-def figures_of_autofj(score: str) -> str:
-    """Return top-1, average precision and recall at precision 0.9, means over AutoFJ's tables."""
+
+def tables() -> list[tuple[str, dict[str, list[str]]]]:
+    """Return AutoFJ's tables: the path of the clean one, and titles with the right id or ""."""
     found = find_spec("autofj")
     if found is None or not found.submodule_search_locations:
         raise ModuleNotFoundError("autofj")
     home = found.submodule_search_locations[0]
-    table = []
+    every = []
     for folder in sorted(glob.glob(f"{home}/benchmark/*/")):
         truth = {row["id_r"]: row["id_l"] for row in _rows(folder + "gt.csv")}
         right = _rows(folder + "right.csv")
@@ -24,8 +27,16 @@ def figures_of_autofj(score: str) -> str:
             "title": [row["title"] for row in right],
             "id": [truth.get(row["id"], "") for row in right],
         }
-        names = qkvcli.Database.open(folder + "left.csv", key="title", value="id")
-        measures = names.join(asked, query_key="title", truth="id=id", score=score).measures
+        every.append((folder + "left.csv", asked))
+    return every
+
+
+def figures_of_autofj(places: slice = EVERY, **scoring: Any) -> str:
+    """Return top-1, average precision and recall at precision 0.9, means over AutoFJ's tables."""
+    table = []
+    for path, asked in tables()[places]:
+        names = qkvcli.Database.open(path, key="title", value="id")
+        measures = names.join(asked, query_key="title", truth="id=id", **scoring).measures
         if measures is not None:
             table.append(
                 (measures.top_1, measures.average_precision, measures.threshold_recall,

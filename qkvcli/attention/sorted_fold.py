@@ -35,10 +35,13 @@ def is_served(plan: Plan) -> bool:
     are powers of them that a temperature other than 1 or ½ makes.
     """
     score, mask = plan.score, plan.mask
-    if not isinstance(score, VectorScore) or score.name not in KERNELS:
+    # A learned score, which is of another class, maps keys before it compares them.
+    if type(score) is not VectorScore or score.name not in KERNELS:
         return False
     hides = mask is not None and (
-        mask.causal or any(x is not None for x in (mask.lengths, mask.allowed, mask.added))
+        mask.causal
+        or mask.window
+        or any(x is not None for x in (mask.lengths, mask.allowed, mask.added))
     )
     kept = plan.top or plan.matrix or (plan.jacobian and not plan.degree)
     if plan.weighting.mode != SOFTMAX or plan.is_sparse or hides or kept:

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
 
 _ASKED: Mapping[str, Sequence[str]] = {
     "Attention": (
-        "--data", "--mode", "--score", "--temperature", "--neighbors", "--bandwidth",
+        "--data", "--mode", "--score", "--model", "--temperature", "--neighbors", "--bandwidth",
         "--min-score", "--case-sensitive", "--keep-accents", "--causal", "--valid-lens", "--mask",
     ),
     "How data are read": (
@@ -51,12 +51,23 @@ _HEADS: Mapping[str, Sequence[str]] = {
     "Output": ("--format", "--output", "--plot", "--distances", "--color"),
 }  # fmt: skip
 _POOLED = {title: options for title, options in _ASKED.items() if title != "Joins"}
+_LEARNED: Mapping[str, Sequence[str]] = {
+    "Learned from": ("--data", "--queries", "--query-key", "--truth"),
+    "How data are read": _ASKED["How data are read"],
+    "What is learned": (
+        "--metric", "--rank", "--case-sensitive", "--keep-accents", "--validate", "--penalty",
+        "--seed",
+    ),
+    "Output": ("--output",),
+    "Work": ("--workers",),
+}  # fmt: skip
 GROUPS = {
     "lookup": _ASKED,
     "pool": _POOLED,
     "heatmap": _DRAWN,
     "capture": _CAPTURED,
     "heads": _HEADS,
+    "learn": _LEARNED,
 }
 """For each command its options by the title of their group, in order."""
 
@@ -86,6 +97,11 @@ EXAMPLES = {
         "qkv heatmap animal.npz --layers 3 --heads 0-3",
         "qkv heads animal.npz --sort previous",
     ),
+    "learn": (
+        'seq 40 | awk \'BEGIN {print "name"} {print $1 " Main Street"}\' > clean.csv',
+        'seq 40 | awk \'BEGIN {print "who,name"} {print $1 " Mn St," $1 " Main Street"}\' > q.csv',
+        "qkv learn -d clean.csv --queries q.csv --query-key who --truth name -o model.json",
+    ),
 }
 """For each command some lines for a shell."""
 
@@ -103,6 +119,8 @@ def write_options(command: Any, context: Any, formatter: Any) -> None:  # noqa: 
             title = next((title_of[n] for n in parameter.opts if n in title_of), "Other")
         records.setdefault(title, []).append(found)
     for title, lines in records.items():
+        if not lines:  # a command without arguments
+            continue
         with formatter.section(title):
             formatter.write_dl(lines)
 

@@ -39,6 +39,7 @@ def lookup(  # noqa: PLR0913 - one parameter an option
         ),
     ] = None,
     score: options.ScoreNames = None,
+    model: options.Model = None,
     temperature: options.Temperature = None,
     neighbors: options.Neighbors = None,
     bandwidth: options.BandwidthText = None,
@@ -126,6 +127,7 @@ def lookup(  # noqa: PLR0913 - one parameter an option
     database = inputs.database(given, read_twice=twice)
     scoring: dict[str, Any] = {
         "score": score,
+        "model": model,
         "temperature": temperature,
         "bandwidth": width,
         "null_score": min_score,

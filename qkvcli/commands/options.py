@@ -345,6 +345,14 @@ ScoreName = Annotated[
         "  [default: tokens, gaussian for columns, scaled-dot for arrays]",
     ),
 ]
+Model = Annotated[
+    str | None,
+    typer.Option(
+        "--model",
+        metavar="FILE",
+        help="A learned score: what qkv learn wrote, or names, which comes along.",
+    ),
+]
 ScoreNames = Annotated[
     list[str] | None,
     typer.Option(

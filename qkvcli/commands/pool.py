@@ -39,6 +39,7 @@ def pool(  # noqa: PLR0913 - one parameter an option
         ),
     ] = None,
     score: options.ScoreName = None,
+    model: options.Model = None,
     temperature: options.Temperature = None,
     neighbors: options.Neighbors = None,
     bandwidth: options.BandwidthText = None,
@@ -130,6 +131,7 @@ def pool(  # noqa: PLR0913 - one parameter an option
     how = {
         "mode": mode,
         "score": score,
+        "model": model,
         "temperature": temperature,
         "neighbors": neighbors,
         "bandwidth": width,

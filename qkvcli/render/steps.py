@@ -46,6 +46,14 @@ def _origins(found: Found, at: int, width: int) -> Iterator[RenderableType]:
         if at >= len(match.origins):
             return
         one = match.origins[at]
+        if one.shares:
+            yield Text()
+            columns = [Column("feature"), *(Column(n, numeric=True) for n in ("is", "adds"))]
+            shares = [[name, brief(repr(x)), brief(repr(part))] for name, x, part in one.shares]
+            total = brief(repr(min(1.0, math.fsum(part for _, _, part in one.shares))))
+            shown = [*shares, [visible(f"score of {one.key[0]}"), "", total]]
+            yield table(columns, shown, width)
+            continue
         if not one.likeness:
             edits = ", ".join(one.edits) or "no edit"
             yield Text(visible(f"{one.query[0]} is made {one.key[0]} by: {edits}"), style="dim")

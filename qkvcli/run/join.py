@@ -15,6 +15,8 @@ from qkvcli.run.work import fold
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from numpy.typing import NDArray
+
     from qkvcli.answer import About, Answer
     from qkvcli.blocks import Record
     from qkvcli.run.resolve import Head, Resolved
@@ -200,7 +202,7 @@ def measures(join: Join, right: Sequence[str], name: Callable[[Record], str]) ->
         area,
         least,
         best,
-        _calibration_error(np.array(weights), np.array(hits, np.float64)),
+        calibration_error(np.array(weights), np.array(hits, np.float64)),
     )
 
 
@@ -234,7 +236,8 @@ def _precision(
     return area, least, best
 
 
-def _calibration_error(weights: np.ndarray, hits: np.ndarray) -> float:
+def calibration_error(weights: NDArray[np.float64], hits: NDArray[np.float64]) -> float:
+    """Return the mean distance of weights and of the share that is right, in ten classes."""
     if not len(weights):
         return 0.0
     classes = np.minimum((weights * _CLASSES).astype(np.intp), _CLASSES - 1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
 
     import numpy as np
     from numpy.typing import NDArray
+
+    from qkvcli.scores.model import Model
 
 
 EVERY = 1 << 40
@@ -34,6 +37,8 @@ class Request:
         kernel, None for what suits them.
     null_score
         The score of a null key, which stands for no match.
+    model
+        A learned score, in place of ``scores`` and ``bandwidth``.
     case_sensitive, keep_accents
         Whether case and diacritics of text count.
     causal, valid_lens, mask
@@ -54,6 +59,7 @@ class Request:
     scores: tuple[str, ...] = ()
     bandwidth: str | tuple[float, ...] | None = None
     null_score: float | None = None
+    model: Model | None = None
     case_sensitive: bool = False
     keep_accents: bool = False
     causal: bool = False
@@ -79,6 +85,7 @@ def request(  # noqa: PLR0913 - one argument for each thing that may be asked
     score: str | Sequence[str] | None = None,
     bandwidth: str | float | Sequence[float] | None = None,
     null_score: float | None = None,
+    model: Model | str | os.PathLike[str] | None = None,
     case_sensitive: bool = False,
     keep_accents: bool = False,
     causal: bool = False,
@@ -136,6 +143,7 @@ def request(  # noqa: PLR0913 - one argument for each thing that may be asked
         scores,
         _bandwidth(bandwidth),
         None if null_score is None else float(null_score),
+        _model(model, scores=scores, bandwidth=bandwidth),
         case_sensitive,
         keep_accents,
         causal,
@@ -178,6 +186,25 @@ def _fit(  # noqa: PLR0913 - what a fit does not go with
             message = f"`{asked}` is of weights that sum to 1, and `null_score` takes some of them"
             raise UsageError(message)
     return int(degree), std_error or band is not None, None if band is None else float(band)
+
+
+def _model(
+    given: Model | str | os.PathLike[str] | None,
+    *,
+    scores: tuple[str, ...],
+    bandwidth: object,
+) -> Model | None:
+    """Return a learned score, read where it is a file."""
+    if given is None:
+        return None
+    for name, other in (("score", scores), ("bandwidth", bandwidth)):
+        if other:
+            raise UsageError(f"`model` is a score, and `{name}` says another; pass one of them")
+    if not isinstance(given, str | os.PathLike):
+        return given
+    from qkvcli.scores.model import named
+
+    return named(given)
 
 
 def _check_choice(name: str, word: object, choices: tuple[str, ...]) -> None:

@@ -19,7 +19,7 @@ from qkvcli.attention.weights import (
 )
 from qkvcli.blocks import Queries
 from qkvcli.errors import InputError, UsageError
-from qkvcli.scores import KERNELS, TEXT_SCORES, WEIGHTED
+from qkvcli.scores import KERNELS, MODEL, TEXT_SCORES, WEIGHTED
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -101,20 +101,17 @@ def resolve(store: Store, asked: Asked | None, request: Request, executor: Execu
     """
     asked = asked or _no_query(store, request)
     batch_shape, numbers = _heads_of_both(asked.batch_shape, store.batch_shape)
-    temperature = request.temperature or (
-        TEXT_TEMPERATURE if store.kind == "text" else VECTOR_TEMPERATURE
-    )
+    _check_model(store, request)
+    temperature = request.temperature or _temperature(store, request)
     if request.jacobian and (store.kind == "text" or request.modes != (SOFTMAX,)):
         message = (
             "`jacobian` is of softmax weights over vectors; text keys and other modes have none"
         )
         raise UsageError(message)
-    names = [_score_name(store, name) for name in request.scores or (None,)]
+    names = _score_names(store, request)
     if len(names) > 1 and store.kind != "text":
         raise UsageError(f"several `score` are of text, and the keys of {store.name} are numbers")
-    null = request.null_score
-    if null is not None and store.kind == "text" and not 0 <= null <= 1:
-        raise UsageError(f"`null_score` {null!r} is beyond the scores of text, which are 0 to 1")
+    null = _null_score(store, request)
     # An average alone needs no score: that of a pool has none, that of a lookup is shown.
     unscored = request.modes == (AVERAGE,) and not (request.top or request.scores)
     _check_fit(store, names, request)
@@ -147,7 +144,7 @@ def resolve(store: Store, asked: Asked | None, request: Request, executor: Execu
             _with(
                 base,
                 score,
-                Weighting(mode, temperature, request.neighbors, request.null_score),
+                Weighting(mode, temperature, request.neighbors, null),
                 masks[place],
             )
             for score in scores[number]
@@ -260,6 +257,34 @@ def _no_query(store: Store, request: Request) -> Asked:
     return Asked((), [Queries(("",), nothing)])
 
 
+def _temperature(store: Store, request: Request) -> float:
+    """Return the model's temperature, or what suits the keys."""
+    if request.model is not None:
+        return request.model.temperature
+    return TEXT_TEMPERATURE if store.kind == "text" else VECTOR_TEMPERATURE
+
+
+def _null_score(store: Store, request: Request) -> float | None:
+    """Return the score of the null key: as it was given, or the model's.
+
+    Raises
+    ------
+    UsageError
+        Beyond the scores of text.
+    """
+    null = request.null_score
+    if null is not None and store.kind == "text" and not 0 <= null <= 1:
+        raise UsageError(f"`null_score` {null!r} is beyond the scores of text, which are 0 to 1")
+    return request.model.null_score if null is None and request.model is not None else null
+
+
+def _score_names(store: Store, request: Request) -> list[str]:
+    """Return the names of the scores that stand side by side."""
+    if request.model is not None:
+        return [MODEL]
+    return [_score_name(store, name) for name in request.scores or (None,)]
+
+
 def _score_name(store: Store, name: str | None) -> str:
     """Return the score's name, or the default one for the database's keys.
 
@@ -282,9 +307,39 @@ def _score_name(store: Store, name: str | None) -> str:
     raise UsageError(message + "pass `key_type='text'`, or a vector score")
 
 
+def _check_model(store: Store, request: Request) -> None:
+    """Refuse a learned score of another kind of keys, of other columns or of another folding.
+
+    Raises
+    ------
+    UsageError
+        With what the model is of.
+    """
+    model = request.model
+    if model is None:
+        return
+    from qkvcli.scores.model import TextModel, array_columns
+
+    if (model.kind == "text") != (store.kind == "text"):
+        is_of, keys = ("text", "numbers") if model.kind == "text" else ("numbers", "text")
+        message = f"`model` scores {is_of}, and the keys of {store.name} are {keys}; "
+        raise UsageError(message + "pass a model that was learned of such keys")
+    if isinstance(model, TextModel):
+        for name in ("case_sensitive", "keep_accents"):
+            if getattr(request, name) and not getattr(model, name):
+                message = f"`{name}` is not how `model` was learned; learn it so, or leave it"
+                raise UsageError(message)
+        return
+    columns = tuple(store.columns.key) if store.kind == "table" else array_columns(store.depth)
+    if columns != model.columns:
+        message = f"`model` is of the key columns {', '.join(model.columns)}, and "
+        message += f"{store.name} has {', '.join(columns)}; pass `key`, or learn it anew"
+        raise UsageError(message)
+
+
 def counted(score: Score, source: Source) -> Score:
     """Return a score that knows how rare words or n-grams are among the first keys."""
-    if score.name not in WEIGHTED:
+    if score.name not in (*WEIGHTED, MODEL):
         return score
     from qkvcli.scores.tokens import SAMPLE
     from qkvcli.sources.store import first_blocks
@@ -299,10 +354,12 @@ def _score(
     executor: Executor,
     scale: float | None,
 ) -> Score:
+    workers = getattr(executor, "count", 1)
+    if request.model is not None:
+        return request.model.score(workers)
     if name in TEXT_SCORES:
         from qkvcli.scores.text import TextScore
 
-        workers = getattr(executor, "count", 1)
         return TextScore(
             name,
             case_sensitive=request.case_sensitive,

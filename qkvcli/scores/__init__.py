@@ -35,6 +35,8 @@ WEIGHTED = ("tokens", "ngrams")
 KERNELS = ("gaussian", "laplacian", "boxcar", "triangular", "epanechnikov")
 BANDWIDTH_RULES = ("scott", "silverman", "cv", "aicc")
 VECTOR_SCORES = ("dot", "scaled-dot", "cosine", *KERNELS)
+MODEL = "model"
+"""What a learned score of text is called."""
 
 
 class Tile(NamedTuple):

@@ -301,7 +301,7 @@ class Keys:
         at = np.repeat(np.arange(len(of)), [len(part) for part in of])
         to = np.concatenate([every[0], *of])
         texts = [asked[i][0] for i in at.tolist()], [self.texts[row] for row in to.tolist()]
-        scores[at, np.searchsorted(rows, to)] = _likeness_of_pairs(*texts)
+        scores[at, np.searchsorted(rows, to)] = likeness_of_pairs(*texts)
         return rows, scores
 
     def _index(self, least: float) -> NearWords:
@@ -314,7 +314,7 @@ class Keys:
         return held[similarity]
 
 
-def _likeness_of_pairs(words: list[str], others: list[str]) -> NDArray[np.float64]:
+def likeness_of_pairs(words: list[str], others: list[str]) -> NDArray[np.float64]:
     """Return the ``likeness`` of words and others one by one, (N,)."""
     if not words:
         return np.zeros(0)

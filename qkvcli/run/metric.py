@@ -1,0 +1,490 @@
+"""Learning how vectors are mapped before they are compared: metrics, and projections of pairs.
+
+Regression by the leave-one-out squared error (Weinberger and Tesauro 2007), classification by the
+share of the right class (Goldberger and others 2004), pairs of queries and keys by −log α of the
+right key (InfoNCE, van den Oord and others 2018). Each is a loss of the weights of one softmax;
+what differs is its slope at every score, which goes back to the maps.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from qkvcli.errors import InputError, UsageError
+from qkvcli.run.learn import Learned, Training, Watched, check_count, interval, trained
+from qkvcli.scores.model import VectorModel, array_columns
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from numpy.typing import NDArray
+
+    from qkvcli.sources.store import Store
+
+    Floats = NDArray[np.float64]
+
+DIAGONAL, LOW_RANK, FULL, PAIRS = "diagonal", "low-rank", "full", "pairs"
+MOST = 4096
+"""How many rows are learned from at most: each is predicted from all the others."""
+_CELLS = 1 << 20
+_STEPS = 200
+_FACTORS = np.geomspace(0.05, 20, 25)
+"""By what a first metric is multiplied to find the best width."""
+
+
+class Slopes(NamedTuple):
+    """A loss of some rows, its value at each, and its slope at every score, (Q, K)."""
+
+    losses: Floats
+    slope: Floats
+
+
+def squared_error(weights: Floats, values: Floats, right: Floats) -> Slopes:
+    """Return (ŷ − y)² of predictions ŷ = Σ α y, and its slope: 2 α (ŷ − y)·(yⱼ − ŷ).
+
+    Parameters
+    ----------
+    weights
+        α, (Q, K).
+    values, right
+        y of the keys (K, C) and of the queries (Q, C).
+    """
+    found = weights @ values
+    apart = found - right
+    slope = 2 * weights * (apart @ values.T - np.sum(apart * found, axis=1)[:, None])
+    return Slopes(np.sum(apart * apart, axis=1), slope)
+
+
+def wrong_share(weights: Floats, values: Floats, right: Floats) -> Slopes:
+    """Return the share p of all classes but the right one, and its slope: α p − α on the right.
+
+    ``values`` and ``right`` are one-hot, as of ``squared_error``.
+    """
+    same = right @ values.T
+    share = np.sum(weights * same, axis=1)
+    return Slopes(1 - share, weights * (share[:, None] - same))
+
+
+def metric_loss(
+    projection: Floats,
+    keys: Floats,
+    values: Floats,
+    loss: Callable[[Floats, Floats, Floats], Slopes],
+) -> tuple[float, Floats]:
+    """Return the mean loss of each row, predicted from all others, and its gradient (R, D).
+
+    Parameters
+    ----------
+    projection
+        L, (R, D), of the score a = −‖L (q − k)‖² / 2.
+    keys, values
+        (N, D) and (N, C).
+    loss
+        ``squared_error`` or ``wrong_share``.
+
+    Notes
+    -----
+    ∂a/∂L = −L (q − k)(q − k)ᵀ, summed under the slopes without forming differences.
+    """
+    mapped = keys @ projection.T
+    total, spread = 0.0, np.zeros((keys.shape[1], keys.shape[1]))
+    column = np.zeros(len(keys))
+    for rows in _parts(len(keys), len(keys)):
+        weights = _weights(mapped[rows], mapped, own=rows)
+        found = loss(weights, values, values[rows])
+        total += float(found.losses.sum())
+        some = keys[rows]
+        cross = some.T @ (found.slope @ keys)
+        spread += (some.T * found.slope.sum(axis=1)) @ some - cross - cross.T
+        column += found.slope.sum(axis=0)
+    spread += (keys.T * column) @ keys
+    return total / len(keys), -(projection @ spread) / len(keys)
+
+
+def pair_loss(
+    query_map: Floats, key_map: Floats, queries: Floats, keys: Floats, right: NDArray[np.intp]
+) -> tuple[float, Floats, Floats]:
+    """Return the mean −log α of the right keys, and its gradients by both maps (R, D).
+
+    The score is (W q) · (V k) / √R; its gradient by W is V k qᵀ / √R, by V it is W q kᵀ / √R.
+    """
+    scale = 1 / np.sqrt(len(query_map))
+    mapped = keys @ key_map.T * scale
+    total, of_query, of_key = 0.0, np.zeros_like(query_map), np.zeros_like(key_map)
+    for rows in _parts(len(queries), len(keys)):
+        asked = queries[rows] @ query_map.T
+        logits = asked @ mapped.T
+        logits -= logits.max(axis=1, keepdims=True)
+        slope = np.exp(logits)
+        sums = slope.sum(axis=1, keepdims=True)
+        at = np.arange(len(asked)), right[rows]
+        total += float(np.sum(np.log(sums[:, 0]) - logits[at]))
+        slope /= sums
+        slope[at] -= 1
+        of_query += (slope @ mapped).T @ queries[rows]
+        of_key += scale * (asked.T @ slope) @ keys
+    return total / len(queries), of_query / len(queries), of_key / len(queries)
+
+
+def _parts(queries: int, keys: int) -> Iterator[slice]:
+    step = max(1, _CELLS // max(1, keys))
+    for start in range(0, queries, step):
+        yield slice(start, min(queries, start + step))
+
+
+def _weights(queries: Floats, keys: Floats, own: slice | None = None) -> Floats:
+    """Return softmax(−‖q − k‖² / 2), (Q, K); with ``own`` the queries are those rows, hidden."""
+    found = queries @ keys.T
+    found -= np.vecdot(keys, keys) / 2
+    found -= (np.vecdot(queries, queries) / 2)[:, None]
+    if own is not None:
+        found[np.arange(len(queries)), np.arange(own.start, own.stop)] = -np.inf
+    found -= found.max(axis=1, keepdims=True)
+    np.maximum(found, -700, out=found, where=np.isfinite(found))
+    np.exp(found, out=found)
+    found /= found.sum(axis=1, keepdims=True)
+    return found
+
+
+@dataclass(frozen=True, eq=False)
+class Table:
+    """Rows of numbers and what each answers, as they are learned from.
+
+    Parameters
+    ----------
+    keys
+        (N, D), with a mean of 0 and a standard deviation of 1.
+    values
+        (N, C): numbers of mean 0 and deviation 1, or one-hot classes.
+    scale
+        By what key columns were divided.
+    is_class
+        Whether values are classes.
+    """
+
+    keys: Floats
+    values: Floats
+    scale: Floats
+    is_class: bool
+
+    def pick(self, rows: NDArray[np.intp]) -> Table:
+        """Return some of the rows."""
+        return Table(self.keys[rows], self.values[rows], self.scale, self.is_class)
+
+    @property
+    def loss(self) -> Callable[[Floats, Floats, Floats], Slopes]:
+        """What is made small."""
+        return wrong_share if self.is_class else squared_error
+
+    def errors_of(self, held: Table, projection: Floats) -> Floats:
+        """Return the loss of other rows, predicted from these, (Q,)."""
+        mapped, asked = self.keys @ projection.T, held.keys @ projection.T
+        parts = [
+            self.loss(_weights(asked[rows], mapped), self.values, held.values[rows]).losses
+            for rows in _parts(len(asked), len(mapped))
+        ]
+        return np.concatenate(parts)
+
+    def figures(self, held: Table, projection: Floats) -> dict[str, float]:
+        """Return how well other rows are predicted from these."""
+        mapped, asked = self.keys @ projection.T, held.keys @ projection.T
+        found = np.concatenate(
+            [
+                _weights(asked[rows], mapped) @ self.values
+                for rows in _parts(len(asked), len(mapped))
+            ]
+        )
+        if self.is_class:
+            hits = found.argmax(axis=1) == held.values.argmax(axis=1)
+            share = np.sum(found * held.values, axis=1)
+            logs = -np.log(np.maximum(share, np.finfo(np.float64).tiny))
+            return {"accuracy": float(hits.mean()), "log-loss": float(logs.mean())}
+        error = float(np.square(found - held.values).sum())
+        spread = float(np.square(held.values - held.values.mean(axis=0)).sum())
+        squares = error / held.values.size
+        return {"R²": 1 - error / spread if spread > 0 else 0.0, "squared error": squares}
+
+
+def table_of(store: Store) -> Table:
+    """Return the rows of a table or of an array, all of them held.
+
+    Raises
+    ------
+    InputError, UsageError
+        NaN or infinity, a key column that is constant, values of both kinds or of one class.
+    """
+    if store.batch_shape:
+        raise UsageError("`learn` is of one table, and these are heads of arrays")
+    source = store.heads[0]
+    blocks = [block.load() for block in source.blocks()]
+    for block in blocks:
+        block.check()
+    keys = np.concatenate([np.array(block.keys, np.float64) for block in blocks])
+    check_count(len(keys))
+    columns = store.columns
+    if columns.text and columns.numeric:
+        names = ", ".join(columns.value)
+        message = f"values are numbers and text ({names}); choose columns of one kind with `value`"
+        raise InputError(message, store.name)
+    if columns.text:
+        texts = [
+            record.value[columns.text[0]]
+            for block in blocks
+            for record in block.records(range(len(block)))
+        ]
+        if len(columns.text) > 1:
+            raise InputError("has several text columns; choose one with `value`", store.name)
+        classes, codes = np.unique(texts, return_inverse=True)
+        if len(classes) < 2:
+            raise InputError(f"all values are {str(classes[0])[:40]!r}; give classes", store.name)
+        if len(classes) > len(keys) // 2:
+            message = f"has {len(classes)} distinct values in {len(keys)} rows, which are no "
+            raise InputError(message + "classes; choose a column with `value`", store.name)
+        values = np.eye(len(classes))[codes]
+    else:
+        values = np.concatenate([np.array(block.values(), np.float64) for block in blocks])
+        spread = values.std(axis=0)
+        if not (spread > 0).all():
+            name = columns.value[columns.numeric[int(np.argmin(spread))]]
+            raise InputError(f"the value column {name!r} is constant; choose another", store.name)
+        values = (values - values.mean(axis=0)) / spread
+    scale = keys.std(axis=0)
+    # Of equal numbers the deviation is rounding, or nothing.
+    flat = np.ptp(keys, axis=0) == 0
+    if flat.any():
+        name = (
+            store.columns.key[int(np.argmax(flat))]
+            if store.kind == "table"
+            else str(int(np.argmax(flat)) + 1)
+        )
+        message = f"the key column {name!r} is constant, so there is no scale of it; "
+        raise InputError(message + "choose others with `key`", store.name)
+    return Table((keys - keys.mean(axis=0)) / scale, values, scale, bool(columns.text))
+
+
+def learn_metric(store: Store, training: Training, metric: str, rank: int | None) -> Learned:
+    """Return the metric that predicts each row best from all others.
+
+    Parameters
+    ----------
+    store
+        Rows of numbers, and values.
+    training
+        How it is learned.
+    metric, rank
+        ``"diagonal"`` or ``"full"``, or a projection to so many dimensions.
+
+    Raises
+    ------
+    InputError, UsageError
+        What cannot be learned from, or a rank above the number of columns.
+    """
+    table = table_of(store)
+    depth = table.keys.shape[1]
+    if rank is not None and rank > depth:
+        raise UsageError(f"`rank` {rank}, and there are {depth} key columns; give at most {depth}")
+    rows = np.arange(len(table.keys))
+    if len(rows) > MOST:
+        rows = np.sort(np.random.default_rng(training.seed).permutation(len(rows))[:MOST])
+        table = table.pick(rows)
+    learning, held_out = training.split(len(rows))
+    some, held = table.pick(learning), table.pick(held_out)
+    kind = LOW_RANK if rank is not None else metric
+    start = _best_width(some, np.eye(depth))
+    end = _sought(some, held, training, kind, rank, start)
+    after, before = some.errors_of(held, end), some.errors_of(held, start)
+    if rank is None and after.mean() > before.mean():
+        end, after = start, before
+    columns = tuple(store.columns.key) if store.kind == "table" else array_columns(depth)
+    shown = end / table.scale
+    model = VectorModel("gaussian", columns, shown, shown, kind)
+    figures = some.figures(held, start), some.figures(held, end)
+    gain = interval(before - after, training.seed)
+    learned = Learned(model, *figures, len(rows), len(held.keys), gain)
+    return learned._replace(
+        model=VectorModel(
+            "gaussian", columns, shown, shown, kind, trained=trained(learned, training)
+        )
+    )
+
+
+def _best_width(table: Table, projection: Floats) -> Floats:
+    """Return a projection times the factor with the least leave-one-out loss."""
+    losses = [
+        metric_loss(projection * factor, table.keys, table.values, table.loss)[0]
+        for factor in _FACTORS
+    ]
+    best = _FACTORS[int(np.argmin(losses))]
+    near = best * np.geomspace(0.8, 1.25, 9)
+    finer = [
+        metric_loss(projection * factor, table.keys, table.values, table.loss)[0] for factor in near
+    ]
+    found: Floats = projection * near[int(np.argmin(finer))]
+    return found
+
+
+def _sought(  # noqa: PLR0913, PLR0917 - what a search depends on
+    some: Table, held: Table, training: Training, kind: str, rank: int | None, start: Floats
+) -> Floats:
+    """Return the metric with the least loss on held-out rows, along the ways down."""
+    scales = _descended(some, held, training, start, diagonal=True)
+    if kind == DIAGONAL:
+        return scales.point
+    if kind == FULL:
+        starts = [scales.point]
+    else:
+        starts = [_best_width(some, one) for one in _projections(some, rank or 1, scales.point)]
+    found = [_descended(some, held, training, one, diagonal=False) for one in starts]
+    if kind == FULL:
+        found.append(scales)
+    return min(found, key=lambda one: one.least).point
+
+
+def _projections(table: Table, rank: int, scales: Floats) -> list[Floats]:
+    """Return projections to begin with: principal axes, of the learned scales, and those that tell.
+
+    What tells classes apart are Fisher's axes; of numbers, the axes of the slopes of a line.
+    """
+    keys, values = table.keys, table.values
+    found = [np.linalg.svd(keys, full_matrices=False)[2][:rank]]
+    scaled = np.linalg.svd(keys @ scales, full_matrices=False)[2][:rank] @ scales
+    found.append(scaled)
+    if table.is_class:
+        means = (values / values.sum(axis=0)).T @ keys
+        within = keys - values @ means
+        inside = within.T @ within / len(keys) + 1e-3 * np.eye(keys.shape[1])
+        root = np.linalg.inv(np.linalg.cholesky(inside))
+        between = (values @ means) @ root.T
+        axes = np.linalg.svd(between, full_matrices=False)[2][:rank]
+        found.append(axes @ root)
+    return [one for one in found if len(one) == rank]
+
+
+def _descended(
+    some: Table, held: Table, training: Training, start: Floats, *, diagonal: bool
+) -> Watched:
+    from scipy.optimize import minimize
+
+    shape = start.shape
+    penalty = training.penalty / len(some.keys)
+    near = np.diag(start) if diagonal else start.ravel()
+
+    def whole(point: Floats) -> Floats:
+        return np.diag(point) if diagonal else point.reshape(shape)
+
+    def cost(point: Floats) -> tuple[float, Floats]:
+        total, gradient = metric_loss(whole(point), some.keys, some.values, some.loss)
+        flat = np.diag(gradient) if diagonal else gradient.ravel()
+        # Of numbers squares of the way from the start cost, of classes those of the metric.
+        apart = point if some.is_class else point - near
+        return total + penalty * float(apart @ apart), flat + 2 * penalty * apart
+
+    watched = Watched(near, lambda point: float(some.errors_of(held, whole(point)).mean()))
+    minimize(cost, near, jac=True, method="L-BFGS-B", callback=watched, options={"maxiter": _STEPS})
+    watched.point = whole(watched.point)
+    return watched
+
+
+def learn_pairs(  # noqa: PLR0913, PLR0917 - what pairs are
+    queries: Floats,
+    keys: Floats,
+    right: NDArray[np.intp],
+    training: Training,
+    rank: int | None,
+    name: str,
+) -> Learned:
+    """Return projections of queries and keys that give the right keys the most weight.
+
+    Parameters
+    ----------
+    queries, keys
+        (Q, D) and (K, D).
+    right
+        Which key is right for each query.
+    training, rank
+        How it is learned, and to how many dimensions.
+    name
+        What the database is called.
+    """
+    check_count(len(queries))
+    if not (np.isfinite(queries).all() and np.isfinite(keys).all()):
+        raise InputError("has NaN or infinity among queries or keys", name)
+    depth = keys.shape[1]
+    rank = min(depth, queries.shape[1]) if rank is None else rank
+    if rank > min(depth, queries.shape[1]):
+        message = f"`rank` {rank}, and vectors have {min(depth, queries.shape[1])} numbers; "
+        raise UsageError(message + "give at most that")
+    learning, held = training.split(len(queries))
+    left, sizes, other = np.linalg.svd(queries[learning].T @ keys[right[learning]])
+    if not sizes[0] > 0:
+        raise InputError("queries and keys are constant 0, so nothing tells them apart", name)
+    unit = np.sqrt(np.sqrt(rank) / max(1e-300, np.abs(queries @ left[:, :1]).mean()
+                                       * np.abs(keys @ other[:1].T).mean()))  # fmt: skip
+    start = np.concatenate([left.T[:rank].ravel(), other[:rank].ravel()]) * unit
+    cut = rank * queries.shape[1]
+
+    def maps(point: Floats) -> tuple[Floats, Floats]:
+        return point[:cut].reshape(rank, -1), point[cut:].reshape(rank, -1)
+
+    penalty = training.penalty / len(learning)
+
+    def cost(point: Floats) -> tuple[float, Floats]:
+        total, a, b = pair_loss(*maps(point), queries[learning], keys, right[learning])
+        apart = point - start
+        gradient = np.concatenate([a.ravel(), b.ravel()]) + 2 * penalty * apart
+        return total + penalty * float(apart @ apart), gradient
+
+    from scipy.optimize import minimize
+
+    watched = Watched(start, lambda p: pair_loss(*maps(p), queries[held], keys, right[held])[0])
+    minimize(
+        cost, start, jac=True, method="L-BFGS-B", callback=watched, options={"maxiter": _STEPS}
+    )
+    as_it_is = np.eye(depth), np.eye(depth)
+    known = queries.shape[1] == depth
+    before = _pair_losses(*(as_it_is if known else maps(start)), queries[held], keys, right[held])
+    end = maps(watched.point)
+    after = _pair_losses(*end, queries[held], keys, right[held])
+    if known and after[0].mean() > before[0].mean():
+        end, after = as_it_is, before
+    model = VectorModel("scaled-dot", array_columns(depth), *end, PAIRS)
+    learned = Learned(
+        model,
+        _figures(before),
+        _figures(after),
+        len(queries),
+        len(held),
+        interval(before[0] - after[0], training.seed),
+    )
+    return learned._replace(
+        model=VectorModel(
+            "scaled-dot", array_columns(depth), *end, PAIRS, trained=trained(learned, training)
+        )
+    )
+
+
+def _pair_losses(
+    query_map: Floats, key_map: Floats, queries: Floats, keys: Floats, right: NDArray[np.intp]
+) -> tuple[Floats, NDArray[np.intp]]:
+    """Return −log α of the right key of each query, and its rank from 1."""
+    losses, ranks = [], []
+    mapped = keys @ key_map.T / np.sqrt(len(query_map))
+    for rows in _parts(len(queries), len(keys)):
+        logits = (queries[rows] @ query_map.T) @ mapped.T
+        own = logits[np.arange(len(logits)), right[rows]]
+        top = logits.max(axis=1)
+        losses.append(np.log(np.exp(logits - top[:, None]).sum(axis=1)) + top - own)
+        ranks.append(1 + np.sum(logits > own[:, None], axis=1))
+    return np.concatenate(losses), np.concatenate(ranks)
+
+
+def _figures(found: tuple[Floats, NDArray[np.intp]]) -> dict[str, float]:
+    losses, ranks = found
+    return {
+        "top-1": float((ranks == 1).mean()),
+        "mean reciprocal rank": float((1 / ranks).mean()),
+        "log-loss": float(losses.mean()),
+    }

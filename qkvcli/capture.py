@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from qkvcli.errors import InputError, UsageError
+from qkvcli.errors import InputError, QkvError, UsageError
 from qkvcli.sources.captured import Settings, as_metadata, entries
 
 if TYPE_CHECKING:
@@ -123,7 +123,9 @@ class Recording:
         names = ["queries", "keys", "values"] if self.has_queries else []
         if self.with_weights or not names or not all(call.fits for call in calls):
             names.append("weights")
-        arrays = {name: np.stack([getattr(call, name) for call in calls]) for name in names}
+        arrays = {name: np.stack([getattr(call, name) for call in calls]) for name in names[:3]}
+        if "weights" in names:
+            arrays["weights"] = np.stack([_weights(call) for call in calls])
         heads, rows = arrays[names[0]].shape[1:3]
         columns = arrays["keys" if self.has_queries else "weights"].shape[
             2 + (not self.has_queries)
@@ -139,6 +141,10 @@ class Recording:
         if self.has_queries:
             causal, windows, mask = _masks([call.mask for call in calls])
             scale = calls[0].scale
+            # Where layers have scales of their own, the rest of it is the queries'.
+            ratios = np.array([call.scale / scale for call in calls])
+            if (ratios != 1).any():
+                arrays["queries"] *= ratios.astype(self.dtype)[:, None, None, None]
             about = about._replace(scale=scale, causal=causal, windows=windows, mask=mask)
         return arrays | entries(about)
 
@@ -148,7 +154,8 @@ class Recording:
             return ["the model does not hand its queries and keys out: its weights are stored"]
         kind = kind or ("cross" if "cross" in self.kinds else self.kinds[0])
         calls = [call for call in self._calls if call.kind == kind]
-        odd = [str(at) for at, call in enumerate(calls) if not call.fits]
+        numbers = self.layers or range(len(calls))
+        odd = [str(at) for at, call in zip(numbers, calls, strict=True) if not call.fits]
         lines = []
         if odd:
             lines.append(
@@ -184,7 +191,9 @@ class Recording:
         made = None if output is None else _array(output[self.entry]).swapaxes(0, 1)
         close = _CLOSE if given.query.element_size() > 2 else _CLOSE_HALF
         fits = made is None or _off(q, k, v, scale, mask, made) < close
-        kept = None if weights is None else _array(weights[self.entry])
+        # Those of all layers would take more room than anything else: L × H × T².
+        is_kept = weights is not None and (self.with_weights or not fits)
+        kept = _array(weights[self.entry]) if is_kept else None
         queries, keys = _used(mask, q.shape[1], k.shape[1])
         if mask is not None:
             mask = mask[:, queries][:, :, keys]
@@ -266,7 +275,10 @@ def capturing(model: Any, **options: Any) -> Iterator[Recording]:  # noqa: ANN40
         scaling: float | None = None,
         **more: Any,  # noqa: ANN401
     ) -> Any:  # noqa: ANN401
-        eager = sys.modules[type(module).__module__].eager_attention_forward
+        eager = getattr(sys.modules[type(module).__module__], "eager_attention_forward", None)
+        if eager is None:
+            message = f"{type(module).__name__} has no eager attention to be recorded"
+            raise UsageError(message)
         output, weights = eager(module, query, key, value, attention_mask, scaling=scaling, **more)
         bias, mask = more.get("position_bias"), attention_mask
         if bias is not None:
@@ -388,10 +400,35 @@ def _masks(
     odd = next((mask for mask in rest if mask is not None), None)
     if odd is None:
         return tuple(causal), tuple(windows), None
-    nothing = np.ones_like(odd) if odd.dtype == np.bool_ else np.zeros_like(odd)
-    stacked = np.stack([nothing if mask is None else mask for mask in rest])
+    # What hides nothing is all true; beside masks of floats, those of truth are floats too.
+    nothing = np.ones((1, *odd.shape[1:]), np.bool_)
+    filled = [nothing if mask is None else mask for mask in rest]
+    if any(mask.dtype != np.bool_ for mask in filled):
+        filled = [_added(mask) for mask in filled]
+    wide = (max(map(len, filled)), *odd.shape[1:])
+    stacked = np.stack([np.broadcast_to(mask, wide) for mask in filled])
     one = stacked[:1] if (stacked == stacked[:1]).all() else stacked
     return tuple(causal), tuple(windows), one
+
+
+def _added(mask: NDArray[Any]) -> NDArray[Any]:
+    """Return a mask as floats to add to scores."""
+    return np.where(mask, 0.0, -np.inf) if mask.dtype == np.bool_ else mask
+
+
+def _weights(call: _Call) -> NDArray[Any]:
+    """Return the weights of a layer: the model's own, or softmax(scale · q kᵀ + mask)."""
+    if call.weights is not None:
+        return call.weights
+    from qkvcli.attention.softmax import normalised
+
+    keys = np.repeat(call.keys, len(call.queries) // len(call.keys), axis=0)
+    scores = call.queries.astype(np.float32) @ keys.astype(np.float32).swapaxes(-1, -2)
+    scores *= np.float32(call.scale)
+    if call.mask is not None:
+        scores = scores + _added(call.mask).astype(np.float32)
+    found = [normalised(np.array(head)) for head in scores]
+    return np.stack(found).astype(call.queries.dtype)
 
 
 def _causal(mask: NDArray[Any] | None) -> int | None:
@@ -537,7 +574,13 @@ def record(
     if not supports(model):
         return _from_outputs(called, batch, kind, options)
     with torch.no_grad(), capturing(model, **options) as recording:
-        called(**batch, **({} if pair and target is None else {"use_cache": False}))
+        try:
+            called(**batch, **({} if pair and target is None else {"use_cache": False}))
+        except QkvError:
+            raise
+        except Exception as error:  # noqa: BLE001 - whatever a model makes of a text
+            reason = " ".join(str(error).split())[:200]
+            raise UsageError(f"{recording.name}: the model failed: {reason}") from None
     if not recording.kinds:
         raise UsageError(f"{recording.name}: no layer of attention was met; has it any?")
     return recording

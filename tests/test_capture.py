@@ -241,6 +241,7 @@ KINDS: dict[str, dict[str, Any]] = {
     "GPT2": {"vocab_size": 50, "n_embd": 32, "n_layer": 2, "n_head": 4, "n_positions": 64},
     "Bert": {**LLAMA, "num_key_value_heads": None},
 }
+SCALED = {**KINDS["GPT2"], "scale_attn_by_inverse_layer_idx": True}
 
 
 def weights_in(arrays: dict[str, Any], tmp_path: Path) -> Any:
@@ -269,6 +270,38 @@ def test_other_kinds_of_models(name: str, tmp_path: Path) -> None:
         assert arrays["window"] == 4
     # The model is as it was.
     assert model.config._attn_implementation == "eager"
+
+
+@needs
+def test_every_layer_may_have_its_scale(tmp_path: Path) -> None:
+    import torch
+
+    model = model_of("GPT2", 4, **SCALED)
+    ids = torch.randint(0, 50, (1, 12), generator=torch.Generator().manual_seed(1))
+    with torch.no_grad():
+        wanted = torch.stack(model(ids, output_attentions=True).attentions)[:, 0].numpy()
+        with qkvcli.capturing(model) as captured:
+            model(ids)
+    assert np.abs(weights_in(captured.arrays(), tmp_path) - wanted).max() < 1e-5
+
+
+def test_masks_of_several_kinds_are_one() -> None:
+    from qkvcli.capture import _masks
+
+    causal = np.tril(np.ones((1, 3, 3), bool))
+    some = np.array([[[True, False, True]] * 3])
+    added = np.broadcast_to([[[0.5]], [[1.0]]], (2, 3, 3))
+    kinds, windows, mask = _masks([causal, some, None, added])
+    assert kinds == (True, False, False, False)
+    assert windows == (0, 0, 0, 0)
+    assert mask is not None
+    assert mask.shape == (4, 2, 3, 3)
+    assert (mask[0] == 0).all()
+    assert (mask[2] == 0).all()
+    assert np.isneginf(mask[1, :, :, 1]).all()
+    assert (mask[1, :, :, 0] == 0).all()
+    assert (mask[3] == added).all()
+    assert _masks([some, None])[2].dtype == np.bool_  # type: ignore[union-attr]
 
 
 @needs

@@ -169,6 +169,7 @@ def test_what_is_no_drawing(words: list[str], tmp_path: Path) -> None:
         (["pool", "1", "--data", SINE, "-o", "x.svg"], "and a query does not go with it"),
         (["pool", "--self", "--data", SINE, "--plot"], "and --self does not go with it"),
         (["pool", "--data", SINE, "--plot", "-o", "x.tsv"], "--plot draws in the terminal"),
+        (["pool", "--data", SINE, "--plot", "-f", "csv"], "and --format says another form"),
         (["pool", "--data", SINE, "--plot", "--causal"], "and --causal does not go with it"),
         (
             ["pool", "--data", str(SAMPLES / "animal_layer3_qkv.npz"), "--plot"],

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from qkvcli.attention.weights import SOFTMAX
 from qkvcli.commands import outputs
+from qkvcli.commands.options import AUTO
 from qkvcli.errors import UsageError
 from qkvcli.render.console import note
 
@@ -47,6 +48,8 @@ def check(given: Mapping[str, Any]) -> None:
         names = {"query": "a query", "own": "--self"}
         name = names.get(odd, f"--{odd.replace('_', '-')}")
         raise UsageError(f"a picture is of the whole fit, and {name} does not go with it")
+    if given["plot"] and given["form"] != AUTO:
+        raise UsageError("--plot draws in the terminal, and --format says another form; pass one")
     if given["plot"] and given["output"] != "-":
         raise UsageError("--plot draws in the terminal; name a file without it, as in -o fit.svg")
 

@@ -342,6 +342,14 @@ def test_odd_files(arrays: dict[str, Any], line: str, command: str, tmp_path: Pa
     assert len(run.error.splitlines()) == 1
 
 
+@pytest.mark.parametrize("command", ["heatmap", "heads"])
+def test_layers_are_no_batch(command: str, tmp_path: Path) -> None:
+    path = saved(tmp_path, queries=FINE, keys=FINE)
+    run = run_inside(command, path, "--batch", "0")
+    assert (run.status, run.text) == (2, "")
+    assert "holds the layers of one text; choose with --layers" in run.error
+
+
 def test_pool_takes_what_the_file_says(tmp_path: Path) -> None:
     draw = np.random.default_rng(0)
     q, k = (draw.standard_normal((2, heads, 7, 8)).astype(np.float32) for heads in (4, 2))

@@ -219,12 +219,14 @@ def open_weights(found: Matrices, batch: int | None) -> Weights:
         )
     if 0 in shape:
         raise InputError(f"its shape is {_shown(shape)}; there is nothing to draw", array.name)
+    said = found.settings
+    if batch is not None and (found.captured or (said and said.attention)):
+        raise UsageError(f"--batch: {file} holds the layers of one text; choose with --layers")
     full = _five_axes(shape, file, batch, is_stack=is_stack)
     tolerance = HALF_TOLERANCE if array.dtype.itemsize <= 2 else TOLERANCE
     if array.name.endswith("[distances]"):  # those of ``qkv heads``, which sum to nothing
         tolerance = np.inf
     watch = Watch(file, (full[0], *full[2:4]), tolerance)
-    said = found.settings
     layers = (said and said.layers) or tuple(range(full[0]))
     heads = (said and said.heads) or tuple(range(full[2]))
     return Weights(file, array, full, len(shape), batch or 0, watch, layers, heads)

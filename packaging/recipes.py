@@ -1,7 +1,8 @@
 """Brings the recipes of conda-forge and Homebrew up to date with an sdist.
 
-``python packaging/recipes.py dist/qkvcli-0.2.0.tar.gz`` writes the version and the hash of the sdist
-into both, and into the formula what it installs beside, as uv resolves it: uv is to be on PATH.
+``python packaging/recipes.py dist/qkvcli-0.2.0.tar.gz`` writes the version and the hash of the
+sdist into both, and into the formula what it installs beside, as uv (on PATH) resolves it. The
+hash is that of a release: until there is one, zeros stand for it.
 """
 
 from __future__ import annotations

@@ -216,7 +216,7 @@ def test_it_is_said_that_the_bundled_names_answered() -> None:
         assert run_qkv("lookup", *asked, "-m", "approximate").error == ""
 
 
-@pytest.mark.parametrize("mode", ["approximate", "softmax"])
+@pytest.mark.parametrize("mode", ["exact", "approximate", "softmax"])
 def test_more_neighbors_than_keys_are_refused(mode: str) -> None:
     for command in ("lookup", "pool"):
         run = run_qkv(command, "Li", "-m", mode, "-k", "7")

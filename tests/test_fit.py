@@ -22,7 +22,7 @@ from qkvcli.run.local import Local
 from qkvcli.scores import KERNELS
 from qkvcli.scores.vector import VectorScore
 from qkvcli.sources.memory import store_of
-from tests.support.command import SAMPLES, run_qkv
+from tests.support.command import SAMPLES, run_inside
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -242,7 +242,7 @@ def test_bands_hold_the_truth_as_often_as_they_say(degree: int) -> None:
 
 def test_every_row_without_itself() -> None:
     x, y = _sine()
-    run = run_qkv("pool", "--loo", "--data", SINE, "--bandwidth", "0.5", "--format", "json")
+    run = run_inside("pool", "--loo", "--data", SINE, "--bandwidth", "0.5", "--format", "json")
     document = json.loads(run.text)
     weights = np.exp(-np.square((x[:, None] - x) / 0.5) / 2)
     np.fill_diagonal(weights, 0)
@@ -259,7 +259,7 @@ def test_every_row_without_itself() -> None:
 
 def test_classes_have_an_accuracy(tmp_path: Path) -> None:
     path = _iris(tmp_path)
-    run = run_qkv(
+    run = run_inside(
         "pool", "--loo", "--data", path, "--key", "pl,pw", "--value", "species", "--format", "json"
     )
     measures = json.loads(run.text)["leave_one_out"]["species"]
@@ -286,12 +286,12 @@ def _iris(folder: Path) -> str:
 def test_the_default_width_finds_the_curve_of_the_book() -> None:
     x, _ = _sine()
     queries = [f"{q:g}" for q in np.linspace(x.min(), x.max(), 60)]
-    run = run_qkv("pool", *queries, "--data", SINE, "--format", "value")
+    run = run_inside("pool", *queries, "--data", SINE, "--format", "value")
     assert "the default width, --bandwidth cv chose 0.32" in run.error
     assert " for x (leave-one-out mean squared error 0.2499" in run.error
     at = np.array(queries, float)
     mine = np.square(np.array(run.text.split(), float) - (2 * np.sin(at) + at)).mean()
-    scott = run_qkv("pool", *queries, "--data", SINE, "--format", "value", "--bandwidth", "scott")
+    scott = run_inside("pool", *queries, "--data", SINE, "--format", "value", "--bandwidth", "scott")
     theirs = np.square(np.array(scott.text.split(), float) - (2 * np.sin(at) + at)).mean()
     assert mine < theirs
 
@@ -299,7 +299,7 @@ def test_the_default_width_finds_the_curve_of_the_book() -> None:
 def test_where_no_width_can_be_sought_scott_stands(tmp_path: Path) -> None:
     path = tmp_path / "t.csv"
     path.write_text("x,y\n1,1\n1,2\n3,4\n")
-    run = run_qkv("pool", "1", "--data", str(path))
+    run = run_inside("pool", "1", "--data", str(path))
     assert run.status == 0
     assert "default width" in run.error
 
@@ -352,7 +352,7 @@ def test_tables_that_do_not_fit(
 ) -> None:
     path = tmp_path / "t.csv"
     path.write_text(table)
-    run = run_qkv("pool", *arguments, "--data", str(path))
+    run = run_inside("pool", *arguments, "--data", str(path))
     assert run.status == 2
     lines = run.error.splitlines()
     assert re.search(message, lines[-1]), run.error
@@ -366,7 +366,7 @@ def test_ties_and_equal_values_have_answers(tmp_path: Path, table: str, degree: 
     path = tmp_path / "t.csv"
     path.write_text(table)
     common = ("--data", str(path), "--bandwidth", "0.5", "--degree", degree, "--band", "0.9")
-    run = run_qkv("pool", "1", "1.4", *common, "--format", "json")
+    run = run_inside("pool", "1", "1.4", *common, "--format", "json")
     assert run.status == 0, run.error
     for query in json.loads(run.text)["queries"]:
         assert query["answer"]["y"] is not None

@@ -19,7 +19,7 @@ import pytest
 from rapidfuzz.distance import OSA, JaroWinkler
 from rapidfuzz.process import cdist
 
-from tests.support.command import QKV, SAMPLES, Outcome, environment, run_pty, run_qkv
+from tests.support.command import QKV, SAMPLES, Outcome, environment, run_inside, run_pty, run_qkv
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -30,7 +30,8 @@ TSV_HEADER = ["query", "rank", "last_name", "first_name", "score", "weight"]
 
 
 def answered(*arguments: str, **how: Any) -> Outcome:
-    run = run_qkv("lookup", *arguments, **how)
+    # What depends on the environment of a process has one of its own.
+    run = (run_qkv if "env" in how else run_inside)("lookup", *arguments, **how)
     assert run.status == 0, run
     return run
 
@@ -91,7 +92,7 @@ def test_many_missing_queries_are_not_a_flood() -> None:
 @pytest.mark.parametrize("stdin", [False, True], ids=["file", "stdin"])
 def test_the_closest_key_of_a_pipe_too(stdin: bool) -> None:
     data = Path(WITHOUT_LI).read_bytes()
-    run = run_qkv("lookup", "Li", "--data", "-" if stdin else WITHOUT_LI, stdin=data)
+    run = run_inside("lookup", "Li", "--data", "-" if stdin else WITHOUT_LI, stdin=data)
     assert run.status == 1
     assert "the closest is 'Lipton' (score 0.343): try --mode approximate" in run.error
 
@@ -181,7 +182,7 @@ def test_scores_side_by_side() -> None:
     ],
 )
 def test_several_scores_refused(arguments: tuple[str, ...], line: str) -> None:
-    run = run_qkv("lookup", "Li", *arguments)
+    run = run_inside("lookup", "Li", *arguments)
     assert (run.status, run.text) == (2, "")
     assert line in run.error
 
@@ -189,13 +190,13 @@ def test_several_scores_refused(arguments: tuple[str, ...], line: str) -> None:
 def test_it_is_explained_where_a_score_comes_from() -> None:
     keys = b"name\nMuller & Sohne GmbH\nAcme Holding\n"
     how = ("--data", "-", "-m", "softmax", "--explain", "--top", "1")
-    shown = run_qkv("lookup", "Sohne Mueller", *how, "--format", "table", stdin=keys).text
+    shown = run_inside("lookup", "Sohne Mueller", *how, "--format", "table", stdin=keys).text
     head, mueller, sohne, rarity = shown.strip().splitlines()[-4:]
     assert head.split() == ["takes", "gmbh", "muller", "sohne", "rarity"]
     assert sohne.split()[3] == "1.000*"
     assert mueller.split()[2].endswith("*")
     assert rarity.split()[1:] == ["1.099"] * 3  # each of one key among two: log(1 + 2)
-    run = run_qkv("lookup", "Sohne Mueller", *how, "--format", "json", stdin=keys)
+    run = run_inside("lookup", "Sohne Mueller", *how, "--format", "json", stdin=keys)
     origin = json.loads(run.text)["queries"][0]["matches"][0]["origins"]["softmax"]
     assert origin["query"] == ["mueller", "sohne"]
     edits = answered("Lipten", "-m", "approximate", "-s", "osa", "--explain", "--format", "table")
@@ -299,7 +300,7 @@ def test_many_queries_are_one_table() -> None:
     assert len(named) == 6
     assert len({line.index("answer") for line in named}) == 1
     assert named[4].startswith("a name that is far too …  softmax")
-    alone = run_qkv("lookup", "Li", "Qux", "--format", "table")
+    alone = run_inside("lookup", "Li", "Qux", "--format", "table")
     assert any(line.split()[:2] == ["Qux", "no"] for line in alone.text.splitlines())
 
 
@@ -446,7 +447,7 @@ def test_queries_from_a_file_stdin_and_the_keys(put: Callable[[str, str], str]) 
 
 
 def test_data_from_the_environment() -> None:
-    run = run_qkv("lookup", "Li", env={"QKV_DATA": WITHOUT_LI})
+    run = run_inside("lookup", "Li", env={"QKV_DATA": WITHOUT_LI})
     assert run.status == 1
     answered("Li", "--data", str(SAMPLES / "names.json"), env={"QKV_DATA": WITHOUT_LI})
 
@@ -470,7 +471,7 @@ def test_keys_stay_as_they_are_written(put: Callable[[str, str], str]) -> None:
     path = put("k.csv", "k,v\n007,a\n1e3,b\n Li ,c\n,d\n")
     for key, value in (("007", "a"), ("1e3", "b"), (" Li ", "c"), ("", "d")):
         assert answered(key, "--data", path, "--format", "value").text == f"{value}\n"
-    assert run_qkv("lookup", "7", "--data", path).status == 1
+    assert run_inside("lookup", "7", "--data", path).status == 1
 
 
 def test_columns_by_name_and_number() -> None:
@@ -541,7 +542,7 @@ class TestVectors:
         vector = ",".join(map(repr, np.load(arrays / "db.npz")["keys"][3].tolist()))
         (row,) = rows("--data", str(arrays / "db.npz"), "--", vector)
         assert (row["key"], row["weight"]) == ("3", "1")
-        run = run_qkv("lookup", "9,9,9", "--data", str(arrays / "db.npz"))
+        run = run_inside("lookup", "9,9,9", "--data", str(arrays / "db.npz"))
         assert (run.status, run.out) == (1, b"")
         assert "the closest is" in run.error
 
@@ -553,7 +554,7 @@ class TestVectors:
     def test_a_number_of_labels_that_does_not_fit(self, arrays: Path) -> None:
         (arrays / "few.txt").write_text("a\nb\n")
         arguments = ("--data", str(arrays / "db.npz"), "--labels", str(arrays / "few.txt"))
-        run = run_qkv("lookup", "king", *arguments)
+        run = run_inside("lookup", "king", *arguments)
         assert run.status == 2
         assert "2 labels for 5 keys" in run.error
 
@@ -566,7 +567,7 @@ def test_a_table_of_numbers(put: Callable[[str, str], str]) -> None:
     weights = np.exp([0, -0.5, -2])
     assert [float(row["weight"]) for row in found] == pytest.approx(weights / weights.sum())
     assert answered("3", "--data", path, "-m", "average", "--format", "value").text == f"{70 / 3}\n"
-    run = run_qkv("lookup", "3", "--data", path)
+    run = run_inside("lookup", "3", "--data", path)
     assert run.status == 1
     assert "no key of" in run.error
 
@@ -575,7 +576,7 @@ def test_an_exact_number_needs_no_width(put: Callable[[str, str], str]) -> None:
     assert rows("5", "--data", put("one.csv", "k,v\n5,a\n"))[0]["v"] == "a"
     same = put("same.csv", "k,v\n1,a\n1,b\n")
     assert [row["weight"] for row in rows("1", "--data", same)] == ["0.5", "0.5"]
-    run = run_qkv("lookup", "1", "--data", same, "-m", "softmax")
+    run = run_inside("lookup", "1", "--data", same, "-m", "softmax")
     assert (run.status, "is constant" in run.error) == (2, True)
 
 
@@ -643,7 +644,7 @@ class TestManyTexts:
         assert "has more distinct texts than are pooled; attend to few keys" in run.error
         shown = answered(*how, "--format", "table").text
         assert "v: too many distinct texts to pool" in shown
-        bare = run_qkv("lookup", "n5", "-d", path, "-m", "softmax", "--format", "value")
+        bare = run_inside("lookup", "n5", "-d", path, "-m", "softmax", "--format", "value")
         assert (bare.status, bare.out) == (2, b"")
         assert bare.error.startswith(f"qkv: 'v' of {path} has more distinct texts than are pooled")
         assert answered("n5", "-d", path, "-m", "approximate", "--format", "value").text == "v5\n"
@@ -656,6 +657,7 @@ def test_a_matrix_over_the_cap_is_refused_before_any_work(put: Callable[[str, st
     assert "weights of shape (40000, 40000) would take 11.9 GiB, over the cap of 8 GiB" in run.error
 
 
+@pytest.mark.slow
 def test_a_bar_appears_by_itself(put: Callable[[str, str], str]) -> None:
     """Where one block is all of the work, nothing else would tell that it goes on."""
     path = put("t.csv", "k,v\n" + "".join(f"name{i:05},1\n" for i in range(12_000)))
@@ -712,7 +714,7 @@ def test_the_census_exact(census: tuple[str, list[str]]) -> None:
     path, keys = census
     assert len(keys) == 88_799
     known = set(keys)
-    run = run_qkv("lookup", *(name.upper() for name in MISSPELT), "Smith", "SMITH", "--data", path)
+    run = run_inside("lookup", *(name.upper() for name in MISSPELT), "Smith", "SMITH", "--data", path)
     found = {line.split("\t")[0] for line in run.text.splitlines()[1:]}
     assert found == {name.upper() for name in MISSPELT if name.upper() in known} | {"SMITH"}
     assert run.status == 0

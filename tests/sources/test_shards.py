@@ -12,7 +12,7 @@ from qkvcli.errors import QkvError
 from qkvcli.sources.store import open_store
 from qkvcli.sources.table import TableOptions
 from tests.support import tables
-from tests.support.command import run_qkv
+from tests.support.command import run_inside
 from tests.support.contract import Case, check
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def lookup(*arguments: str) -> Any:
-    run = run_qkv("lookup", "1,0,0", "-m", "softmax", "-f", "json", "--top", "0", *arguments)
+    run = run_inside("lookup", "1,0,0", "-m", "softmax", "-f", "json", "--top", "0", *arguments)
     assert run.status == 0, run
     return json.loads(run.out)
 
@@ -82,7 +82,7 @@ def test_files_answer_as_one(arguments: tuple[str, ...]) -> None:
 def test_labels_are_of_all_files() -> None:
     whole = lookup("--data", "all.npz", "--labels", "labels.txt")
     close(whole, lookup("--data", "p-*.npz", "--labels", "labels.txt"))
-    run = run_qkv("pool", "n70", "--data", "p-*.npz", "--labels", "labels.txt")
+    run = run_inside("pool", "n70", "--data", "p-*.npz", "--labels", "labels.txt")
     assert run.status == 0, run
     assert run.text.splitlines()[1].startswith("n70\t")
 
@@ -90,7 +90,7 @@ def test_labels_are_of_all_files() -> None:
 @pytest.mark.usefixtures("folder")
 def test_heads_go_through_all_files() -> None:
     whole, parts = (
-        run_qkv("pool", "1,0,0", "-f", "json", "--keys", name) for name in ("heads.npy", "h-*.npy")
+        run_inside("pool", "1,0,0", "-f", "json", "--keys", name) for name in ("heads.npy", "h-*.npy")
     )
     close(json.loads(whole.out), json.loads(parts.out))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import weakref
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, TypedDict
 
@@ -105,7 +106,6 @@ class Database:
         from qkvcli.sources.memory import store_of
 
         self.store: Store = store_of(keys, values)
-        self._file: Any = None
 
     @classmethod
     def open(  # noqa: PLR0913 - each is an option of the command
@@ -178,7 +178,8 @@ class Database:
         database, file = cls.__new__(cls), None
         if hasattr(data, "read"):
             file, data, options = _copied(data, options)
-        vars(database)["_file"] = file  # which is gone with the database
+        if file is not None:
+            weakref.finalize(database, file.close)  # which removes it
         if data is None and keys is None:
             name = "names.csv"
             data, options = sample(name), options.bundled(f"the bundled {name}")

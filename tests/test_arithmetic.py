@@ -41,7 +41,9 @@ def _ulps(found: NDArray[Any], wanted: Any) -> float:
 
 
 @pytest.mark.parametrize("dtype", ["f2", "f4", "f8"])
-@pytest.mark.parametrize("width", [1, 3, 16, 64])
+@pytest.mark.parametrize(
+    "width", [1, 3, *(pytest.param(n, marks=pytest.mark.slow) for n in (16, 64))]
+)
 @pytest.mark.parametrize("queries", [1, 40])
 def test_a_million_equal_values_pool_to_themselves(queries: int, width: int, dtype: str) -> None:
     value = np.array(0.1, dtype)

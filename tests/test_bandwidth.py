@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
 from typing import TYPE_CHECKING, Any
@@ -23,6 +24,7 @@ from qkvcli.sources.memory import store_of
 from tests.support import reference
 from tests.support.command import SAMPLES, run_qkv
 from tests.support.folds import attend
+from tests.support.slow import mostly_slow
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -172,9 +174,10 @@ SPREADS: dict[str, Callable[[np.random.Generator], NDArray[Any]]] = {
 }
 
 
-@pytest.mark.parametrize("text", [False, True])
-@pytest.mark.parametrize("spread", SPREADS)
-@pytest.mark.parametrize("kernel", KERNELS)
+@pytest.mark.parametrize(
+    ("text", "kernel", "spread"),
+    mostly_slow(itertools.product([False, True], KERNELS, SPREADS), 7),  # each a few times
+)
 def test_no_width_of_a_wider_grid_does_better(kernel: str, spread: str, text: bool) -> None:
     rng = np.random.default_rng(7)
     keys = SPREADS[spread](rng)

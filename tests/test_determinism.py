@@ -82,6 +82,7 @@ COMMANDS = {
     "heatmap pdf": ("heatmap", ATTENTION, "--format", "pdf", "-o", "-"),
     "pool cv": ("pool", "1", "2", "-d", str(SAMPLES / "sine.csv"), "--bandwidth", "cv"),
 }
+SELDOM = ("heatmap pdf", "pool cv", "pool npy", "pool npz")
 
 
 @pytest.mark.parametrize(
@@ -93,10 +94,7 @@ COMMANDS = {
 )
 @pytest.mark.parametrize(
     "name",
-    [
-        pytest.param(name, marks=pytest.mark.slow) if name in ("heatmap pdf", "pool cv") else name
-        for name in COMMANDS
-    ],
+    [pytest.param(name, marks=pytest.mark.slow) if name in SELDOM else name for name in COMMANDS],
 )
 def test_identical_bytes(
     name: str,

@@ -291,7 +291,9 @@ def test_the_default_width_finds_the_curve_of_the_book() -> None:
     assert " for x (leave-one-out mean squared error 0.2499" in run.error
     at = np.array(queries, float)
     mine = np.square(np.array(run.text.split(), float) - (2 * np.sin(at) + at)).mean()
-    scott = run_inside("pool", *queries, "--data", SINE, "--format", "value", "--bandwidth", "scott")
+    scott = run_inside(
+        "pool", *queries, "--data", SINE, "--format", "value", "--bandwidth", "scott"
+    )
     theirs = np.square(np.array(scott.text.split(), float) - (2 * np.sin(at) + at)).mean()
     assert mine < theirs
 

@@ -714,7 +714,9 @@ def test_the_census_exact(census: tuple[str, list[str]]) -> None:
     path, keys = census
     assert len(keys) == 88_799
     known = set(keys)
-    run = run_inside("lookup", *(name.upper() for name in MISSPELT), "Smith", "SMITH", "--data", path)
+    run = run_inside(
+        "lookup", *(name.upper() for name in MISSPELT), "Smith", "SMITH", "--data", path
+    )
     found = {line.split("\t")[0] for line in run.text.splitlines()[1:]}
     assert found == {name.upper() for name in MISSPELT if name.upper() in known} | {"SMITH"}
     assert run.status == 0

@@ -161,6 +161,13 @@ class _Unpacked(gzip.GzipFile):
             raise InputError(message, self._name)
         return data
 
+    def readinto(self, target: WriteableBuffer) -> int:
+        """Read as above: from Python 3.14 this is a way of its own."""
+        view = memoryview(target).cast("B")
+        data = self.read(len(view))
+        view[: len(data)] = data
+        return len(data)
+
 
 def unpacked_size(path: str) -> int:
     """Return how many bytes a regular file holds once unpacked, as far as it says itself."""

@@ -13,6 +13,7 @@ import pytest
 
 from qkvcli.cli import run
 from tests.heatmap.support import SAMPLES, Array, Command, Draw, Save, Svg, softmax
+from tests.support.command import run_inside
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -51,6 +52,17 @@ def qkv(tmp_path: Path) -> Command:
             timeout=60,
             check=False,
         )
+
+    return called
+
+
+@pytest.fixture
+def inside(tmp_path: Path) -> Command:
+    """Run the command in this process, in an empty folder: all but its start."""
+
+    def called(*arguments: object, stdin: bytes = b"") -> subprocess.CompletedProcess[bytes]:
+        done = run_inside(*map(str, arguments), stdin=stdin, cwd=tmp_path)
+        return subprocess.CompletedProcess(arguments, done.status, done.out, done.err)
 
     return called
 

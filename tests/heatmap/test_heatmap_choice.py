@@ -131,12 +131,14 @@ def test_a_mark_of_its_own_starts_a_word(pieces: tuple[str, ...], words: tuple[s
     assert merge_subwords(whole("key", len(pieces), pieces, "t")).labels == words
 
 
-def test_labels_of_both_axes_come_from_one_pipe(qkv: Command, save: Save, tmp_path: Path) -> None:
+def test_labels_of_both_axes_come_from_one_pipe(
+    inside: Command, save: Save, tmp_path: Path
+) -> None:
     weights = save(np.eye(2))
     arguments = ("heatmap", weights, "--format", "svg", "-o", "-")
     (tmp_path / "labels.txt").write_text("a\nb\n")
-    wanted = qkv(*arguments, "--labels", "labels.txt")
-    piped = qkv(*arguments, "--labels", "-", stdin=b"a\nb\n")
+    wanted = inside(*arguments, "--labels", "labels.txt")
+    piped = inside(*arguments, "--labels", "-", stdin=b"a\nb\n")
     assert piped.returncode == 0, piped.stderr
     assert piped.stdout == wanted.stdout
     script = (
@@ -251,7 +253,7 @@ def test_good_weights_are_drawn_without_a_word(
 
 
 def test_formats_give_the_same_picture(
-    draw: Draw, save: Save, tmp_path: Path, qkv: Command, tokens: list[str]
+    draw: Draw, save: Save, tmp_path: Path, inside: Command, tokens: list[str]
 ) -> None:
     weights = np.array([[0.25, 0.75], [0.5, 0.5]])
     np.savez(tmp_path / "w.npz", weights=weights, other=np.eye(3),
@@ -270,7 +272,7 @@ def test_formats_give_the_same_picture(
         assert [c.query + c.key for c in draw(tmp_path / name).cells] == ["ac", "ad", "bc", "bd"]
     assert len(draw(tmp_path / "w.npz", "--name", "other").cells) == 9
     for name in ("weights.npy", "w.npz", "w.csv", "w.tsv", "w.json"):
-        piped = qkv(
+        piped = inside(
             "heatmap", "-", "--format", "svg", "-o", "-", stdin=(tmp_path / name).read_bytes()
         )
         assert piped.returncode == 0, piped.stderr

@@ -67,12 +67,12 @@ def test_texts_are_drawn_inside_their_boxes(page: str, dpi: int) -> None:
 
 @pytest.mark.parametrize("dpi", [72, 96, 150, 200])
 def test_no_line_shows_between_the_cells_of_a_pdf(
-    qkv: Command, save: Save, tmp_path: Path, dpi: int
+    inside: Command, save: Save, tmp_path: Path, dpi: int
 ) -> None:
     if shutil.which("pdftoppm") is None:
         pytest.skip("pdftoppm (poppler-utils) is not installed")
     # The panel is all of one colour, the darkest: whatever is light in it is a seam.
-    assert qkv("heatmap", save(np.ones((37, 37))), "-o", "x.pdf").returncode == 0
+    assert inside("heatmap", save(np.ones((37, 37))), "-o", "x.pdf").returncode == 0
     subprocess.run(["pdftoppm", "-r", str(dpi), "-png", "x.pdf", "x"], cwd=tmp_path, check=True)
     pixels = imread(tmp_path / "x-1.png")[:, :, :3]
     dark = np.abs(pixels - np.array([103, 0, 13]) / 255).max(axis=-1) < 0.01
@@ -83,11 +83,11 @@ def test_no_line_shows_between_the_cells_of_a_pdf(
     assert len(rows) > 300 * dpi / 72
 
 
-def test_every_cell_of_a_pdf_has_its_colour(qkv: Command, save: Save, tmp_path: Path) -> None:
+def test_every_cell_of_a_pdf_has_its_colour(inside: Command, save: Save, tmp_path: Path) -> None:
     if shutil.which("pdftoppm") is None:
         pytest.skip("pdftoppm (poppler-utils) is not installed")
     weights = softmax(np.random.default_rng(0).normal(size=(7, 9)) * 2)
-    assert qkv("heatmap", save(weights), "-o", "x.pdf").returncode == 0
+    assert inside("heatmap", save(weights), "-o", "x.pdf").returncode == 0
     subprocess.run(["pdftoppm", "-r", "144", "-png", "x.pdf", "x"], cwd=tmp_path, check=True)
     pixels = imread(tmp_path / "x-1.png")[:, :, :3]
     for colour in mpl.colormaps["Reds"](weights / weights.max())[:, :, :3].reshape(-1, 3):

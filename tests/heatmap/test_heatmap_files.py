@@ -21,10 +21,10 @@ GOLD = Path(__file__).parent / "gold"
 FORMS = ("svg", "png", "pdf", "terminal")
 
 
-def test_lookup_draws_the_identity(qkv: Command, draw: Draw, tmp_path: Path) -> None:
-    weights = qkv("lookup", "--self", "--mode", "exact", "--weights", "-")
+def test_lookup_draws_the_identity(inside: Command, draw: Draw, tmp_path: Path) -> None:
+    weights = inside("lookup", "--self", "--mode", "exact", "--weights", "-")
     assert weights.returncode == 0, weights.stderr
-    drawn = qkv("heatmap", "-", "-o", "out.svg", stdin=weights.stdout)
+    drawn = inside("heatmap", "-", "-o", "out.svg", stdin=weights.stdout)
     assert drawn.returncode == 0, drawn.stderr
     assert b"warning" not in drawn.stderr
     (tmp_path / "w.npz").write_bytes(weights.stdout)
@@ -34,7 +34,10 @@ def test_lookup_draws_the_identity(qkv: Command, draw: Draw, tmp_path: Path) -> 
     assert not svg.cells[0].query.isdigit()  # the labels came along
 
 
-@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize(
+    "form",  # PNG and PDF come from the same figure
+    [pytest.param(form, marks=pytest.mark.slow) if form == "pdf" else form for form in FORMS],
+)
 def test_same_bytes_from_anywhere(
     qkv: Command, attention_file: Path, tokens_file: Path, tmp_path: Path, form: str
 ) -> None:
@@ -146,9 +149,9 @@ def test_png_keeps_every_weight_of_a_matrix_as_large_as_itself(save: Save, tmp_p
     assert dark.sum() >= 50
 
 
-def test_font_without_a_sign_is_said_once(qkv: Command, save: Save, tmp_path: Path) -> None:
+def test_font_without_a_sign_is_said_once(inside: Command, save: Save, tmp_path: Path) -> None:
     (tmp_path / "labels.txt").write_text("查\n询\nb\n")
-    done = qkv("heatmap", save(np.eye(3)), "--labels", "labels.txt", "-o", "x.png")
+    done = inside("heatmap", save(np.eye(3)), "--labels", "labels.txt", "-o", "x.png")
     assert done.returncode == 0
     assert done.stderr.decode() == (
         "qkv: warning: the font of PNG and PDF has no 查询; boxes stand for it; try SVG\n"
@@ -156,11 +159,11 @@ def test_font_without_a_sign_is_said_once(qkv: Command, save: Save, tmp_path: Pa
 
 
 def test_pdf_is_vector_with_text(
-    qkv: Command, attention_file: Path, tokens_file: Path, tmp_path: Path
+    inside: Command, attention_file: Path, tokens_file: Path, tmp_path: Path
 ) -> None:
     if shutil.which("pdftotext") is None:
         pytest.skip("pdftotext (poppler-utils) is not installed")
-    done = qkv("heatmap", attention_file, "--labels", tokens_file, "--layers", "0", "--heads", "0",
+    done = inside("heatmap", attention_file, "--labels", tokens_file, "--layers", "0", "--heads", "0",
                "-o", "x.pdf")  # fmt: skip
     assert done.returncode == 0
     text = subprocess.run(

@@ -46,16 +46,16 @@ def test_what_is_no_text_is_not_written_to_a_terminal(save: Save, form: str) -> 
     assert shown.text.split() == line.split()
 
 
-def test_links_and_modes_stay(save: Save, tmp_path: Path, qkv: Command) -> None:
+def test_links_and_modes_stay(save: Save, tmp_path: Path, inside: Command) -> None:
     save(np.eye(3), "ok.npy")
     (tmp_path / "real.svg").write_text("old")
     (tmp_path / "real.svg").chmod(0o640)
     (tmp_path / "link.svg").symlink_to("real.svg")
-    assert qkv("heatmap", "ok.npy", "-o", "link.svg").returncode == 0
+    assert inside("heatmap", "ok.npy", "-o", "link.svg").returncode == 0
     assert (tmp_path / "link.svg").is_symlink()
     assert (tmp_path / "real.svg").read_text().startswith("<svg")
     assert stat.S_IMODE((tmp_path / "real.svg").stat().st_mode) == 0o640
-    shown = qkv("heatmap", "ok.npy", "-o", "/dev/stdout", "--format", "svg")
+    shown = inside("heatmap", "ok.npy", "-o", "/dev/stdout", "--format", "svg")
     assert shown.stdout.startswith(b"<svg")
 
 
@@ -74,10 +74,10 @@ def test_every_kind_of_number_is_read(save: Save, draw: Draw, dtype: str, order:
 ], ids=["cancelling", "rolled out", "summed", "merged"])  # fmt: skip
 @pytest.mark.parametrize("form", ["svg", "png", "pdf", "terminal"])
 def test_cells_that_overflow_are_grey_and_said(
-    save: Save, qkv: Command, tmp_path: Path, weights: Array, arguments: list[str], form: str
+    save: Save, inside: Command, tmp_path: Path, weights: Array, arguments: list[str], form: str
 ) -> None:
     (tmp_path / "labels.txt").write_text("a\n##b\n##c\n")
-    shown = qkv("heatmap", save(weights), *arguments, "--format", form, "-o", "x")
+    shown = inside("heatmap", save(weights), *arguments, "--format", form, "-o", "x")
     assert shown.returncode == 0
     lines = shown.stderr.decode().splitlines()
     assert all(line.startswith("qkv: ") for line in lines)

@@ -91,10 +91,10 @@ def test_panels_take_all_that_labels_leave(draw: Draw, words: tuple[Path, str, P
 ])  # fmt: skip
 @pytest.mark.parametrize("shape", [(10, 10), (3, 10, 10), (2, 3, 5, 9)], ids=str)
 def test_the_page_hugs_its_content(
-    qkv: Command, save: Save, tmp_path: Path, arguments: tuple[str, ...], shape: tuple[int, ...]
+    inside: Command, save: Save, tmp_path: Path, arguments: tuple[str, ...], shape: tuple[int, ...]
 ) -> None:
     weights = softmax(np.random.default_rng(0).normal(size=shape))
-    done = qkv("heatmap", save(weights), *arguments, "-o", "x.png", "--dpi", "72")
+    done = inside("heatmap", save(weights), *arguments, "-o", "x.png", "--dpi", "72")
     assert done.returncode == 0, done.stderr
     inked: Array = imread(tmp_path / "x.png")[:, :, :3].min(axis=-1) < 0.9
     for axis in (0, 1):
@@ -120,10 +120,10 @@ def test_a_font_and_its_size(draw: Draw, words: tuple[Path, str, Path]) -> None:
     assert {float(text.get("font-size", "0")) for text in texts} == {11, 13.75}
 
 
-def test_a_font_of_a_pdf(qkv: Command, save: Save, tmp_path: Path) -> None:
+def test_a_font_of_a_pdf(inside: Command, save: Save, tmp_path: Path) -> None:
     if shutil.which("pdffonts") is None:
         pytest.skip("pdffonts (poppler-utils) is not installed")
-    done = qkv("heatmap", save(np.eye(3)), "--font", "dejavu serif", "-o", "x.pdf")
+    done = inside("heatmap", save(np.eye(3)), "--font", "dejavu serif", "-o", "x.pdf")
     assert done.returncode == 0, done.stderr
     listed = subprocess.run(["pdffonts", "x.pdf"], cwd=tmp_path, capture_output=True, check=True)
     assert b"DejaVuSerif" in listed.stdout

@@ -242,7 +242,9 @@ def test_a_null_among_vectors_is_told(
     vectors = pa.array([[1.0, 2.0], vector, [3.0, 4.0]])
     found = {"e": vectors, "y": [1.0, 2.0, 3.0]}
     path = write("t.parquet", {name: found[name] for name in columns.split(",")})
-    run = run_inside(command, "--self", "--data", path, *(["-m", "softmax"] * (command == "lookup")))
+    run = run_inside(
+        command, "--self", "--data", path, *(["-m", "softmax"] * (command == "lookup"))
+    )
     assert (run.status, run.out) == (2, b"")
     assert run.error.startswith(f"qkv: {path}: row 1: null in the column 'e'"), run.error
     assert run.error.count("\n") == 1

@@ -86,7 +86,7 @@ def table(put: Callable[[str, str], str]) -> str:
     return put("t.csv", "name,kind,x\n" + "".join(names(2_500)))
 
 
-@pytest.mark.parametrize("count", [2, 3, 7])
+@pytest.mark.parametrize("count", [2, pytest.param(3, marks=pytest.mark.slow), 7])
 @pytest.mark.parametrize("asked", [("nose",), ("nose", "tin", "nosuch"), ("\x00",)])
 def test_partitions_come_to_the_same(table: str, asked: tuple[str, ...], count: int) -> None:
     queries = Queries(asked, list(asked))

@@ -90,7 +90,8 @@ def test_labels_are_of_all_files() -> None:
 @pytest.mark.usefixtures("folder")
 def test_heads_go_through_all_files() -> None:
     whole, parts = (
-        run_inside("pool", "1,0,0", "-f", "json", "--keys", name) for name in ("heads.npy", "h-*.npy")
+        run_inside("pool", "1,0,0", "-f", "json", "--keys", name)
+        for name in ("heads.npy", "h-*.npy")
     )
     close(json.loads(whole.out), json.loads(parts.out))
 

@@ -26,6 +26,8 @@ NO_QUERY = "no query; give one or more, - for stdin, --queries FILE or --self"
 
 _READ = ("key", "value", "delimiter", "no_header", "key_type", "value_type", "data_format")
 """The parameters that say how a table is read."""
+_CODED = ("date", "categorical", "ordered")
+"""Those that say what kind key columns are of, where a command has them."""
 
 
 def database(given: Mapping[str, Any], *, read_twice: bool | None = True) -> Database:
@@ -45,6 +47,7 @@ def database(given: Mapping[str, Any], *, read_twice: bool | None = True) -> Dat
         raise UsageError(message)
     for name in ("data", "keys", "values", "labels"):
         _check_name(f"--{name}", given[name])
+    coded: dict[str, Any] = {name: columns(given.get(name), f"--{name}") for name in _CODED}
     same = ("encoding", "key_type", "value_type", "data_format", "missing", "delimiter")
     return Database.open(
         given["data"],
@@ -56,6 +59,7 @@ def database(given: Mapping[str, Any], *, read_twice: bool | None = True) -> Dat
         labels=given["labels"],
         read_twice=read_twice,
         **{name: given[name] for name in same},
+        **coded,
     )
 
 

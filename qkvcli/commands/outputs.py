@@ -31,6 +31,10 @@ def say_widths(about: About) -> None:
         where = f"head {'/'.join(map(str, head))}: " if head else ""
         by_name = len(columns.key) == len(found.widths) and columns.key not in (("key",), ("row",))
         names = [f" for {name}" if by_name else "" for name in columns.key]
+        for at in columns.dates:
+            names[at] = f" days{names[at]}"
+        for at, _ in columns.categories:
+            names[at] = f" of other values{names[at]}"
         widths = ", ".join(f"{h:.6g}{name}" for h, name in zip(found.widths, names, strict=False))
         rule = "the default width, " if found.chosen else ""
         if found.error is None:

@@ -16,7 +16,7 @@ from qkvcli.attention.sorted_fold import SortedKeys, is_served
 from qkvcli.attention.weights import SOFTMAX, Mask, Weighting
 from qkvcli.blocks import Queries, labels_of
 from qkvcli.errors import InputError
-from qkvcli.run.bandwidth import by_rule
+from qkvcli.run.bandwidth import along, by_rule, kernel_score, largest
 from qkvcli.run.fit import LEAST_CHANCE
 from qkvcli.run.work import fold
 from qkvcli.scores.vector import VectorScore
@@ -99,8 +99,9 @@ def cross_validated(  # noqa: PLR0913, PLR0917 - rows, and how they are predicte
         More rows than ``CAP``, text values under ``aicc``, or no width at which every row has an
         answer.
     """
-    scott = np.array(by_rule("scott", source).widths)
+    rule_of_thumb = np.array(by_rule("scott", source).widths)
     left_out = LeaveOneOut(source, kernel, temperature, executor, degree, rule)
+    scott = left_out.sought(rule_of_thumb)
     factors = left_out.span(scott)
     some = left_out.some(_SOME)
     errors = [left_out.error(scott * factor, some) for factor in factors]
@@ -132,13 +133,12 @@ def cross_validated(  # noqa: PLR0913, PLR0917 - rows, and how they are predicte
         error = error if few is None else left_out.error(own)
         if error < least:
             widths, least = own, error
-    return Bandwidth(tuple(widths.tolist()), rule, least, at_edge)
+    return Bandwidth(tuple(left_out.widths(widths).tolist()), rule, least, at_edge)
 
 
 def is_quick(source: Source, kernel: str, temperature: float) -> bool:
     """Return whether widths are sought in about a second, as far as that is known unread."""
-    score = VectorScore(kernel)
-    line = source.depth == 1 and is_served(Plan(score, Weighting(SOFTMAX, temperature)))
+    line = _is_line(source, kernel, temperature)
     rows = source.rows if source.rows is not None else sum(map(len, source.blocks()))
     if rows < FEWEST or rows > max(CAP, QUICK) or _classes(source) > _CLASSES:
         return False
@@ -149,6 +149,12 @@ def is_quick(source: Source, kernel: str, temperature: float) -> bool:
     predicted = rows if rows <= _SEVERAL else _SOME
     trials = 60 + 60 * source.depth * (source.depth > 1)
     return predicted * rows * (5 + source.depth) * trials < _SECOND
+
+
+def _is_line(source: Source, kernel: str, temperature: float) -> bool:
+    """Return whether the keys are sorted, and the sums do not take all pairs."""
+    plan = Plan(VectorScore(kernel), Weighting(SOFTMAX, temperature), Mask(own=np.arange(0)))
+    return source.depth == 1 and not source.columns.categories and is_served(plan)
 
 
 def _classes(source: Source) -> int:
@@ -248,9 +254,7 @@ class LeaveOneOut:
     ) -> None:
         blocks = list(source.blocks())
         count = sum(map(len, blocks))
-        score, own = VectorScore(kernel), Mask(own=np.arange(0))
-        line = source.depth == 1
-        line = line and is_served(Plan(score, Weighting(SOFTMAX, temperature), own))
+        line = _is_line(source, kernel, temperature)
         if count > (cap := LINE_CAP if line else CAP):
             message = f"{count} rows are over the cap of {cap} for `bandwidth='cv'`; use scott"
             raise InputError(message, source.name)
@@ -270,6 +274,8 @@ class LeaveOneOut:
         # Distances stay, and lose nothing when divided by a width.
         self._queries = Queries(tuple(map(str, range(count))), keys)
         self._kernel, self._executor, self._degree = kernel, executor, degree
+        self._columns, self._along = source.columns, along(source.columns)
+        self._most = {at: largest(levels) for at, levels in source.columns.categories}
         self._criterion = rule == "aicc"
         if self._criterion and (self._labels or not self._values.shape[1]):
             message = "`bandwidth='aicc'` is of numbers, and there are values that are text; use cv"
@@ -285,13 +291,30 @@ class LeaveOneOut:
         """Whether the error has one minimum worth a search, as of a smooth kernel and many rows."""
         return self._kernel != "boxcar" and len(self._queries) > _MANY
 
+    def widths(self, sought: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return widths (D,) from what is sought: a w in place of a λ of most · w / (1 + w)."""
+        found = sought.copy()
+        for at, most in self._most.items():
+            found[at] = most * (sought[at] / (1 + sought[at]))
+        return found
+
+    def sought(self, widths: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return what is sought in the place of widths (D,)."""
+        found = widths.copy()
+        for at, most in self._most.items():
+            found[at] = widths[at] / (most - widths[at])
+        return found
+
     def span(self, unit: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return factors on widths (D,): from what tells neighbours apart to what all share.
 
         The least is half the distance to the nearest other row, of all but a hundredth of rows; the
         largest is four times the extent of the rows.
         """
-        keys = self._queries.keys / unit
+        if self._along is not None and not self._along:
+            return np.geomspace(1e-3, 1e3, 25)  # of categories alone
+        some = slice(None) if self._along is None else list(self._along)
+        keys = self._queries.keys[:, some] / unit[some]
         if keys.shape[1] == 1:
             gaps = np.pad(np.diff(np.sort(keys[:, 0])), 1, constant_values=np.inf)
             nearest = np.minimum(gaps[1:], gaps[:-1])
@@ -350,13 +373,14 @@ class LeaveOneOut:
         self, widths: NDArray[np.float64], rows: NDArray[np.int64], mask: Mask | None
     ) -> Answer:
         plan = Plan(
-            VectorScore(self._kernel, tuple(widths.tolist())),
+            kernel_score(self._kernel, tuple(self.widths(widths).tolist()), self._columns),
             self._weighting,
             mask,
             width=self._values.shape[1],
             text=self._blocks[0].columns.text,
             label_cap=len(self._queries),
             degree=self._degree,
+            along=self._along,
         )
         if self._sorted is None:
             queries = self._queries.pick(rows.tolist())

@@ -126,7 +126,12 @@ def resolve(store: Store, asked: Asked | None, request: Request, executor: Execu
         if width is not None:
             widths[number] = width
         scale = asked.settings.scale if asked.settings else None
-        found = [_score(name, width, request, executor, scale) for name in names]
+        found: list[Score] = []
+        if width is not None:
+            from qkvcli.run.bandwidth import kernel_score
+
+            found = [kernel_score(names[0], width.widths, source.columns)]
+        found = found or [_score(name, request, executor, scale) for name in names]
         # Equal keys are found without a score; of a pipe the first keys must be seen before.
         if set(request.modes) != {EXACT} or request.explain or not source.reopenable:
             found = [counted(score, source) for score in found]
@@ -169,6 +174,8 @@ def _plan(source: Source, queries: Queries, request: Request) -> Plan:
     """Return what is kept whatever the mode."""
     import numpy as np
 
+    from qkvcli.run.bandwidth import along
+
     columns = source.columns
     dtype: Any = np.float64
     if not isinstance(queries.keys, list):
@@ -185,6 +192,7 @@ def _plan(source: Source, queries: Queries, request: Request) -> Plan:
         text=columns.text,
         dtype=dtype,
         degree=request.degree,
+        along=along(columns),
     )
 
 
@@ -295,14 +303,17 @@ def _score_name(store: Store, name: str | None) -> str:
     """
     if name is None:
         return _DEFAULT_SCORES[store.kind]
+    if store.columns.categories and name not in KERNELS:
+        column = store.columns.key[store.columns.categories[0][0]]
+        message = f"the key column {column!r} is of categories, which `score={name!r}` does not "
+        raise UsageError(f"{message}compare; take a kernel, such as gaussian")
     if (name in TEXT_SCORES) == (store.kind == "text"):
         return name
     if store.kind == "text":
-        found, where = store.first_text()
+        found, where, way = store.first_text()
         message = f"{found}, and `score={name!r}` compares numbers; "
-        way = "write days as numbers" if "a date" in found else "pass `key_type='number'`"
         mixed = ", of which all are numbers" if len(store.columns.key) > 1 else ""
-        raise UsageError(f"{message}{way}, other `key` columns{mixed}, or a text score", where)
+        raise UsageError(f"{message}pass {way}, other `key` columns{mixed}, or a text score", where)
     message = f"the keys of {store.name} are numbers, and `score={name!r}` compares text; "
     raise UsageError(message + "pass `key_type='text'`, or a vector score")
 
@@ -347,13 +358,7 @@ def counted(score: Score, source: Source) -> Score:
     return cast("TextScore", score).counted(first_blocks(source, SAMPLE))
 
 
-def _score(
-    name: str,
-    width: Bandwidth | None,
-    request: Request,
-    executor: Executor,
-    scale: float | None,
-) -> Score:
+def _score(name: str, request: Request, executor: Executor, scale: float | None) -> Score:
     workers = getattr(executor, "count", 1)
     if request.model is not None:
         return request.model.score(workers)
@@ -368,7 +373,7 @@ def _score(
         )
     from qkvcli.scores.vector import VectorScore
 
-    return VectorScore(name, width.widths if width else (1.0,), scale)
+    return VectorScore(name, (1.0,), scale)
 
 
 def _width(  # noqa: PLR0913, PLR0917 - what a width depends on
@@ -393,7 +398,7 @@ def _width(  # noqa: PLR0913, PLR0917 - what a width depends on
 
         return cross_validated(source, name, temperature, executor, request.degree, str(given))
     if given is not None and not isinstance(given, str):
-        return rules.given(given, store.depth)
+        return rules.given(given, store.depth, source.columns)
     if given is None and _is_fit(source, request):
         from qkvcli.run.cross_validation import cross_validated, is_quick
 

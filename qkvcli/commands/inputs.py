@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from qkvcli.database import Database
+    from qkvcli.run.request import Request
     from qkvcli.sources.store import Asked
 
 
@@ -136,6 +137,16 @@ def say_what_answered(database: Database, given: Mapping[str, Any]) -> None:
     if database.left_out:
         count = "1 row" if database.left_out == 1 else f"{database.left_out} rows"
         note(f"{count} left out, in which a number is missing")
+
+
+def say_text_keys(database: Database, request: Request) -> None:
+    """Tell that dates, or numbers beside text, are compared as text, where nobody said so."""
+    columns, source = database.columns, database.store
+    if source.kind != "text" or request.scores or request.model or not columns.numeric:
+        return
+    found, _, (kind, name) = source.first_text()
+    if "a date" in found or len(columns.key) > 1:
+        note(f"{found}: keys are compared as text; --{kind} {name} makes it a regression")
 
 
 def _is_number(word: str) -> bool:

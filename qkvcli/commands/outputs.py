@@ -33,9 +33,11 @@ def say_widths(about: About) -> None:
         names = [f" for {name}" if by_name else "" for name in columns.key]
         for at in columns.dates:
             names[at] = f" days{names[at]}"
-        for at, _ in columns.categories:
-            names[at] = f" of other values{names[at]}"
-        widths = ", ".join(f"{h:.6g}{name}" for h, name in zip(found.widths, names, strict=False))
+        shares = dict(columns.categories)
+        widths = ", ".join(
+            f"{'λ = ' * (at in shares)}{h:.6g}{name}"
+            for at, (h, name) in enumerate(zip(found.widths, names, strict=False))
+        )
         rule = "the default width, " if found.chosen else ""
         if found.error is None:
             more = "; --bandwidth cv seeks the widths that predict best"

@@ -174,6 +174,7 @@ def pool(  # noqa: PLR0913 - one parameter an option
     with progress("pooling", question.rows) as advance:
         answer = question.pool(advance)
     inputs.say_what_answered(database, given)
+    inputs.say_text_keys(database, question.resolved.request)
     outputs.say_widths(question.resolved.about)
     outputs.say_measures(answer)
     style = Style(sink.form, defuse=csv_safe, color=sink.color, terminal=sink.on_terminal)

@@ -58,6 +58,8 @@ _AT_ONCE = 4096
 """How many rows are predicted at a time: text values have a weight for each of them and label."""
 _FINE = 1e-4
 """How near to the best width a search ends: a hundredth of a per cent."""
+_FAR = 25.0
+"""How far the logarithm of a column's own width may go: at e²⁵ a column has no say."""
 _STEPS = 16
 """How many widths are tried between neighbours where the error is a staircase."""
 
@@ -207,16 +209,21 @@ def _each_column(
     from scipy.optimize import minimize
 
     start = np.log(widths)
+
+    def within(logs: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return widths, none of them so far from the start that it is no number of any use."""
+        return np.exp(np.clip(logs, start - _FAR, start + _FAR))
+
     with np.errstate(invalid="ignore", over="ignore"):
         found = minimize(
-            lambda logs: min(error(np.exp(np.clip(logs, -700, 700))), 1e300),
+            lambda logs: min(error(within(logs)), 1e300),
             start,
             method="Powell",
             options={"xtol": 1e-2, "ftol": 1e-5, "maxfev": 400 * len(widths)},
         )
     if not found.fun < least:
         return widths, least
-    return np.exp(found.x), float(found.fun)
+    return within(found.x), float(found.fun)
 
 
 class LeaveOneOut:

@@ -310,10 +310,12 @@ def _score_name(store: Store, name: str | None) -> str:
     if (name in TEXT_SCORES) == (store.kind == "text"):
         return name
     if store.kind == "text":
-        found, where, way = store.first_text()
+        found, where, (kind, column) = store.first_text()
         message = f"{found}, and `score={name!r}` compares numbers; "
         mixed = ", of which all are numbers" if len(store.columns.key) > 1 else ""
-        raise UsageError(f"{message}pass {way}, other `key` columns{mixed}, or a text score", where)
+        raise UsageError(
+            f"{message}pass `{kind}={column!r}`, other `key` columns{mixed}, or a text score", where
+        )
     message = f"the keys of {store.name} are numbers, and `score={name!r}` compares text; "
     raise UsageError(message + "pass `key_type='text'`, or a vector score")
 

@@ -120,12 +120,15 @@ class Store:
         """Whether keys have names of their own, and not only numbers of rows."""
         return self.kind != "array" or self.heads[0].names is not None
 
-    def first_text(self) -> tuple[str, str, str]:
-        """Return what makes the keys text, for a sentence, its place, and how it may be read."""
+    def first_text(self) -> tuple[str, str, tuple[str, str]]:
+        """Return what makes the keys text, for a sentence, its place, and what to call the column.
+
+        That is a date or categorical, and the column's name.
+        """
         from qkvcli.sources import numbers
         from qkvcli.sources.table import TableBlock
 
-        block = next(iter(self.heads[0].blocks())).load()
+        block = first_blocks(self.heads[0], 1)[0].load()
         if isinstance(block, TableBlock):
             for column in block.layout.key:
                 cells = block.cells.column(column)
@@ -135,9 +138,9 @@ class Store:
                     is_date = _DATE.fullmatch(cells[row]) is not None
                     what = "a date, and so text" if is_date else "text"
                     kind = "date" if is_date else "categorical"
-                    way = f"`{kind}={block.layout.column_name(column)!r}`"
-                    return f"the key {shown!r} is {what}", block.where(row), way
-        return "the keys are text", self.name, f"`categorical={self.columns.key[0]!r}`"
+                    name = block.layout.column_name(column)
+                    return f"the key {shown!r} is {what}", block.where(row), (kind, name)
+        return "the keys are text", self.name, ("categorical", self.columns.key[0])
 
 
 class HeldSource:

@@ -282,6 +282,8 @@ def queries_of(store: Store, queries: ArrayLike) -> Asked:
         A width that does not fit, or a query that is not finite.
     """
     if store.columns.codings and not _is_of_floats(queries):
+        if len(getattr(queries, "shape", ())) == 1:  # one column of a frame
+            queries = array_of(queries)
         columns = None if _is_pairs(queries) else columns_of(queries)
         if columns is not None:
             return queries_from_columns(store, columns)
@@ -482,6 +484,8 @@ def _column(
         return _parsed([str(text) for text in array], name, role)
     if array.dtype.kind not in "biuf":
         message = f"the column {name!r} is of dtype {array.dtype}; use numbers or text"
+        if array.dtype.kind == "M":
+            message += f", or pass `date={name!r}` of a key"
         raise InputError(message, NAME)
     codes = wanted is None and array.dtype.kind in "iu"
     if wanted == "text" or (codes and np.abs(array.astype(np.float64)).max() >= numbers.LARGEST):

@@ -101,6 +101,8 @@ class About:
         The score of the null key, or None where there is none.
     bandwidths
         A kernel's width in each head.
+    degree
+        Whether answers are weighted means, 0, or weighted lines at the query, 1.
     """
 
     source: str
@@ -112,6 +114,7 @@ class About:
     neighbors: int | None = None
     null_score: float | None = None
     bandwidths: tuple[Bandwidth, ...] = ()
+    degree: int = 0
 
     @property
     def heads(self) -> list[tuple[int, ...]]:

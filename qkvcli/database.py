@@ -305,7 +305,7 @@ class Database:
         weights: bool = False,
         perplexity: bool = True,
         jacobian: bool = False,
-        degree: int = 0,
+        degree: int | None = None,
         std_error: bool = False,
         band: float | None = None,
         loo: bool = False,
@@ -337,7 +337,8 @@ class Database:
             ∂ answer / ∂ query.
         degree
             Of a regression, 0 for weighted means and 1 for weighted lines, whose slope is then the
-            ``jacobian``.
+            ``jacobian``. By default what predicts rows better, where no ``bandwidth`` is given,
+            cross-validation is quick, and nothing is asked that is of the means alone.
         std_error, band
             Whether to return the standard error of the output, and the ``lower`` and ``upper`` ends
             of a band that holds the mean so often: 0.95.

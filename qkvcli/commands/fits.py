@@ -98,7 +98,8 @@ def draw(
         draw_grid(values, place, names, (extent.names[1], extent.names[0], value), form)
         return
     near = "" if about.neighbors is None else f", the {about.neighbors} nearest"
-    made_by = (about.score if answer.mode == SOFTMAX else answer.mode) + near
+    lines = " lines" if about.degree else ""
+    made_by = (about.score + lines if answer.mode == SOFTMAX else answer.mode) + near
     curves = extent.curves(answer, grid, made_by)
     draw_curves(curves, place, form)
     if len(extent.keys) > POINTS:

@@ -39,6 +39,8 @@ def say_widths(about: About) -> None:
             for at, (h, name) in enumerate(zip(found.widths, names, strict=False))
         )
         rule = "the default width, " if found.chosen else ""
+        if found.chosen and about.degree:
+            rule = "the default, local lines (--degree 1): "
         if found.error is None:
             more = "; --bandwidth cv seeks the widths that predict best"
             warn(f"{where}{rule}{found.rule}: {widths}{more}")

@@ -65,8 +65,14 @@ def pool(  # noqa: PLR0913 - one parameter an option
     ] = None,
     jacobian: Annotated[bool, typer.Option("--jacobian", help="Also d answer / d query.")] = False,
     degree: Annotated[
-        int, typer.Option("--degree", metavar="0|1", help="1 fits lines, and gives their slope.")
-    ] = 0,
+        int | None,
+        typer.Option(
+            "--degree",
+            metavar="0|1",
+            help="0 for means; 1 fits lines, and gives their slope."
+            "  [default: what predicts better, if no width is given]",
+        ),
+    ] = None,
     std_error: Annotated[
         bool, typer.Option("--std-error", help="Also the standard error of the answer.")
     ] = False,

@@ -6,7 +6,8 @@ A prediction is an answer of the same fold, under a mask that hides the row itse
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from dataclasses import replace
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -41,7 +42,7 @@ QUICK = 250_000
 """How many rows of one key column are few enough for widths to be sought unasked."""
 _CLASSES = 50
 """How many distinct texts are few enough for the same."""
-_SECOND = 1.2e9
+_SECOND = 2e9
 """How many differences of numbers are weighed in about a second."""
 _MANY = 1 << 15
 """From how many rows on the error is smooth enough for larger steps, and one start."""
@@ -101,18 +102,71 @@ def cross_validated(  # noqa: PLR0913, PLR0917 - rows, and how they are predicte
         More rows than ``CAP``, text values under ``aicc``, or no width at which every row has an
         answer.
     """
-    rule_of_thumb = np.array(by_rule("scott", source).widths)
+    scott = np.array(by_rule("scott", source).widths)
     left_out = LeaveOneOut(source, kernel, temperature, executor, degree, rule)
-    scott = left_out.sought(rule_of_thumb)
-    factors = left_out.span(scott)
+    found = _one_factor(left_out, scott)
+    own = _own_widths(left_out, found)
+    return left_out.bandwidth(own if own.error < found.error else found)
+
+
+def by_default(
+    source: Source, kernel: str, temperature: float, executor: Executor
+) -> tuple[Bandwidth, int]:
+    """Return the widths and the degree of a regression, where neither was asked for.
+
+    One factor on Scott's widths is sought for weighted means and for weighted lines, and what
+    predicts rows better is taken. Each column's own width, of means, is taken in its place where
+    that is better by more than a standard error: it has more to be fitted to the rows (the rule of
+    one standard error, Breiman and others 1984).
+
+    Raises
+    ------
+    InputError
+        As of ``cross_validated``.
+    """
+    scott = np.array(by_rule("scott", source).widths)
+    means = LeaveOneOut(source, kernel, temperature, executor)
+    lines = LeaveOneOut(source, kernel, temperature, executor, degree=1)
+    found = _one_factor(means, scott)
+    try:
+        other = _one_factor(lines, scott)
+    except InputError:  # no width at which every row has a neighbour beside it
+        other = found._replace(error=math.inf)
+    simple, left_out = (other, lines) if other.error < found.error else (found, means)
+    own = _own_widths(means, found)
+    if own.error < simple.error:
+        gain = left_out.errors(simple.sought) - means.errors(own.sought)
+        if gain.mean() > gain.std() / math.sqrt(len(gain)):
+            simple, left_out = own, means
+    return replace(left_out.bandwidth(simple), chosen=True), left_out.degree
+
+
+class _Found(NamedTuple):
+    """Widths as they are sought, their error, and whether they are the ends of what is tried."""
+
+    sought: NDArray[np.float64]
+    error: float
+    at_edge: bool = False
+
+
+def _one_factor(left_out: LeaveOneOut, widths: NDArray[np.float64]) -> _Found:
+    """Return the best of all multiples of some widths.
+
+    Raises
+    ------
+    InputError
+        None at which every row has an answer.
+    """
+    unit = left_out.sought(widths)
+    factors = left_out.span(unit)
     some = left_out.some(_SOME)
-    errors = [left_out.error(scott * factor, some) for factor in factors]
+    errors = [left_out.error(unit * factor, some) for factor in factors]
 
     def along(log_factor: float) -> float:
-        return left_out.error(scott * math.exp(log_factor))
+        return left_out.error(unit * math.exp(log_factor))
 
     logs = np.log(factors)
-    last = len(logs) - 1
+    last, kernel = len(logs) - 1, left_out.kernel
     found = [
         _least(along, logs[max(0, at - 1)], logs[min(at + 1, last)], kernel)
         for at in _starts(errors, kernel)[: 1 if left_out.is_smooth else None]
@@ -123,19 +177,20 @@ def cross_validated(  # noqa: PLR0913, PLR0917 - rows, and how they are predicte
         log_factor, least = next((pair for pair in wider if math.isfinite(pair[1])), (0, math.inf))
     if not math.isfinite(least):
         message = "`bandwidth='cv'` finds no width at which every row has a neighbour; "
-        raise InputError(message + "give a number", source.name)
+        raise InputError(message + "give a number", left_out.name)
     at_edge = not logs[1] < log_factor < logs[-2]
-    widths = scott * math.exp(log_factor)
-    if len(widths) > 1:
-        count = len(left_out)
-        few = left_out.some(_SOME) if count > _SEVERAL else None
-        own, error = _each_column(
-            lambda h: left_out.error(h, few), widths, least if few is None else math.inf
-        )
-        error = error if few is None else left_out.error(own)
-        if error < least:
-            widths, least = own, error
-    return Bandwidth(tuple(left_out.widths(widths).tolist()), rule, least, at_edge)
+    return _Found(unit * math.exp(log_factor), least, at_edge)
+
+
+def _own_widths(left_out: LeaveOneOut, found: _Found) -> _Found:
+    """Return each column's own width, sought from those that one factor gave."""
+    if len(found.sought) < 2:
+        return found
+    few = left_out.some(_SOME) if len(left_out) > _SEVERAL else None
+    own, error = _each_column(
+        lambda h: left_out.error(h, few), found.sought, found.error if few is None else math.inf
+    )
+    return _Found(own, error if few is None else left_out.error(own), found.at_edge)
 
 
 def is_quick(source: Source, kernel: str, temperature: float) -> bool:
@@ -280,7 +335,8 @@ class LeaveOneOut:
         ]
         # Distances stay, and lose nothing when divided by a width.
         self._queries = Queries(tuple(map(str, range(count))), keys)
-        self._kernel, self._executor, self._degree = kernel, executor, degree
+        self.name, self.kernel, self.degree = source.name, kernel, degree
+        self._rule, self._executor = rule, executor
         self._columns, self._along = source.columns, along(source.columns)
         self._most = {at: largest(levels) for at, levels in source.columns.categories}
         self._criterion = rule == "aicc"
@@ -296,7 +352,7 @@ class LeaveOneOut:
     @property
     def is_smooth(self) -> bool:
         """Whether the error has one minimum worth a search, as of a smooth kernel and many rows."""
-        return self._kernel != "boxcar" and len(self._queries) > _MANY
+        return self.kernel != "boxcar" and len(self._queries) > _MANY
 
     def widths(self, sought: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return widths (D,) from what is sought: a w in place of a λ of most · w / (1 + w)."""
@@ -332,7 +388,7 @@ class LeaveOneOut:
         apart = nearest[nearest > 0]
         extent = math.hypot(*np.ptp(keys, axis=0))
         least = min(np.quantile(apart, 0.01) / 2 if len(apart) else extent, extent / 4)
-        step, _ = _search(self._kernel)
+        step, _ = _search(self.kernel)
         step = 2.0 if self.is_smooth else step
         count = math.ceil(math.log(4 * extent / least) / math.log(step))
         return np.geomspace(least, 4 * extent, min(count, _MOST) + 1)
@@ -341,17 +397,25 @@ class LeaveOneOut:
         """Return some rows, evenly spread, or all if there are no more."""
         return np.unique(np.linspace(0, len(self._queries) - 1, count).astype(np.int64))
 
+    def bandwidth(self, found: _Found) -> Bandwidth:
+        """Return widths that were sought, with their error."""
+        widths = tuple(self.widths(found.sought).tolist())
+        return Bandwidth(widths, self._rule, found.error, found.at_edge)
+
     def error(self, widths: NDArray[np.float64], rows: NDArray[np.int64] | None = None) -> float:
         """Return the mean error of some rows or all; it is infinite where one has no neighbour."""
-        rows = np.arange(len(self._queries)) if rows is None else rows
         if self._criterion:
-            return self._aicc(widths, rows)
-        if self._sorted is not None:
-            return self._error_of(widths, rows) / len(rows)
-        total = 0.0
-        for start in range(0, len(rows), _AT_ONCE):
-            total += self._error_of(widths, rows[start : start + _AT_ONCE])
-        return total / len(rows)
+            return self._aicc(widths, np.arange(len(self)) if rows is None else rows)
+        return float(self.errors(widths, rows).mean())
+
+    def errors(
+        self, widths: NDArray[np.float64], rows: NDArray[np.int64] | None = None
+    ) -> NDArray[np.float64]:
+        """Return the error of some rows or all, (N,); one is infinite where one is no neighbour."""
+        rows = np.arange(len(self)) if rows is None else rows
+        step = len(rows) if self._sorted is not None else _AT_ONCE
+        starts = range(0, len(rows), step)
+        return np.concatenate([self._errors_of(widths, rows[at : at + step]) for at in starts])
 
     def _aicc(self, widths: NDArray[np.float64], rows: NDArray[np.int64]) -> float:
         """Return log σ² + (1 + t/n) / (1 − (t + 2)/n) (Hurvich, Simonoff and Tsai 1998).
@@ -380,13 +444,13 @@ class LeaveOneOut:
         self, widths: NDArray[np.float64], rows: NDArray[np.int64], mask: Mask | None
     ) -> Answer:
         plan = Plan(
-            kernel_score(self._kernel, tuple(self.widths(widths).tolist()), self._columns),
+            kernel_score(self.kernel, tuple(self.widths(widths).tolist()), self._columns),
             self._weighting,
             mask,
             width=self._values.shape[1],
             text=self._blocks[0].columns.text,
             label_cap=len(self._queries),
-            degree=self._degree,
+            degree=self.degree,
             along=self._along,
         )
         if self._sorted is None:
@@ -396,12 +460,14 @@ class LeaveOneOut:
         queries = self._queries if every else self._queries.pick(rows.tolist())
         return finish(self._sorted.state(queries, plan), plan, queries)
 
-    def _error_of(self, widths: NDArray[np.float64], rows: NDArray[np.int64]) -> float:
+    def _errors_of(
+        self, widths: NDArray[np.float64], rows: NDArray[np.int64]
+    ) -> NDArray[np.float64]:
         answer = self._answer(widths, rows, Mask(own=rows))
         if not answer.answered.all():
-            return math.inf
+            return np.full(len(rows), np.inf)
         with np.errstate(over="ignore"):
-            errors = np.square(answer.output - self._values[rows]).sum(axis=1)
+            errors: NDArray[np.float64] = np.square(answer.output - self._values[rows]).sum(axis=1)
         for found, labels in zip(answer.labels, self._labels, strict=True):
             if found is None:
                 continue
@@ -409,4 +475,4 @@ class LeaveOneOut:
             own = [place[labels.texts[code]] for code in labels.codes[rows]]
             chance = found.weights[np.arange(len(rows)), own]
             errors -= np.log(np.maximum(chance, LEAST_CHANCE))
-        return float(errors.sum())
+        return errors

@@ -116,13 +116,14 @@ def resolve(store: Store, asked: Asked | None, request: Request, executor: Execu
     unscored = request.modes == (AVERAGE,) and not (request.top or request.scores)
     _check_fit(store, names, request)
     widths: dict[int, Bandwidth] = {}
+    degree = request.degree or 0
     scores: dict[int, list[Score | None]] = {}
     for number in sorted(set(numbers)):
         if unscored:
             scores[number] = [None]
             continue
         source = store.heads[number]
-        width = _width(store, source, names[0], temperature, request, executor)
+        width, degree = _width(store, source, names[0], temperature, request, executor)
         if width is not None:
             widths[number] = width
         scale = asked.settings.scale if asked.settings else None
@@ -144,7 +145,7 @@ def resolve(store: Store, asked: Asked | None, request: Request, executor: Execu
     for place, (index, number) in enumerate(zip(heads_of(batch_shape), numbers, strict=True)):
         source = store.heads[number]
         queries = asked.queries[place if len(asked.queries) > 1 else 0]
-        base = _plan(source, queries, request)
+        base = _plan(source, queries, request, degree)
         plans = tuple(
             _with(
                 base,
@@ -166,11 +167,12 @@ def resolve(store: Store, asked: Asked | None, request: Request, executor: Execu
         request.neighbors,
         null,
         tuple(widths[number] for number in numbers if number in widths),
+        degree,
     )
     return Resolved(store, request, tuple(heads), about)
 
 
-def _plan(source: Source, queries: Queries, request: Request) -> Plan:
+def _plan(source: Source, queries: Queries, request: Request, degree: int) -> Plan:
     """Return what is kept whatever the mode."""
     import numpy as np
 
@@ -191,7 +193,7 @@ def _plan(source: Source, queries: Queries, request: Request) -> Plan:
         width=len(columns.numeric),
         text=columns.text,
         dtype=dtype,
-        degree=request.degree,
+        degree=degree,
         along=along(columns),
     )
 
@@ -385,39 +387,53 @@ def _width(  # noqa: PLR0913, PLR0917 - what a width depends on
     temperature: float,
     request: Request,
     executor: Executor,
-) -> Bandwidth | None:
-    """Return the width of a head's kernel; of other scores None."""
-    given = request.bandwidth
+) -> tuple[Bandwidth | None, int]:
+    """Return the width of a head's kernel, of other scores None, and the degree of its fit."""
+    given, degree = request.bandwidth, request.degree or 0
     if name not in KERNELS:
         if given is not None:
             message = f"`bandwidth` is the width of a kernel, and `score={name!r}` has none"
             raise UsageError(message)
-        return None
+        return None, degree
     from qkvcli.run import bandwidth as rules  # NumPy, for kernels only
 
     if given in ("cv", "aicc"):
         from qkvcli.run.cross_validation import cross_validated
 
-        return cross_validated(source, name, temperature, executor, request.degree, str(given))
+        rule = str(given)
+        return cross_validated(source, name, temperature, executor, degree, rule), degree
     if given is not None and not isinstance(given, str):
-        return rules.given(given, store.depth, source.columns)
+        return rules.given(given, store.depth, source.columns), degree
     if given is None and _is_fit(source, request):
-        from qkvcli.run.cross_validation import cross_validated, is_quick
-
-        try:
-            if is_quick(source, name, temperature):
-                found = cross_validated(source, name, temperature, executor, request.degree)
-                return replace(found, chosen=True)
-        except InputError:
-            pass  # no width leaves every row a neighbour: the rule says what it can
+        found = _sought(source, name, temperature, request, executor)
+        if found is not None:
+            return found
     try:
-        found = rules.by_rule(given or "scott", source)
-        return replace(found, chosen=given is None and _is_fit(source, request))
+        width = rules.by_rule(given or "scott", source)
+        return replace(width, chosen=given is None and _is_fit(source, request)), degree
     except InputError:
         # No weight of these depends on a width.
         if given is not None or not set(request.modes) <= {EXACT, AVERAGE}:
             raise
-        return rules.given((1.0,), store.depth)
+        return rules.given((1.0,), store.depth), degree
+
+
+def _sought(
+    source: Source, name: str, temperature: float, request: Request, executor: Executor
+) -> tuple[Bandwidth, int] | None:
+    """Return the width and the degree that predict rows best, where that is quickly known."""
+    from qkvcli.run.cross_validation import by_default, cross_validated, is_quick
+
+    try:
+        if not is_quick(source, name, temperature):
+            return None
+        if request.may_be_lines and not source.columns.text:
+            return by_default(source, name, temperature, executor)
+        degree = request.degree or 0
+        found = cross_validated(source, name, temperature, executor, degree)
+        return replace(found, chosen=True), degree
+    except InputError:
+        return None  # no width leaves every row a neighbour: the rule says what it can
 
 
 def _is_fit(source: Source, request: Request) -> bool:

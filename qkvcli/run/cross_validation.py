@@ -5,6 +5,7 @@ A prediction is an answer of the same fold, under a mask that hides the row itse
 
 from __future__ import annotations
 
+import copy
 import math
 from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
@@ -44,8 +45,9 @@ _CLASSES = 50
 """How many distinct texts are few enough for the same."""
 _SECOND = 2e9
 """How many differences of numbers are weighed in about a second."""
-_MANY = 1 << 15
-"""From how many rows on the error is smooth enough for larger steps, and one start."""
+_MANY = 1 << 12
+"""From how many rows on the error is smooth enough for larger steps, and one start; and how many
+rows of one key column are a sample of which a width is sought first."""
 _SMOOTH, _STAIRCASE = (2 ** (1 / 4), 3), (2 ** (1 / 16), 12)
 """By what the first widths that are tried differ, and from how many of the best among them the
 search goes on; and the same where the error is a staircase, as a boxcar's is."""
@@ -57,10 +59,12 @@ _SEVERAL = 2048
 """From how many rows on each column's own width is sought by predicting as many, not all."""
 _AT_ONCE = 4096
 """How many rows are predicted at a time: text values have a weight for each of them and label."""
-_FINE = 1e-4
-"""How near to the best width a search ends: a hundredth of a per cent."""
+_FINE, _COARSE = 1e-4, 4e-3
+"""How near to the best width a search ends: a hundredth of a per cent, of many rows less."""
 _FAR = 25.0
 """How far the logarithm of a column's own width may go: at e²⁵ a column has no say."""
+_MOVES = 4
+"""How often a search that ends at an end goes on from there."""
 _STEPS = 16
 """How many widths are tried between neighbours where the error is a staircase."""
 
@@ -126,13 +130,19 @@ def by_default(
     """
     scott = np.array(by_rule("scott", source).widths)
     means = LeaveOneOut(source, kernel, temperature, executor)
-    lines = LeaveOneOut(source, kernel, temperature, executor, degree=1)
-    found = _one_factor(means, scott)
+    lines = means.of_degree(1)
+    # Of many rows some tell which of both it is.
+    few, of_lines = means.sample(), lines.sample()
+    found = _one_factor(few, scott)
     try:
-        other = _one_factor(lines, scott)
+        other = _one_factor(of_lines, scott)
     except InputError:  # no width at which every row has a neighbour beside it
         other = found._replace(error=math.inf)
-    simple, left_out = (other, lines) if other.error < found.error else (found, means)
+    is_lines = other.error < found.error
+    simple, left_out = (other, lines) if is_lines else (found, means)
+    if few is not means:
+        simple = _refined(left_out, of_lines if is_lines else few, simple)
+        return replace(left_out.bandwidth(simple), chosen=True), left_out.degree
     own = _own_widths(means, found)
     if own.error < simple.error:
         gain = left_out.errors(simple.sought) - means.errors(own.sought)
@@ -157,6 +167,9 @@ def _one_factor(left_out: LeaveOneOut, widths: NDArray[np.float64]) -> _Found:
     InputError
         None at which every row has an answer.
     """
+    few = left_out.sample()
+    if few is not left_out:
+        return _refined(left_out, few, _one_factor(few, widths))
     unit = left_out.sought(widths)
     factors = left_out.span(unit)
     some = left_out.some(_SOME)
@@ -167,9 +180,12 @@ def _one_factor(left_out: LeaveOneOut, widths: NDArray[np.float64]) -> _Found:
 
     logs = np.log(factors)
     last, kernel = len(logs) - 1, left_out.kernel
+    starts = _starts(errors, kernel)
+    if left_out.is_smooth and len(starts) > 1:  # some rows may mistake one for another
+        starts = [min(starts, key=lambda at: along(float(logs[at])))]
+    fine = _COARSE if left_out.is_smooth else _FINE
     found = [
-        _least(along, logs[max(0, at - 1)], logs[min(at + 1, last)], kernel)
-        for at in _starts(errors, kernel)[: 1 if left_out.is_smooth else None]
+        _least(along, logs[max(0, at - 1)], logs[min(at + 1, last)], kernel, fine) for at in starts
     ]
     log_factor, least = min(found, key=lambda pair: pair[1], default=(logs[-1], math.inf))
     if not math.isfinite(least):  # of the rows that were not tried some has no neighbour
@@ -180,6 +196,20 @@ def _one_factor(left_out: LeaveOneOut, widths: NDArray[np.float64]) -> _Found:
         raise InputError(message + "give a number", left_out.name)
     at_edge = not logs[1] < log_factor < logs[-2]
     return _Found(unit * math.exp(log_factor), least, at_edge)
+
+
+def _refined(left_out: LeaveOneOut, few: LeaveOneOut, found: _Found) -> _Found:
+    """Return the best width near that of a sample, which is larger as n^(−1/5) is.
+
+    So does a sample's width become that of all rows (Hall and Robinson 2009).
+    """
+    sought = found.sought * (len(few) / len(left_out)) ** (1 / 5)
+
+    def along(log_factor: float) -> float:
+        return left_out.error(sought * math.exp(log_factor))
+
+    log_factor, least = _least(along, -1, 1, "", _COARSE)
+    return _Found(sought * math.exp(log_factor), least, found.at_edge)
 
 
 def _own_widths(left_out: LeaveOneOut, found: _Found) -> _Found:
@@ -241,9 +271,21 @@ def _starts(errors: Sequence[float], kernel: str) -> list[int]:
 
 
 def _least(
-    error: Callable[[float], float], low: float, high: float, kernel: str
+    error: Callable[[float], float], low: float, high: float, kernel: str, fine: float
 ) -> tuple[float, float]:
-    """Return the best logarithm of a factor between two, and its error."""
+    """Return the best logarithm of a factor between two or beyond an end, and its error."""
+    reach, best = high - low, (0.0, math.inf)
+    for _ in range(_MOVES):
+        best = _least_between(error, low, high, kernel, fine)
+        if not math.isfinite(best[1]) or low + reach / 50 < best[0] < high - reach / 50:
+            break
+        low, high = best[0] - reach / 2, best[0] + reach / 2
+    return best
+
+
+def _least_between(
+    error: Callable[[float], float], low: float, high: float, kernel: str, fine: float
+) -> tuple[float, float]:
     from scipy.optimize import minimize_scalar  # 200 ms, for cross-validation only
 
     ends = low, high
@@ -252,7 +294,7 @@ def _least(
         return min(((x, error(x)) for x in trials), key=lambda pair: pair[1])
     with np.errstate(invalid="ignore"):
         found = minimize_scalar(
-            lambda x: error(float(x)), bounds=ends, method="bounded", options={"xatol": _FINE / 2}
+            lambda x: error(float(x)), bounds=ends, method="bounded", options={"xatol": fine / 2}
         )
     return float(found.x), float(found.fun)
 
@@ -367,6 +409,26 @@ class LeaveOneOut:
         for at, most in self._most.items():
             found[at] = widths[at] / (most - widths[at])
         return found
+
+    def of_degree(self, degree: int) -> LeaveOneOut:
+        """Return the same rows, predicted otherwise."""
+        other = copy.copy(self)
+        other.degree = degree
+        return other
+
+    def sample(self) -> LeaveOneOut:
+        """Return some rows predicted from one another, where keys are sorted and many; else all."""
+        if self._sorted is None or len(self) <= _MANY:
+            return self
+        other = copy.copy(self)
+        other.keep(self.some(_MANY))
+        return other
+
+    def keep(self, rows: NDArray[np.int64]) -> None:
+        """Leave all but some rows out."""
+        self._sorted = None if self._sorted is None else self._sorted.pick(rows)
+        self._queries, self._values = self._queries.pick(rows.tolist()), self._values[rows]
+        self._labels = [part._replace(codes=part.codes[rows]) for part in self._labels]
 
     def span(self, unit: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return factors on widths (D,): from what tells neighbours apart to what all share.

@@ -48,6 +48,10 @@ class Bandwidth:
         Whether ``cv`` stopped at the narrowest or the widest that it tries.
     chosen
         Whether the rule itself was chosen, as none was asked for.
+    with_degree
+        Whether the degree of the fit was chosen with it.
+    is_common
+        Whether the widths of several columns are Scott's times one factor.
     """
 
     widths: tuple[float, ...]
@@ -55,6 +59,8 @@ class Bandwidth:
     error: float | None = None
     at_edge: bool = False
     chosen: bool = False
+    with_degree: bool = False
+    is_common: bool = False
 
 
 @dataclass(frozen=True)

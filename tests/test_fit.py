@@ -287,8 +287,8 @@ def test_the_default_width_finds_the_curve_of_the_book() -> None:
     x, _ = _sine()
     queries = [f"{q:g}" for q in np.linspace(x.min(), x.max(), 60)]
     run = run_qkv("pool", *queries, "--data", SINE, "--format", "value")
-    assert "the default width, --bandwidth cv chose 0.32" in run.error
-    assert " for x (leave-one-out mean squared error 0.2499" in run.error
+    assert "the default, local lines (--degree 1): --bandwidth cv chose 0.34" in run.error
+    assert " for x (leave-one-out mean squared error 0.2358" in run.error
     at = np.array(queries, float)
     mine = np.square(np.array(run.text.split(), float) - (2 * np.sin(at) + at)).mean()
     scott = run_qkv("pool", *queries, "--data", SINE, "--format", "value", "--bandwidth", "scott")

@@ -39,7 +39,7 @@ def say_widths(about: About) -> None:
             for at, (h, name) in enumerate(zip(found.widths, names, strict=False))
         )
         rule = "the default width, " if found.chosen else ""
-        if found.chosen and about.degree:
+        if found.with_degree and about.degree:
             rule = "the default, local lines (--degree 1): "
         if found.error is None:
             more = "; --bandwidth cv seeks the widths that predict best"
@@ -47,6 +47,8 @@ def say_widths(about: About) -> None:
             continue
         error = f"leave-one-out {' and '.join(kinds)}" if found.rule == "cv" else "criterion"
         error = f"{error} {found.error:.6g}"
+        if found.is_common:
+            widths += ", one factor on scott's"
         edge = "; it is at the edge of what is tried: look at the fit" if found.at_edge else ""
         warn(f"{where}{rule}--bandwidth {found.rule} chose {widths} ({error}){edge}")
 

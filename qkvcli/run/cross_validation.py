@@ -142,13 +142,21 @@ def by_default(
     simple, left_out = (other, lines) if is_lines else (found, means)
     if few is not means:
         simple = _refined(left_out, of_lines if is_lines else few, simple)
-        return replace(left_out.bandwidth(simple), chosen=True), left_out.degree
+        return _chosen(left_out, simple)
     own = _own_widths(means, found)
     if own.error < simple.error:
         gain = left_out.errors(simple.sought) - means.errors(own.sought)
         if gain.mean() > gain.std() / math.sqrt(len(gain)):
-            simple, left_out = own, means
-    return replace(left_out.bandwidth(simple), chosen=True), left_out.degree
+            return _chosen(means, own)
+    return _chosen(left_out, simple, is_common=len(simple.sought) > 1)
+
+
+def _chosen(
+    left_out: LeaveOneOut, found: _Found, *, is_common: bool = False
+) -> tuple[Bandwidth, int]:
+    width = left_out.bandwidth(found)
+    width = replace(width, chosen=True, with_degree=True, is_common=is_common)
+    return width, left_out.degree
 
 
 class _Found(NamedTuple):

@@ -57,7 +57,8 @@ def say_measures(answer: Answer) -> None:
     """Print how well each value column is predicted, every row without itself."""
     for name, found in (answer.measures or {}).items():
         parts = (f"{word.replace('_', ' ')} {x:.6g}" for word, x in found.known.items())
-        warn(f"{name}, every row without itself: {', '.join(parts).replace('r2', 'R²')}")
+        shown = ", ".join(parts).replace("r2", "R²") or "none has a neighbour"
+        warn(f"{name}, every row without itself: {shown}")
 
 
 def workers(count: int | None, scheduler: str | None) -> int | None:

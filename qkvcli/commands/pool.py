@@ -147,7 +147,7 @@ def pool(  # noqa: PLR0913 - one parameter an option
         "null_score": min_score,
         "case_sensitive": case_sensitive,
         "keep_accents": keep_accents,
-        "degree": degree,
+        "degree": 0 if degree is None and weights else degree,  # whose mean is the answer
         "std_error": std_error,
         "band": band,
     }
@@ -186,6 +186,8 @@ def pool(  # noqa: PLR0913 - one parameter an option
     style = Style(sink.form, defuse=csv_safe, color=sink.color, terminal=sink.on_terminal)
     sink.write(lambda stream: write(stream, answer, style))
     if matrix is not None:
+        if degree:
+            note("--weights has the kernel's weights, and a local line is not their mean")
         with progress("writing weights"):
             sink.write_weights(matrix)
     if not answer.answered.any():

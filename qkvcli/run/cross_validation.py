@@ -200,8 +200,9 @@ def _one_factor(left_out: LeaveOneOut, widths: NDArray[np.float64]) -> _Found:
         wider = ((x, along(x)) for x in logs[logs >= log_factor])
         log_factor, least = next((pair for pair in wider if math.isfinite(pair[1])), (0, math.inf))
     if not math.isfinite(least):
-        message = "`bandwidth='cv'` finds no width at which every row has a neighbour; "
-        raise InputError(message + "give a number", left_out.name)
+        differ = " and residuals differ" if left_out.rule == "aicc" else ""
+        message = f"`bandwidth={left_out.rule!r}` finds no width at which every row has a neighbour"
+        raise InputError(f"{message}{differ}; give a number", left_out.name)
     at_edge = not logs[1] < log_factor < logs[-2]
     return _Found(unit * math.exp(log_factor), least, at_edge)
 
@@ -386,7 +387,7 @@ class LeaveOneOut:
         # Distances stay, and lose nothing when divided by a width.
         self._queries = Queries(tuple(map(str, range(count))), keys)
         self.name, self.kernel, self.degree = source.name, kernel, degree
-        self._rule, self._executor = rule, executor
+        self.rule, self._executor = rule, executor
         self._columns, self._along = source.columns, along(source.columns)
         self._most = {at: largest(levels) for at, levels in source.columns.categories}
         self._criterion = rule == "aicc"
@@ -470,7 +471,7 @@ class LeaveOneOut:
     def bandwidth(self, found: _Found) -> Bandwidth:
         """Return widths that were sought, with their error."""
         widths = tuple(self.widths(found.sought).tolist())
-        return Bandwidth(widths, self._rule, found.error, found.at_edge)
+        return Bandwidth(widths, self.rule, found.error, found.at_edge)
 
     def error(self, widths: NDArray[np.float64], rows: NDArray[np.int64] | None = None) -> float:
         """Return the mean error of some rows or all; it is infinite where one has no neighbour."""

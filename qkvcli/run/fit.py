@@ -67,7 +67,9 @@ def std_errors(
     score = plan.score
     wide = score
     if isinstance(score, VectorScore):
-        wide = replace(score, bandwidth=tuple(_WIDER * h for h in score.bandwidth))
+        kept = dict(source.columns.categories)  # whose widths are shares
+        wider = enumerate(score.bandwidth)
+        wide = replace(score, bandwidth=tuple(h if at in kept else _WIDER * h for at, h in wider))
     steady = replace(
         plan, score=wide, perplexity=False, degree=0, jacobian=False, text=(), records=False
     )

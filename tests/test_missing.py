@@ -60,7 +60,9 @@ def test_a_missing_value_is_refused_or_left_out(cell: str, put: Callable[..., st
 def test_text_may_be_empty(put: Callable[..., str]) -> None:
     path = put("t.csv", "name,town\nLi,Rome\nHu,\n-,Oslo\n")
     for more in ([], ["--missing", "skip"]):
-        run = run_inside("lookup", "-m", "exact", "-d", path, *more, "-f", "value", "--", "Hu", "Li")
+        run = run_inside(
+            "lookup", "-m", "exact", "-d", path, *more, "-f", "value", "--", "Hu", "Li"
+        )
         assert (run.status, run.text, run.error) == (0, "\nRome\n", "")
 
 

@@ -171,4 +171,4 @@ def test_a_date_under_a_kernel_is_told_as_one(put: Callable[[str, str], str]) ->
     run = run_inside("pool", "1", "--data", path, "--score", "gaussian")
     assert (run.status, run.text) == (2, "")
     assert f"{path}:2: the key '2024-01-05' is a date, and so text" in run.error
-    assert "write days as numbers" in run.error
+    assert "pass --date day" in run.error

@@ -732,7 +732,7 @@ BAD: dict[str, Case] = {
     ),
     "text keys under a vector score": Case(
         ("pool", "1", "--data", "t.csv", "--score", "gaussian"),
-        "the key '2b' is text, and --score gaussian .*--key-type number",
+        "the key '2b' is text, and --score gaussian .*--categorical x",
         "t.csv:3",
         files={"t.csv": b"x,y\n1,2\n2b,3\n"},
     ),

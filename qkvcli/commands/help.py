@@ -14,7 +14,8 @@ _ASKED: Mapping[str, Sequence[str]] = {
     ),
     "How data are read": (
         "--key", "--value", "--delimiter", "--no-header", "--encoding", "--key-type",
-        "--value-type", "--data-format", "--missing", "--keys", "--values", "--labels",
+        "--value-type", "--data-format", "--missing", "--date", "--categorical", "--ordered",
+        "--keys", "--values", "--labels",
     ),
     "Queries": ("--queries", "--query-key", "--self"),
     "Joins": ("--join", "--one-to-one", "--truth", "--dedupe"),

@@ -11,6 +11,7 @@ from qkvcli.errors import InputError, UsageError, did_you_mean
 from qkvcli.sources import bytes_in, formats, numbers
 from qkvcli.sources.formats import QUERIES
 from qkvcli.sources.store import Asked, check_numeric, open_arrays_of, open_table
+from qkvcli.sources.table import coded
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -45,6 +46,11 @@ def queries_from_words(store: Store, words: Sequence[str]) -> Asked:
 
 def _vector(store: Store, word: str) -> list[float]:
     cells = [cell.strip() for cell in word.split(",")]
+    if store.columns.codings:
+        try:
+            return _coded_vector(store, _Row(cells, ""))
+        except InputError as error:
+            raise UsageError(f"the query {word!r}: {error.message}") from None
     if numbers.all_match(cells, numbers.NUMBER):
         if len(cells) != store.depth:
             message = (
@@ -213,9 +219,23 @@ def queries_from_columns(
     return _asked(store, found, names, tuple(map(tuple, rows)))
 
 
+def queries_from_rows(store: Store, rows: Sequence[Sequence[Any]]) -> Asked:
+    """Return queries in memory of which some cells are dates or categories.
+
+    Raises
+    ------
+    InputError
+        A cell that is none, or a row of another width.
+    """
+    found = [_Row([_text(cell) for cell in row], f"query {at}") for at, row in enumerate(rows)]
+    return _asked(store, found, (), ())
+
+
 def _text(cell: Any) -> str:  # noqa: ANN401 - of any library
     if cell is None or cell != cell:  # noqa: PLR0124 - NaN
         return ""
+    if hasattr(cell, "isoformat"):
+        return str(cell.isoformat())
     return number_text(cell) if isinstance(cell, float) else str(cell)
 
 
@@ -368,7 +388,27 @@ def _json_records(path: str, encoding: str | None, *, lines: bool) -> Iterator[_
             yield _Record(None, [cell(part) for part in parts], where)
 
 
+def _coded_vector(store: Store, row: _Row) -> list[float]:
+    """Return a query of which some cells are dates or categories."""
+    if len(row.cells) != store.depth:
+        count = "1 cell" if len(row.cells) == 1 else f"{len(row.cells)} cells"
+        message = f"{count}, and a key of {store.name} has {', '.join(store.columns.key)}"
+        raise InputError(message, row.where)
+    found = []
+    for cell, coding, name in zip(row.cells, store.columns.codings, store.columns.key, strict=True):
+        if coding is not None:
+            found += coded(coding, [cell], lambda _: row.where)
+        elif numbers.mismatches([cell.strip()], numbers.NUMBER):
+            message = f"{cell!r} is not a finite number, as the key column {name!r} has"
+            raise InputError(message, row.where)
+        else:
+            found.append(float(cell))
+    return found
+
+
 def _row_vector(store: Store, row: _Row) -> list[float]:
+    if store.columns.codings:
+        return _coded_vector(store, row)
     cells = [cell.strip() for cell in row.cells]
     if len(cells) == 1 and _is_name(store, cells[0]):
         return _named_vector(store, cells[0])
@@ -395,6 +435,10 @@ def queries_from_array(store: Store, stored: StoredArray) -> Asked:
         message = f"queries in an array, and the keys of {store.name} are text"
         raise UsageError(message)
     check_numeric(stored)
+    if store.columns.categories:
+        name = store.columns.key[store.columns.categories[0][0]]
+        message = f"queries in an array, and the key column {name!r} is of categories; "
+        raise UsageError(message + "ask with a table, or with rows of cells")
     if stored.ndim < 2 or stored.shape[-1] != store.depth or 0 in stored.shape:
         message = f"queries of shape {stored.shape}, and the keys have width {store.depth}"
         raise InputError(f"{message}; queries are (…, Q, {store.depth})", stored.name)
@@ -409,6 +453,12 @@ def queries_from_array(store: Store, stored: StoredArray) -> Asked:
 
 def _labels(store: Store, vectors: NDArray[np.floating]) -> tuple[str, ...]:
     """Return what queries in an array are called: their numbers, as the columns of a table have."""
+    codings = store.columns.codings
+    if codings:
+        return tuple(
+            ",".join(c.text(x) if c else number_text(x) for x, c in zip(row, codings, strict=True))
+            for row in vectors
+        )
     if store.kind == "table":
         return tuple(",".join(map(number_text, vector)) for vector in vectors)
     return tuple(map(str, range(len(vectors))))

@@ -1,8 +1,7 @@
-"""Makes the man pages and the completions of shells, from the definitions of the commands.
+"""Makes man pages and completions of shells from the commands, and badges from the metadata.
 
-``python packaging/pages.py [FOLDER]`` writes ``man/`` and ``completions/`` to a folder, by default
-this one. They are committed and go into the wheel and the sdist; a test holds them against new
-ones.
+``python packaging/pages.py [FOLDER]`` writes ``man/``, ``completions/`` and ``badges/`` to a
+folder, by default this one. They are committed; a test holds them against new ones.
 """
 
 from __future__ import annotations
@@ -12,6 +11,7 @@ import re
 import subprocess
 import sys
 import textwrap
+import tomllib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -174,9 +174,33 @@ def completion(shell: str) -> str:
     return script
 
 
+def badges() -> Mapping[str, str]:
+    """Return pictures of what the metadata say, by the names of their files."""
+    project = tomllib.loads((HERE.parent / "pyproject.toml").read_text())["project"]
+    release = "Programming Language :: Python :: 3."
+    minors = [int(x.removeprefix(release)) for x in project["classifiers"] if x.startswith(release)]
+    said = {"python": f"3.{min(minors)} to 3.{max(minors)}", "licence": project["license"]}
+    return {f"{name}.svg": badge(name, text) for name, text in said.items()}
+
+
+def badge(name: str, text: str) -> str:
+    """Return an SVG of a name and what is said of it, side by side."""
+    left, right = (8 * len(part) + 12 for part in (name, text))
+    return (
+        f'<svg xmlns="http://www.w3.org/2000/svg" width="{left + right}" height="20" role="img" '
+        f'font-family="Verdana, DejaVu Sans, sans-serif" font-size="11" text-anchor="middle" '
+        f'fill="#fff">\n<title>{name}: {text}</title>\n'
+        f'<rect width="{left}" height="20" fill="#444"/>\n'
+        f'<rect x="{left}" width="{right}" height="20" fill="#1f6fab"/>\n'
+        f'<text x="{left / 2:g}" y="14">{name}</text>\n'
+        f'<text x="{left + right / 2:g}" y="14">{text}</text>\n</svg>\n'
+    )
+
+
 def main(folder: Path) -> None:
     """Write all of it below a folder."""
     files = {f"man/{name}": text for name, text in man_pages().items()}
+    files |= {f"badges/{name}": text for name, text in badges().items()}
     files |= {f"completions/{name}": completion(shell) for shell, name in SHELLS.items()}
     for name, text in files.items():
         (folder / name).parent.mkdir(exist_ok=True)

@@ -43,7 +43,7 @@ def _page(name: str) -> str:
 
 def test_pages_and_completions_are_those_of_the_commands(tmp_path: Path) -> None:
     subprocess.run([sys.executable, PACKAGING / "pages.py", tmp_path], check=True)
-    for folder in ("man", "completions"):
+    for folder in ("man", "completions", "badges"):
         now = {path.name: path.read_text() for path in (tmp_path / folder).iterdir()}
         then = {path.name: path.read_text() for path in (PACKAGING / folder).iterdir()}
         assert now == then, "make pages"

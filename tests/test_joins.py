@@ -137,7 +137,7 @@ def test_no_match_at_all_is_told_and_written(ask: Callable[..., Outcome]) -> Non
         (["--truth", "right"], "--truth is of a join; pass --join with it"),
         (["--join", "--truth", "rigth"], "--truth: the table of queries has no column 'rigth'"),
         (["--join", "--truth", "right=idd"], "has no column 'idd'; did you mean 'id'?"),
-        (["--join", "--query-key", "firm"], "--query-key: "),
+        (["--join", "--query-key", "firm"], "--query-key is given twice; name several in one"),
         (["--join", "--min-score", "2"], "--min-score 2.0 is beyond the scores of text"),
         (["--join", "-m", "average"], "--join takes the best keys"),
         (["--join", "-m", "exact", "-m", "softmax"], "--join has one --mode"),

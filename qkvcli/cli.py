@@ -227,6 +227,9 @@ def _call(arguments: list[str]) -> int:
     command = typer.main.get_command(app)
     if arguments[:1] == ["help"]:
         arguments = [*arguments[1:], "--help"]
+    if arguments[:1] in (["--show-completion"], ["--install-completion"]) and arguments[1:]:
+        message = f"{arguments[0]} is for the shell that calls it, without {arguments[1]!r}; "
+        raise UsageError(message + "call it from the shell that it is for")
     if _COMPLETION in os.environ:
         command.main(args=arguments, prog_name="qkv")
     try:

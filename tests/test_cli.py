@@ -62,6 +62,15 @@ def test_completion() -> None:
         assert f"complete_{shell}" in shown.stdout
 
 
+def test_completion_of_another_shell_than_the_one_that_asks() -> None:
+    run = run_qkv("--show-completion", "zsh")
+    assert (run.status, run.out) == (2, b"")
+    assert run.error == (
+        "qkv: --show-completion is for the shell that calls it, without 'zsh'; "
+        "call it from the shell that it is for\n"
+    )
+
+
 @pytest.mark.parametrize("name", COMMANDS)
 def test_help_has_groups_and_examples_that_work(name: str, tmp_path: Path) -> None:
     run = run_qkv("help", name)

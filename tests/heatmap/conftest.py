@@ -61,8 +61,9 @@ def inside(tmp_path: Path) -> Command:
     """Run the command in this process, in an empty folder: all but its start."""
 
     def called(*arguments: object, stdin: bytes = b"") -> subprocess.CompletedProcess[bytes]:
-        done = run_inside(*map(str, arguments), stdin=stdin, cwd=tmp_path)
-        return subprocess.CompletedProcess(arguments, done.status, done.out, done.err)
+        words = list(map(str, arguments))
+        done = run_inside(*words, stdin=stdin, cwd=tmp_path)
+        return subprocess.CompletedProcess(words, done.status, done.out, done.err)
 
     return called
 

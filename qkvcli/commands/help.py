@@ -12,6 +12,7 @@ _ASKED: Mapping[str, Sequence[str]] = {
         "--data", "--mode", "--score", "--model", "--temperature", "--neighbors", "--bandwidth",
         "--min-score", "--case-sensitive", "--keep-accents", "--causal", "--valid-lens", "--mask",
     ),
+    "Regression": ("--degree", "--std-error", "--band", "--loo"),
     "How data are read": (
         "--key", "--value", "--delimiter", "--no-header", "--encoding", "--key-type",
         "--value-type", "--data-format", "--missing", "--date", "--categorical", "--ordered",
@@ -80,7 +81,7 @@ EXAMPLES = {
     ),
     "pool": (
         "qkv pool Lee --format table",
-        "printf 'x,y\\n1,2\\n2,4\\n3,7\\n' | qkv pool 1.5 2.5 --data -",
+        "printf 'x,y\\n1,2\\n2,4\\n3,7\\n' | qkv pool 1.5 --data - --degree 1 --band 0.9",
         "qkv pool --self --weights weights.npz -o pooled.csv",
     ),
     "heatmap": (
@@ -120,7 +121,7 @@ def write_options(command: Any, context: Any, formatter: Any) -> None:  # noqa: 
             title = next((title_of[n] for n in parameter.opts if n in title_of), "Other")
         records.setdefault(title, []).append(found)
     for title, lines in records.items():
-        if not lines:  # a command without arguments
+        if not lines:  # a command without arguments, or without a group that another has
             continue
         with formatter.section(title):
             formatter.write_dl(lines)

@@ -12,7 +12,6 @@ _ASKED: Mapping[str, Sequence[str]] = {
         "--data", "--mode", "--score", "--model", "--temperature", "--neighbors", "--bandwidth",
         "--min-score", "--case-sensitive", "--keep-accents", "--causal", "--valid-lens", "--mask",
     ),
-    "Regression": ("--degree", "--std-error", "--band", "--loo"),
     "How data are read": (
         "--key", "--value", "--delimiter", "--no-header", "--encoding", "--key-type",
         "--value-type", "--data-format", "--missing", "--date", "--categorical", "--ordered",
@@ -52,7 +51,11 @@ _HEADS: Mapping[str, Sequence[str]] = {
     "Which heads": ("--layers", "--heads", "--batch", "--name", "--labels"),
     "Output": ("--format", "--output", "--plot", "--distances", "--color"),
 }  # fmt: skip
-_POOLED = {title: options for title, options in _ASKED.items() if title != "Joins"}
+_POOLED = {
+    "Attention": _ASKED["Attention"],
+    "Regression": ("--degree", "--std-error", "--band", "--loo"),
+    **{title: options for title, options in _ASKED.items() if title not in ("Attention", "Joins")},
+}
 _LEARNED: Mapping[str, Sequence[str]] = {
     "Learned from": ("--data", "--queries", "--query-key", "--truth"),
     "How data are read": _ASKED["How data are read"],
@@ -121,7 +124,7 @@ def write_options(command: Any, context: Any, formatter: Any) -> None:  # noqa: 
             title = next((title_of[n] for n in parameter.opts if n in title_of), "Other")
         records.setdefault(title, []).append(found)
     for title, lines in records.items():
-        if not lines:  # a command without arguments, or without a group that another has
+        if not lines:  # a command without arguments
             continue
         with formatter.section(title):
             formatter.write_dl(lines)

@@ -465,3 +465,22 @@ def test_ties_and_equal_values_have_answers(tmp_path: Path, table: str, degree: 
     for query in json.loads(run.text)["queries"]:
         assert query["answer"]["y"] is not None
         assert query["y_std_error"] is not None
+
+
+@pytest.mark.parametrize("size", [1e200, 1e-200])
+def test_values_whose_squares_are_no_doubles(size: float) -> None:
+    keys, values = np.arange(5.0), np.array([3.0, -2, 1, 5, 2])
+    asked: Any = {"score": "gaussian", "bandwidth": 1.0, "std_error": True, "degree": 0}
+    wanted, found = (
+        Database(keys[:, None], values[:, None] * by).pool([[1.5]], **asked) for by in (1.0, size)
+    )
+    assert wanted.std_error is not None
+    assert found.std_error is not None
+    assert found.std_error / size == pytest.approx(wanted.std_error, rel=1e-12)
+
+
+def test_an_error_whose_square_is_no_double_is_refused(put: Callable[[str, str], str]) -> None:
+    path = put("t.csv", "x,y\n1,1e200\n2,-1e200\n3,1e200\n4,5\n")
+    run = run_inside("pool", "--data", path, "--loo")
+    assert (run.status, run.text) == (2, "")
+    assert run.error == f"qkv: {path}: the squares of its values overflow a double; scale them\n"

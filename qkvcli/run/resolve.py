@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any, cast
 from qkvcli.answer import About, Bandwidth, heads_of
 from qkvcli.attention.fold import Plan
 from qkvcli.attention.weights import (
-    APPROXIMATE,
     AVERAGE,
     EXACT,
     SOFTMAX,
@@ -76,7 +75,7 @@ class Resolved:
             With both numbers.
         """
         count = self.request.neighbors or 0
-        if count > rows and set(self.request.modes) & {APPROXIMATE, SOFTMAX}:
+        if count > rows:
             message = f"`neighbors` {count}, and {self.store.name} has {rows} keys; "
             raise UsageError(message + f"give at most {rows}")
 

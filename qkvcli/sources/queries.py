@@ -57,7 +57,8 @@ def _vector(store: Store, word: str) -> list[float]:
                 f"the query {word!r} has width {len(cells)}, and the keys of {store.name} have "
                 f"width {store.depth}"
             )
-            raise UsageError(message)
+            apart = f"; write several queries apart: {' '.join(cells)}" if store.depth == 1 else ""
+            raise UsageError(message + apart)
         found = [float(cell) for cell in cells]
         if all(math.isfinite(x) for x in found):
             return found
@@ -81,13 +82,36 @@ def _named_vector(store: Store, word: str) -> list[float]:
         row = names.index(word)
         vector: list[float] = source.key(row).tolist()
         return vector
-    hint = (
-        did_you_mean(word, tuple(names))
-        if names
-        else "; the keys are numbers: ask with e.g. 1.5,0.3"
+    if names:
+        hint = did_you_mean(word, tuple(names))
+        message = f"the query {word!r} is not a vector of {store.depth} finite numbers{hint}"
+        raise UsageError(message)
+    raise UsageError(f"the query {word!r} {_why_no_vector(store, word)}")
+
+
+def _why_no_vector(store: Store, word: str) -> str:
+    """Return what a typed query is in place of numbers, and what to type."""
+    depth = store.depth
+    example = ("1.5", "1.5,0.3", "1.5,0.3,2")[depth - 1] if depth <= 3 else "1.5,0.3,…"
+    if _DATE.fullmatch(word.strip()):
+        return f"is a date, and the keys of {store.name} are numbers: ask with e.g. {example}"
+    apart = word.split()
+    if len(apart) > 1 and numbers.all_match(apart, numbers.NUMBER):
+        way = ",".join(apart) if depth > 1 else f"{' '.join(apart)} without quotes"
+        return f"is {len(apart)} numbers with spaces between; write {way}"
+    cells = [cell.strip() for cell in word.split(",")]
+    if len(cells) > 1:
+        odd = cells[numbers.mismatches(cells, numbers.NUMBER, most=1)[0]]
+        count = "1 number" if depth == 1 else f"{depth} numbers"
+        return f"has {odd!r} in it, and a key of {store.name} is {count}: ask with e.g. {example}"
+    return (
+        f"is not a vector of {depth} finite numbers; the keys are numbers: ask with e.g. {example}"
     )
-    message = f"the query {word!r} is not a vector of {store.depth} finite numbers{hint}"
-    raise UsageError(message)
+
+
+_DATE = re.compile(
+    r"[0-9]{4}-[0-9]{2}-[0-9]{2}(?:[T ].*)?|[0-9]{1,2}[./-][0-9]{1,2}[./-][0-9]{2,4}"
+)
 
 
 class _Row(NamedTuple):

@@ -81,7 +81,7 @@ def test_widths_by_leaving_out_are_as_good_as_those_of_statsmodels() -> None:
         model = KernelReg(Y, [C, U], "cu", "lc", bw="cv_ls")
         theirs = float(np.squeeze(model.cv_loo(model.bw, model.est["lc"])))
     base = Database.open({"c": C, "u": FRUITS, "y": Y}, key=["c", "u"], value="y", categorical="u")
-    (width,) = base.pool(base.own_keys()).about.bandwidths  # type: ignore[union-attr]
+    (width,) = base.pool(base.own_keys(), bandwidth="cv").about.bandwidths  # type: ignore[union-attr]
     assert width.error is not None
     assert width.error <= theirs * 1.001
     assert width.widths[0] == pytest.approx(model.bw[0], rel=0.05)

@@ -51,7 +51,11 @@ _HEADS: Mapping[str, Sequence[str]] = {
     "Which heads": ("--layers", "--heads", "--batch", "--name", "--labels"),
     "Output": ("--format", "--output", "--plot", "--distances", "--color"),
 }  # fmt: skip
-_POOLED = {title: options for title, options in _ASKED.items() if title != "Joins"}
+_POOLED = {
+    "Attention": _ASKED["Attention"],
+    "Regression": ("--degree", "--std-error", "--band", "--loo"),
+    **{title: options for title, options in _ASKED.items() if title not in ("Attention", "Joins")},
+}
 _LEARNED: Mapping[str, Sequence[str]] = {
     "Learned from": ("--data", "--queries", "--query-key", "--truth"),
     "How data are read": _ASKED["How data are read"],
@@ -80,7 +84,7 @@ EXAMPLES = {
     ),
     "pool": (
         "qkv pool Lee --format table",
-        "printf 'x,y\\n1,2\\n2,4\\n3,7\\n' | qkv pool 1.5 2.5 --data -",
+        "printf 'x,y\\n1,2\\n2,4\\n3,7\\n' | qkv pool 1.5 --data - --degree 1 --band 0.9",
         "qkv pool --self --weights weights.npz -o pooled.csv",
     ),
     "heatmap": (

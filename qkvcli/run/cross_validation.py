@@ -39,7 +39,7 @@ LINE_CAP = 4_000_000
 """How many rows of one key column are taken at most, which are sorted."""
 FEWEST = 10
 """Of fewer rows no width is sought unasked: their errors say more of chance than of widths."""
-QUICK = 250_000
+QUICK = 1_000_000
 """How many rows of one key column are few enough for widths to be sought unasked."""
 _CLASSES = 50
 """How many distinct texts are few enough for the same."""
@@ -59,8 +59,8 @@ _SEVERAL = 2048
 """From how many rows on each column's own width is sought by predicting as many, not all."""
 _AT_ONCE = 4096
 """How many rows are predicted at a time: text values have a weight for each of them and label."""
-_FINE, _COARSE = 1e-4, 4e-3
-"""How near to the best width a search ends: a hundredth of a per cent, of many rows less."""
+_FINE, _COARSE = 1e-4, 2e-2
+"""How near to the best width a search ends: a hundredth of a per cent, of many rows one."""
 _FAR = 25.0
 """How far the logarithm of a column's own width may go: at e²⁵ a column has no say."""
 _MOVES = 4
@@ -217,7 +217,7 @@ def _refined(left_out: LeaveOneOut, few: LeaveOneOut, found: _Found) -> _Found:
     def along(log_factor: float) -> float:
         return left_out.error(sought * math.exp(log_factor))
 
-    log_factor, least = _least(along, -1, 1, "", _COARSE)
+    log_factor, least = _least(along, -0.7, 0.7, "", _COARSE)
     return _Found(sought * math.exp(log_factor), least, found.at_edge)
 
 

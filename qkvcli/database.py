@@ -887,3 +887,23 @@ def lookup(
     Record(key=('Li',), value=('Mu',))
     """
     return Database.open(data, key=key, value=value).lookup(queries, **options)
+
+
+def learn(
+    queries: Any = None,  # noqa: ANN401 - what Database.learn takes
+    data: Any = None,  # noqa: ANN401 - what Database.open takes
+    truth: str | None = None,
+    *,
+    key: str | Sequence[str] = (),
+    value: str | Sequence[str] = (),
+    **options: Any,  # noqa: ANN401 - those of Database.learned
+) -> Model:
+    """Return the score of a table that answers examples best, as ``Database.open(data).learn``.
+
+    Examples
+    --------
+    >>> table = {"x": [float(n) for n in range(40)], "y": [float(n % 20) for n in range(40)]}
+    >>> learn(data=table, key="x", value="y").columns
+    ('x',)
+    """
+    return Database.open(data, key=key, value=value).learn(queries, truth, **options)

@@ -1,8 +1,8 @@
 """The qkv attention explorer: lookups, pooling and heatmaps with queries, keys and values.
 
 ``Database`` holds keys and values, from files, data frames or arrays, and answers queries;
-``attend``, ``lookup``, ``pool`` and ``learn`` do so in one line, and ``explore`` shows weights in a notebook.
-The commands do nothing else.
+``attend``, ``lookup``, ``pool`` and ``learn`` do so in one line, and ``explore`` shows weights in a
+notebook. The commands do nothing else.
 """
 
 __version__ = "0.1.0"

@@ -31,6 +31,8 @@ MOST = 4096
 """How many rows are learned from at most: each is predicted from all the others."""
 _CELLS = 1 << 20
 _STEPS = 200
+_TELL = 100
+"""How many rows held out tell which of two beginnings ends better."""
 _FACTORS = np.geomspace(0.05, 20, 16)
 """By what a first metric is multiplied to find the best width."""
 
@@ -335,19 +337,22 @@ def _sought(  # noqa: PLR0913, PLR0917 - what a search depends on
     def way(begun: Floats, *, diagonal: bool = False) -> Watched:
         return _descended(some, held, training, begun, diagonal=diagonal)
 
+    def projected(*beginnings: Floats) -> Floats:
+        ways = [way(_best_width(some, one)) for one in beginnings]
+        return min(ways, key=lambda one: one.least).point
+
     if kind == LOW_RANK and some.is_class:
-        return way(_best_width(some, _telling(some, rank or 1))).point
+        telling = _telling(some, rank or 1)
+        if len(held.keys) < _TELL:
+            return projected(telling)
+        return projected(telling, _principal(some.keys, rank or 1))
     scales = way(start, diagonal=True)
     if kind == DIAGONAL:
         return scales.point
     if kind == FULL:
-        found = [way(scales.point), scales]
-    else:
-        axes = (
-            _principal(some.keys @ by, rank or 1) @ by for by in (np.eye(len(start)), scales.point)
-        )
-        found = [way(_best_width(some, one)) for one in axes]
-    return min(found, key=lambda one: one.least).point
+        return min(way(scales.point), scales, key=lambda one: one.least).point
+    by = scales.point
+    return projected(_principal(some.keys, rank or 1), _principal(some.keys @ by, rank or 1) @ by)
 
 
 def _principal(keys: Floats, rank: int) -> Floats:

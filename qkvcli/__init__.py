@@ -1,8 +1,8 @@
 """The qkv attention explorer: lookups, pooling and heatmaps with queries, keys and values.
 
 ``Database`` holds keys and values, from files, data frames or arrays, and answers queries;
-``attend``, ``lookup`` and ``pool`` do so in one line, and ``explore`` shows weights in a notebook.
-The commands do nothing else.
+``attend``, ``lookup``, ``pool`` and ``learn`` do so in one line, and ``explore`` shows weights in a
+notebook. The commands do nothing else.
 """
 
 __version__ = "0.2.0"
@@ -14,6 +14,7 @@ __all__ = [
     "capturing",
     "explore",
     "heads",
+    "learn",
     "lookup",
     "pool",
 ]
@@ -21,7 +22,7 @@ __all__ = [
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from qkvcli.capture import capturing
-    from qkvcli.database import Database, attend, lookup, pool
+    from qkvcli.database import Database, attend, learn, lookup, pool
     from qkvcli.errors import QkvError
     from qkvcli.heatmap.html.explore import explore
     from qkvcli.statistics import heads_of as heads

@@ -582,7 +582,8 @@ class Database:
             raise UsageError("`metric` and `rank` are of numbers, and the keys are text")
         folds = {"case_sensitive": case_sensitive, "keep_accents": keep_accents}
         if queries is None or truth is None:
-            raise UsageError("`learn` needs `queries` and their column of right answers, `truth`")
+            message = "learning needs `queries` and their column of right answers, `truth`"
+            raise UsageError(message)
         with executor(workers) as runner:
             found = self.examples(queries, truth, runner, query_key, progress, **folds)
         return learn.learn_text(*found, training)
@@ -615,9 +616,10 @@ class Database:
             raise UsageError("`learn` is of one head, and these are several")
         import numpy as np
 
-        keys = np.concatenate(
-            [np.array(block.load().keys, np.float64) for block in self.store.heads[0].blocks()]
-        )
+        blocks = [block.load() for block in self.store.heads[0].blocks()]
+        for block in blocks:
+            block.check()
+        keys = np.concatenate([np.array(block.keys, np.float64) for block in blocks])
         vectors = np.array(asked.queries[0].keys, np.float64)
         if len(vectors) != len(keys):
             message = f"{len(vectors)} queries for {len(keys)} keys; the key of a query's row is "
@@ -915,3 +917,23 @@ def lookup(
     Record(key=('Li',), value=('Mu',))
     """
     return Database.open(data, key=key, value=value).lookup(queries, **options)
+
+
+def learn(
+    queries: Any = None,  # noqa: ANN401 - what Database.learn takes
+    data: Any = None,  # noqa: ANN401 - what Database.open takes
+    truth: str | None = None,
+    *,
+    key: str | Sequence[str] = (),
+    value: str | Sequence[str] = (),
+    **options: Any,  # noqa: ANN401 - those of Database.learned
+) -> Model:
+    """Return the score of a table that answers examples best, as ``Database.open(data).learn``.
+
+    Examples
+    --------
+    >>> table = {"x": [float(n) for n in range(40)], "y": [float(n % 20) for n in range(40)]}
+    >>> learn(data=table, key="x", value="y").columns
+    ('x',)
+    """
+    return Database.open(data, key=key, value=value).learn(queries, truth, **options)

@@ -157,7 +157,7 @@ def test_what_a_checksum_agrees_with_is_looked_at_too() -> None:
         (("lookup", "Li", "--model", "names", "--score", "osa"), "pass one of them"),
         (("lookup", "Li", "--model", "names", "--keep-accents"), "is not how --model was learned"),
         (("pool", "1", "--data", "{sine}", "--model", "names"), "scores text, and the keys of"),
-        (("learn",), "needs --queries"),
+        (("learn",), "learning needs --queries"),
         (("learn", "--data", "{sine}", "--rank", "2"), "there are 1 key columns"),
         (("learn", "--data", "{sine}", "--truth", "y"), "a column of text"),
         (("learn", "--data", "{sine}", "--rank", "1", "--metric", "full"), "a metric of its own"),
@@ -437,13 +437,18 @@ def test_tokens_is_the_score_of_that_name() -> None:
 def test_the_model_that_comes_along_reaches_what_the_documents_say() -> None:
     if find_spec("autofj") is None:
         pytest.skip("pip install --no-deps autofj")
-    from benchmarks.support.matching import figures_of_autofj
+    from benchmarks.support.matching import answers_of_autofj, figures_of_autofj
 
     figures = figures_of_autofj(slice(1, None, 2), model="names", null_score=0.0)
     top_1, precision, recall = (float(part.split()[-1]) for part in figures.split(", ")[:3])
     assert top_1 >= 0.76
     assert precision >= 0.72
     assert recall >= 0.64
+    tables = answers_of_autofj(slice(1, None, 2), model="names")
+    weights, hits = np.array([answer for table in tables for answer in table]).T
+    shares = np.clip((weights * 10).astype(int), 0, 9)
+    apart = [abs((weights - hits)[shares == one].sum()) for one in range(10)]
+    assert sum(apart) / len(weights) <= 0.05
 
 
 @pytest.mark.slow
@@ -461,6 +466,42 @@ def test_metrics_reach_what_the_documents_say() -> None:
             error = np.square(answer - y[test]).sum() / np.square(y[test] - y[test].mean()).sum()
             found.append(1 - error)
         assert np.mean(found) >= least
+
+
+@pytest.mark.slow
+def test_projections_reach_what_the_documents_say() -> None:
+    datasets = pytest.importorskip("sklearn.datasets")
+    split = pytest.importorskip("sklearn.model_selection").train_test_split
+    neighbors = pytest.importorskip("sklearn.neighbors")
+    scaler = pytest.importorskip("sklearn.preprocessing").StandardScaler
+    for name, test, least in (("digits", 0.5, 0.7), ("wine", 0.33, 0), ("iris", 0.33, 0)):
+        x, y = getattr(datasets, f"load_{name}")(return_X_y=True)
+        x = x[:, x.std(axis=0) > 0]
+        ours, theirs = [], []
+        for seed in range(2 if least else 5):
+            a, b, c, d = split(x, y, test_size=test, stratify=y, random_state=seed)
+            kept = np.ptp(a, axis=0) > 0
+            a, b = a[:, kept], b[:, kept]
+            model = qkvcli.Database(a, list(map(str, c))).learn(rank=2)
+            assert isinstance(model, models.VectorModel)
+            near = neighbors.KNeighborsClassifier(3)
+            ours.append(near.fit(a @ model.key_map.T, c).score(b @ model.key_map.T, d))
+            if not least:
+                scale = scaler().fit(a)
+                nca = neighbors.NeighborhoodComponentsAnalysis(2, random_state=0)
+                nca.fit(scale.transform(a), c)
+                mapped, asked = (nca.transform(scale.transform(rows)) for rows in (a, b))
+                theirs.append(near.fit(mapped, c).score(asked, d))
+        assert np.mean(ours) >= (least or np.mean(theirs))
+
+
+def test_more_columns_than_rows() -> None:
+    draw = np.random.default_rng(10)
+    x = draw.normal(size=(16, 30))
+    for values in (x[:, 0], np.where(x[:, 0] > 0, "up", "down").tolist()):
+        model = qkvcli.Database(x, values).learn(rank=20)
+        assert isinstance(model, models.VectorModel)
+        assert model.key_map.shape == (20, 30)
 
 
 def test_typing_errors_are_found_among_many() -> None:

@@ -53,6 +53,34 @@ def misspelt(path: str, count: int) -> None:
             out.write(f"{name[:at].title()}{chosen.choice(LETTERS)}{name[at + 1 :].lower()}\n")
 
 
+def _people(count: int) -> list[str]:
+    """Return forenames with surnames, all different."""
+    chosen, known = random.Random(4), [row[0].title() for row in _surnames()]
+    found = dict[str, None]()
+    while len(found) < count:
+        found[f"{chosen.choice(known[:5000])} {chosen.choice(known)}"] = None
+    return list(found)
+
+
+def people(path: str, count: int) -> None:
+    """Write different names of two words, a line each."""
+    with open(path, "w") as out:
+        out.write("name\n")
+        out.writelines(f"{name}\n" for name in _people(count))
+
+
+def examples(path: str, count: int, among: int) -> None:
+    """Write some of so many people with two letters wrong, and as they are called."""
+    chosen = random.Random(5)
+    with open(path, "w") as out:
+        out.write("typed,name\n")
+        for name in chosen.sample(_people(among), count):
+            typed = list(name)
+            for at in chosen.sample(range(len(name)), 2):
+                typed[at] = chosen.choice(("", chosen.choice(LETTERS), 2 * typed[at]))
+            out.write(f"{''.join(typed)},{name}\n")
+
+
 def numbers(path: str, rows: int, columns: int) -> None:
     """Write normal numbers with six decimals, without a header."""
     chosen = random.Random(3)
@@ -86,5 +114,5 @@ def weights(path: str, *shape: int) -> None:
 
 
 if __name__ == "__main__":
-    makers = (census, names, misspelt, numbers, vectors, weights)
+    makers = (census, names, misspelt, people, examples, numbers, vectors, weights)
     {make.__name__: make for make in makers}[sys.argv[1]](sys.argv[2], *map(int, sys.argv[3:]))

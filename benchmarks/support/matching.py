@@ -47,6 +47,23 @@ def figures_of_autofj(places: slice = EVERY, **scoring: Any) -> str:
     return ", ".join(f"{name} {mean}" for name, mean in zip(named, means, strict=True))
 
 
+def answers_of_autofj(places: slice = EVERY, **scoring: Any) -> list[list[tuple[float, bool]]]:
+    """Return for each table the weight of every best key, and whether it is right."""
+    found = []
+    for path, asked in tables()[places]:
+        names = qkvcli.Database.open(path, key="title", value="id")
+        joined = names.join({"title": asked["title"]}, query_key="title", mode="softmax", **scoring)
+        place = joined.about.columns.value.index("id")
+        found.append(
+            [
+                (row.candidates[0].weight or 0.0, row.candidates[0].record.value[place] == right)
+                for row, right in zip(joined.rows, asked["id"], strict=True)
+                if row.candidates
+            ]
+        )
+    return found
+
+
 def _rows(path: str) -> list[dict[str, str]]:
     with open(path, encoding="utf-8") as lines:
         return list(csv.DictReader(lines))

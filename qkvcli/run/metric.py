@@ -31,7 +31,9 @@ MOST = 4096
 """How many rows are learned from at most: each is predicted from all the others."""
 _CELLS = 1 << 20
 _STEPS = 200
-_FACTORS = np.geomspace(0.05, 20, 25)
+_TELL = 100
+"""How many rows held out tell which of two beginnings ends better."""
+_FACTORS = np.geomspace(0.05, 20, 16)
 """By what a first metric is multiplied to find the best width."""
 
 
@@ -188,6 +190,15 @@ class Table:
         ]
         return np.concatenate(parts)
 
+    def left_out(self, projection: Floats) -> float:
+        """Return the mean loss of these rows, each predicted from all others."""
+        mapped = self.keys @ projection.T
+        parts = [
+            self.loss(_weights(mapped[rows], mapped, own=rows), self.values, self.values[rows])
+            for rows in _parts(len(mapped), len(mapped))
+        ]
+        return float(np.mean(np.concatenate([part.losses for part in parts])))
+
     def figures(self, held: Table, projection: Floats) -> dict[str, float]:
         """Return how well other rows are predicted from these."""
         mapped, asked = self.keys @ projection.T, held.keys @ projection.T
@@ -313,54 +324,53 @@ def learn_metric(store: Store, training: Training, metric: str, rank: int | None
 
 def _best_width(table: Table, projection: Floats) -> Floats:
     """Return a projection times the factor with the least leave-one-out loss."""
-    losses = [
-        metric_loss(projection * factor, table.keys, table.values, table.loss)[0]
-        for factor in _FACTORS
-    ]
-    best = _FACTORS[int(np.argmin(losses))]
+    best = min(_FACTORS, key=lambda factor: table.left_out(projection * factor))
     near = best * np.geomspace(0.8, 1.25, 9)
-    finer = [
-        metric_loss(projection * factor, table.keys, table.values, table.loss)[0] for factor in near
-    ]
-    found: Floats = projection * near[int(np.argmin(finer))]
-    return found
+    return projection * float(min(near, key=lambda factor: table.left_out(projection * factor)))
 
 
 def _sought(  # noqa: PLR0913, PLR0917 - what a search depends on
     some: Table, held: Table, training: Training, kind: str, rank: int | None, start: Floats
 ) -> Floats:
     """Return the metric with the least loss on held-out rows, along the ways down."""
-    scales = _descended(some, held, training, start, diagonal=True)
+
+    def way(begun: Floats, *, diagonal: bool = False) -> Watched:
+        return _descended(some, held, training, begun, diagonal=diagonal)
+
+    def projected(*beginnings: Floats) -> Floats:
+        ways = [way(_best_width(some, one)) for one in beginnings]
+        return min(ways, key=lambda one: one.least).point
+
+    if kind == LOW_RANK and some.is_class:
+        telling = _telling(some, rank or 1)
+        if len(held.keys) < _TELL:
+            return projected(telling)
+        return projected(telling, _principal(some.keys, rank or 1))
+    scales = way(start, diagonal=True)
     if kind == DIAGONAL:
         return scales.point
     if kind == FULL:
-        starts = [scales.point]
-    else:
-        starts = [_best_width(some, one) for one in _projections(some, rank or 1, scales.point)]
-    found = [_descended(some, held, training, one, diagonal=False) for one in starts]
-    if kind == FULL:
-        found.append(scales)
-    return min(found, key=lambda one: one.least).point
+        return min(way(scales.point), scales, key=lambda one: one.least).point
+    by = scales.point
+    return projected(_principal(some.keys, rank or 1), _principal(some.keys @ by, rank or 1) @ by)
 
 
-def _projections(table: Table, rank: int, scales: Floats) -> list[Floats]:
-    """Return projections to begin with: principal axes, of the learned scales, and those that tell.
+def _principal(keys: Floats, rank: int) -> Floats:
+    """Return the axes along which keys are spread most, (R, D)."""
+    axes: Floats = np.linalg.eigh(keys.T @ keys)[1].T[::-1]
+    return axes[:rank]
 
-    What tells classes apart are Fisher's axes; of numbers, the axes of the slopes of a line.
-    """
+
+def _telling(table: Table, rank: int) -> Floats:
+    """Return the axes along which classes lie apart (Fisher), and beyond these principal ones."""
     keys, values = table.keys, table.values
-    found = [np.linalg.svd(keys, full_matrices=False)[2][:rank]]
-    scaled = np.linalg.svd(keys @ scales, full_matrices=False)[2][:rank] @ scales
-    found.append(scaled)
-    if table.is_class:
-        means = (values / values.sum(axis=0)).T @ keys
-        within = keys - values @ means
-        inside = within.T @ within / len(keys) + 1e-3 * np.eye(keys.shape[1])
-        root = np.linalg.inv(np.linalg.cholesky(inside))
-        between = (values @ means) @ root.T
-        axes = np.linalg.svd(between, full_matrices=False)[2][:rank]
-        found.append(axes @ root)
-    return [one for one in found if len(one) == rank]
+    means = (values / values.sum(axis=0)).T @ keys
+    within = keys - values @ means
+    inside = within.T @ within / len(keys) + 1e-3 * np.eye(keys.shape[1])
+    root = np.linalg.inv(np.linalg.cholesky(inside))
+    apart = _principal((values @ means) @ root.T, min(rank, values.shape[1] - 1)) @ root
+    found: Floats = np.concatenate([apart, _principal(keys, rank)])[:rank]
+    return found
 
 
 def _descended(
@@ -410,8 +420,6 @@ def learn_pairs(  # noqa: PLR0913, PLR0917 - what pairs are
         What the database is called.
     """
     check_count(len(queries))
-    if not (np.isfinite(queries).all() and np.isfinite(keys).all()):
-        raise InputError("has NaN or infinity among queries or keys", name)
     depth = keys.shape[1]
     rank = min(depth, queries.shape[1]) if rank is None else rank
     if rank > min(depth, queries.shape[1]):

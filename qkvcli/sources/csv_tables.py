@@ -517,9 +517,10 @@ class CsvCells:
 
     @cached_property
     def _cells(self) -> ListCells:
+        ends = self._ends  # by which \r\n becomes \n in the data
         text = bytes_in.decode(self.data, self.dialect.name, self.first_line)
         width, lines = self.dialect.width, None
-        if self._ends is not None:
+        if ends is not None:
             flat = text.replace("\n", self.dialect.delimiter).split(self.dialect.delimiter)
             flat.pop()
             lines = range(self.first_line, self.first_line + len(flat) // width)

@@ -480,6 +480,12 @@ def test_a_block_in_another_encoding_travels_too(put: Any, encoding: str) -> Non
         assert [key for block in found for key in block.keys] == ["José", "Éva"]
 
 
+def test_a_block_with_line_ends_of_windows_travels_too(put: Any) -> None:
+    path = put("t.csv", b"name\r\nLi\r\nHu\r\n")
+    (block,) = open_table(path, TableOptions()).blocks()
+    assert pickle.loads(pickle.dumps(block)).load().keys == ["Li", "Hu"]
+
+
 def test_a_file_that_changed_while_a_block_travelled(put: Any) -> None:
     path = put("t.csv", NAMES)
     (block,) = open_table(path, TableOptions()).blocks()

@@ -12,6 +12,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import architecture  # beside this script
+
 ROOT = Path(__file__).resolve().parents[1]
 IMAGES = ROOT / "docs" / "images"
 SAMPLES = "sample_data/animal_attention.npy --labels sample_data/animal_tokens.txt"
@@ -89,6 +91,7 @@ def main(folder: Path) -> None:
         line = f"{command} -o '{folder / name}'"
         subprocess.run(["bash", "-c", line], cwd=ROOT, env=env, check=True, capture_output=True)
     (folder / "terminal.svg").write_text(terminal(), encoding="utf-8")
+    (folder / "architecture.svg").write_text(architecture.drawing(), encoding="utf-8")
 
 
 if __name__ == "__main__":

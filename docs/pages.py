@@ -12,12 +12,15 @@ import re
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import qkvcli
 from qkvcli import answer, capture, database, errors, joined, statistics
 from qkvcli.cli import COMMANDS
 from qkvcli.heatmap.html.explore import Explorer
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 ROOT = Path(__file__).resolve().parents[1]
 API = (
@@ -26,15 +29,13 @@ API = (
     ("Databases", [qkvcli.Database, database.Scoring]),
     (
         "Answers",
-        [answer.Answer, answer.LabelWeights, answer.Lookup, answer.Found, answer.Match]
-        + [joined.Join, joined.JoinedRow, joined.Measures, joined.Groups]
-        + [statistics.Heads, Explorer],
+        [
+            *(answer.Answer, answer.LabelWeights, answer.Lookup, answer.Found, answer.Match),
+            *(joined.Join, joined.JoinedRow, joined.Measures, joined.Groups),
+            *(statistics.Heads, Explorer),
+        ],
     ),
-    (
-        "Errors",
-        [errors.QkvError, errors.UsageError, errors.InputError, errors.OutputError]
-        + [errors.NoMatchError],
-    ),
+    ("Errors", [errors.QkvError, errors.UsageError, errors.InputError, errors.OutputError]),
 )
 """What the reference has, under which titles."""
 HELP = """# Every option
@@ -43,8 +44,8 @@ What `qkv COMMAND --help` shows, as of this version; this page is made by `docs/
 """
 REFERENCE = """# Python reference
 
-Made of the docstrings by `docs/pages.py`; [python.md](python.md) is the tour. What is said of shapes: Q queries, K keys, D and Dv numbers of
-a key and of a value, H heads.
+Made of the docstrings by `docs/pages.py`; [python.md](python.md) is the tour. In shapes Q is
+how many queries there are, K keys and H heads; D and Dv are the widths of a key and of a value.
 """
 _UNDERLINED = re.compile(r"^([A-Z][a-z]+)\n-+$", re.MULTILINE)
 
@@ -59,10 +60,12 @@ def shown(*arguments: str) -> str:
 
 def help_page() -> str:
     """Return the page of ``--help``."""
-    parts = [HELP, f"## qkv\n\n```text\n{shown('--help')}\n```\n"]
-    for name in COMMANDS:
-        parts.append(f"## qkv {name}\n\n```text\n{shown(name, '--help')}\n```\n")
-    return "\n".join(parts)
+    lines = [[], *([name] for name in COMMANDS)]
+    parts = [
+        f"## {' '.join(['qkv', *line])}\n\n```text\n{shown(*line, '--help')}\n```\n"
+        for line in lines
+    ]
+    return "\n".join([HELP, *parts])
 
 
 def reference() -> str:
@@ -79,20 +82,20 @@ def reference() -> str:
     return "\n".join(parts).rstrip() + "\n"
 
 
-def public_name(thing: Any) -> str:
+def public_name(thing: Any) -> str:  # noqa: ANN401
     """Return the name by which something is reached, with the package's where it has one."""
     names = (n for n in qkvcli.__all__ if getattr(qkvcli, n) is thing)
     return next((f"qkvcli.{n}" for n in names), thing.__name__)
 
 
-def is_documented(member: Any) -> bool:
+def is_documented(member: object) -> bool:
     """Return whether a member of a class is a method or a property with a docstring."""
     if isinstance(member, property | classmethod) or inspect.isfunction(member):
         return bool(inspect.getdoc(member))
     return type(member).__name__ == "cached_property"
 
 
-def entry(thing: Any, name: str, level: int = 3) -> list[str]:
+def entry(thing: Any, name: str, level: int = 3) -> list[str]:  # noqa: ANN401
     """Return the lines of one function, class, method or property."""
     called = thing.__func__ if isinstance(thing, classmethod) else thing
     lines = [f"{'#' * level} {name}\n"]
@@ -101,7 +104,7 @@ def entry(thing: Any, name: str, level: int = 3) -> list[str]:
     return [*lines, in_markdown(inspect.getdoc(called) or "") + "\n"]
 
 
-def signature(thing: Any, name: str) -> str:
+def signature(thing: Callable[..., Any], name: str) -> str:
     """Return how something is called, without types, which the docstring has in words."""
     found = inspect.signature(thing)
     parameters = [

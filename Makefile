@@ -3,7 +3,7 @@ PYTHON ?= .venv/bin/python
 BIN = $(dir $(PYTHON))
 ROUNDS ?= 100000
 
-.PHONY: help test slow lint format cover bench fuzz mutants ci
+.PHONY: help test slow lint format docs made cover bench fuzz mutants ci
 
 help:      ## these tasks
 	@sed -n 's/^\([a-z]*\):  *## /\1\t/p' $(MAKEFILE_LIST)
@@ -23,6 +23,13 @@ lint:      ## style, types and import layers
 format:    ## lay the code out
 	$(BIN)ruff check --fix
 	$(BIN)ruff format
+
+docs:      ## the site of the documents, in site/ (pip install -e '.[docs]')
+	NO_MKDOCS_2_WARNING=1 $(BIN)mkdocs build --strict --quiet
+
+made:      ## the pictures and pages that are made of commands and of the code
+	$(PYTHON) docs/pictures.py
+	$(PYTHON) docs/pages.py
 
 cover:     ## branch coverage, with the lines that are missed
 	$(PYTHON) -m pytest -n auto --cov --cov-report=term-missing --cov-report=html

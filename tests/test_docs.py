@@ -10,12 +10,94 @@ from pathlib import Path
 
 import pytest
 
-from qkvcli.cli import COMMANDS
+from qkvcli.attention.formulas import Tokens, available
+from qkvcli.attention.weights import MODES
+from qkvcli.cli import COMMANDS, _command
+from qkvcli.heatmap.request import FORMS
+from qkvcli.render.machine import FORMATS
+from qkvcli.scores import BANDWIDTH_RULES, TEXT_SCORES, VECTOR_SCORES
+from qkvcli.sources.formats import _ENDINGS, TABLES
 from tests.support import readme
 from tests.support.command import SAMPLES
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCS = ROOT / "docs"
+
+
+WRITTEN = "".join(
+    path.read_text()
+    for path in [ROOT / "README.md", *sorted(DOCS.glob("*.md"))]
+    if path.name not in ("help.md", "api.md")  # they are made of the code
+)
+"""What people wrote about it."""
+
+
+def said(name: str, text: str = WRITTEN) -> bool:
+    """Return whether a name stands in a text as code, and not as a part of another."""
+    lines = (line for line in text.splitlines() if not line.startswith("```"))
+    code = (part for line in lines for part in line.split("`")[1::2])
+    return any(re.search(rf"(?<![\w-]){re.escape(name)}(?![\w-])", part) for part in code)
+
+
+def names() -> list[tuple[str, str]]:
+    """Return all that must be documented, each with what it is."""
+    everything = available(Tokens(1, 1, ("",), ("",)), values=True)
+    known = {
+        "command": [f"qkv {name}" for name in COMMANDS],
+        "score": [*TEXT_SCORES, *VECTOR_SCORES],
+        "mode": MODES,
+        "rule": BANDWIDTH_RULES,
+        "statistic": everything,
+        "format": [*TABLES, *FORMATS, *FORMS],
+        "ending": _ENDINGS,
+        "variable": variables(),
+    }
+    return [(kind, name) for kind, found in known.items() for name in found]
+
+
+def variables() -> list[str]:
+    """Return the environment variables that the code names where it looks at the environment."""
+    found: set[str] = set()
+    for path in (ROOT / "qkvcli").rglob("*.py"):
+        text = path.read_text()
+        found |= set(re.findall(r'envvar="(\w+)"', text))
+        if "os.environ" in text:
+            found |= set(re.findall(r'"(_?[A-Z]{3,}[A-Z_]*)"', text))
+    return sorted(found - {"O_PATH"})
+
+
+@pytest.mark.parametrize(("kind", "name"), names())
+def test_every_name_is_documented(kind: str, name: str) -> None:
+    assert said(name), f"the {kind} {name} stands in no document"
+
+
+PAGES = {
+    "lookup": ["lookup", "tables"],
+    "pool": ["pool", "lookup", "tables"],
+    "heatmap": ["heatmap"],
+    "heads": ["models"],
+    "capture": ["models"],
+    "learn": ["learn", "lookup", "tables"],
+}
+"""Where the options of a command are told."""
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_option_is_documented(command: str) -> None:
+    text = "".join((DOCS / f"{page}.md").read_text() for page in PAGES[command])
+    options = [p.opts + p.secondary_opts for p in _command(command).params]
+    long = [[name for name in one if name.startswith("--")] for one in options]
+    missing = [one for one in long if one and not any(said(name, text) for name in one)]
+    assert len(long) > 10
+    assert not missing
+
+
+def test_what_is_made_of_the_code_is_todays(tmp_path: Path) -> None:
+    line = [sys.executable, DOCS / "pages.py", tmp_path]
+    done = subprocess.run(line, capture_output=True, text=True, check=False, timeout=120)
+    assert done.returncode == 0, done.stderr
+    for path in tmp_path.iterdir():
+        assert path.read_text() == (DOCS / path.name).read_text(), "run python docs/pages.py"
 
 
 def changed(fence: readme.Fence, folder: Path) -> None:
@@ -41,7 +123,9 @@ def test_what_is_to_be_added_can_be(tmp_path: Path, subtests: pytest.Subtests) -
     changes = 0
     for fence in readme.fences((DOCS / "adding.md").read_text()):
         if fence.kind == "diff":
-            added = [line for line in fence.body.splitlines() if line.startswith("+") and line != "+"]
+            added = [
+                line for line in fence.body.splitlines() if line.startswith("+") and line != "+"
+            ]
             assert len(added) < 50
             changed(fence, tmp_path)
             changes += 1
@@ -52,3 +136,18 @@ def test_what_is_to_be_added_can_be(tmp_path: Path, subtests: pytest.Subtests) -
                 with subtests.test(command=step.command):
                     assert readme.matches(step.shown, shown), f"it shows:\n{shown}"
     assert changes == 4
+
+
+@pytest.mark.slow
+def test_the_site_is_built_and_asks_no_other_host(tmp_path: Path) -> None:
+    pytest.importorskip("mkdocs")
+    line = [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", tmp_path]
+    done = subprocess.run(line, cwd=ROOT, capture_output=True, text=True, check=False, timeout=300)
+    assert done.returncode == 0, done.stderr
+    pages = list(tmp_path.rglob("*.html"))
+    assert len(pages) > len(list(DOCS.rglob("*.md")))  # those of the root, too
+    for page in pages:
+        loaded = re.findall(r"<(?:script|link|img|iframe)[^>]*https?://[^>]*>", page.read_text())
+        assert not loaded, page.name
+    for image in (DOCS / "images").iterdir():
+        assert (tmp_path / "images" / image.name).exists()

@@ -12,10 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from qkvcli.attention.formulas import Tokens, available
-from qkvcli.scores import TEXT_SCORES
 from tests.support import readme
-from tests.support.command import QKV, SAMPLES, environment, run_inside
+from tests.support.command import QKV, SAMPLES, environment
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -106,28 +104,6 @@ def test_sessions_are_found() -> None:
     ]
 
 
-@pytest.mark.parametrize(
-    ("command", "document", "least"),
-    [("lookup", "lookup", 30), ("heads", "models", 15), ("capture", "models", 10)],
-)
-def test_every_option_is_documented(command: str, document: str, least: int) -> None:
-    text = (ROOT / "docs" / f"{document}.md").read_text()
-    shown = run_inside(command, "--help").text
-    options = set(re.findall(r"^  (?:-\w, )?(--[a-z-]+)", shown, re.MULTILINE))
-    assert len(options) > least
-    missing = {option for option in options - {"--help"} if f"{option}" not in text}
-    assert not missing
-
-
-def test_every_score_and_statistic_is_documented() -> None:
-    text = (ROOT / "docs" / "lookup.md").read_text()
-    for score in TEXT_SCORES:
-        assert f"`{score}`" in text
-    text = (ROOT / "docs" / "models.md").read_text()
-    for name in available(Tokens(1, 1, ("",), ("",)), values=True):
-        assert f"| `{name}` |" in text
-
-
 def test_pictures_are_those_of_their_commands(tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, ROOT / "docs" / "pictures.py", tmp_path],
@@ -148,8 +124,17 @@ def test_pictures_are_those_of_their_commands(tmp_path: Path) -> None:
 
 
 def test_links_resolve() -> None:
-    for document in DOCUMENTS:
+    for document in [*DOCUMENTS, *ROOT.glob("*.md")]:
         text = document.read_text()
-        for target in re.findall(r"\]\(([^)#\s]+)[^)]*\)", text):
-            if "://" not in target:
-                assert (document.parent / target).exists(), (document.name, target)
+        for target, part in re.findall(r"\]\(([^)#\s]*)#?([^)]*)\)", text):
+            if "://" in target:
+                continue
+            there = document.parent / target if target else document
+            assert there.exists(), (document.name, target)
+            assert not part or part in headings(there.read_text()), (document.name, target, part)
+
+
+def headings(text: str) -> set[str]:
+    """Return what a link to a heading of a document may end in."""
+    found = re.findall(r"^#+ (.+)$", text, re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", title).strip().lower().replace(" ", "-") for title in found}

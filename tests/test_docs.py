@@ -93,7 +93,7 @@ def test_every_option_is_documented(command: str) -> None:
 
 
 def test_what_is_made_of_the_code_is_todays(tmp_path: Path) -> None:
-    line = [sys.executable, DOCS / "pages.py", tmp_path]
+    line = [sys.executable, str(DOCS / "pages.py"), str(tmp_path)]
     done = subprocess.run(line, capture_output=True, text=True, check=False, timeout=120)
     assert done.returncode == 0, done.stderr
     for path in tmp_path.iterdir():
@@ -141,7 +141,7 @@ def test_what_is_to_be_added_can_be(tmp_path: Path, subtests: pytest.Subtests) -
 @pytest.mark.slow
 def test_the_site_is_built_and_asks_no_other_host(tmp_path: Path) -> None:
     pytest.importorskip("mkdocs")
-    line = [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", tmp_path]
+    line = [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", str(tmp_path)]
     done = subprocess.run(line, cwd=ROOT, capture_output=True, text=True, check=False, timeout=300)
     assert done.returncode == 0, done.stderr
     pages = list(tmp_path.rglob("*.html"))

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import uuid
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -17,11 +18,19 @@ from tests.support.command import QKV, SAMPLES, environment
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+TRANSLATED = {"docs/id/index.md": "README.md", "docs/id/chapter.md": "docs/chapter.md"}
+"""Documents in another language, and those whose sessions they have."""
 SECONDS = 120
 
 
+def run_at(document: Path) -> Any:
+    """Return a document with its name; what is run in another language already is slow."""
+    name = str(document.relative_to(ROOT))
+    return pytest.param(document, id=name, marks=[pytest.mark.slow] * (name in TRANSLATED))
+
+
 @pytest.mark.skipif(not shutil.which("bash"), reason="bash runs the documents' commands")
-@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
+@pytest.mark.parametrize("document", [*map(run_at, DOCUMENTS)])
 def test_commands_show_what_the_document_shows(
     document: Path, tmp_path: Path, subtests: pytest.Subtests
 ) -> None:
@@ -102,6 +111,15 @@ def test_sessions_are_found() -> None:
         readme.Step("echo a \\\nb", "a b", 2),
         readme.Step("true", "", 5),
     ]
+
+
+@pytest.mark.parametrize("name", TRANSLATED)
+def test_a_translation_has_the_sessions_of_the_original(name: str) -> None:
+    """So all that it shows is run with the original."""
+    here, there = ((ROOT / path).read_text() for path in (name, TRANSLATED[name]))
+    own, known = ([f.body for f in readme.fences(text) if f.is_run] for text in (here, there))
+    assert own == known[: len(own)]
+    assert len(own) > 3
 
 
 def test_pictures_are_those_of_their_commands(tmp_path: Path) -> None:

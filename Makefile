@@ -27,9 +27,10 @@ format:    ## lay the code out
 docs:      ## the site of the documents, in site/ (pip install -e '.[docs]')
 	NO_MKDOCS_2_WARNING=1 $(BIN)mkdocs build --strict --quiet
 
-made:      ## the pictures and pages that are made of commands and of the code
+made:      ## the pictures and pages that are made of commands and of the code, and the notebook
 	$(PYTHON) docs/pictures.py
 	$(PYTHON) docs/pages.py
+	$(PYTHON) docs/notebook.py
 
 cover:     ## branch coverage, with the lines that are missed
 	$(PYTHON) -m pytest -n auto --cov --cov-report=term-missing --cov-report=html

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -151,3 +153,27 @@ def test_the_site_is_built_and_asks_no_other_host(tmp_path: Path) -> None:
         assert not loaded, page.name
     for image in (DOCS / "images").iterdir():
         assert (tmp_path / "images" / image.name).exists()
+
+
+@pytest.mark.slow
+def test_the_notebook_shows_what_it_holds(tmp_path: Path) -> None:
+    pytest.importorskip("nbclient")
+    line = [sys.executable, str(DOCS / "notebook.py"), str(tmp_path / "tour.ipynb")]
+    done = subprocess.run(line, capture_output=True, text=True, check=False, timeout=300)
+    assert done.returncode == 0, done.stderr
+    held, shown = outputs(DOCS / "tour.ipynb"), outputs(tmp_path / "tour.ipynb")
+    assert len(held) >= 8
+    assert [(sorted(one), one["text/plain"]) for one in held] == [
+        (sorted(one), one["text/plain"]) for one in shown
+    ]
+    pictures = [one for one in shown if "image/svg+xml" in one]
+    assert len(pictures) == 2
+    assert all("<path" in "".join(one["image/svg+xml"]) for one in pictures)
+    assert "<iframe" in "".join(shown[-1]["text/html"])
+
+
+def outputs(notebook: Path) -> list[dict[str, Any]]:
+    """Return what the cells of a notebook show, by kinds, without addresses in memory."""
+    text = re.sub(r"0x[0-9a-f]+", "0x", notebook.read_text())
+    cells = json.loads(text)["cells"]
+    return [out["data"] for cell in cells for out in cell.get("outputs", ()) if "data" in out]

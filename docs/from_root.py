@@ -26,7 +26,8 @@ PAGES = {
     "CHANGELOG.md": "changelog.md",
 }
 """What a document of the root is called in the site."""
-_LINK = re.compile(r"(\]\()([^)#\s]+\.\w+)")
+_LINK = re.compile(r"(\[(?:[\w/]+\.md)?)?(\]\()([^)#\s]+\.\w+)")
+"""A link's text where it is the name of a document, what stands between, and its target."""
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
@@ -43,10 +44,16 @@ def on_page_markdown(markdown: str, page: Page, **_: object) -> str:
     source = next((name for name, to in PAGES.items() if to == here), f"docs/{here}")
 
     def moved(found: re.Match[str]) -> str:
-        if "://" in found[2]:
+        if "://" in found[3]:
             return found[0]
-        target = posixpath.normpath(posixpath.join(posixpath.dirname(source), found[2]))
+        target = posixpath.normpath(posixpath.join(posixpath.dirname(source), found[3]))
+        text = f"[{title_of(target)}" if (found[1] or "").endswith(".md") else found[1] or ""
         target = PAGES.get(target, target.removeprefix("docs/"))
-        return found[1] + posixpath.relpath(target, posixpath.dirname(here) or ".")
+        return text + found[2] + posixpath.relpath(target, posixpath.dirname(here) or ".")
 
     return _LINK.sub(moved, markdown)
+
+
+def title_of(document: str) -> str:
+    """Return the title of a document of the repository."""
+    return (ROOT / document).read_text(encoding="utf-8").partition("\n")[0].removeprefix("# ")

@@ -104,7 +104,7 @@ def test_what_is_made_of_the_code_is_todays(tmp_path: Path) -> None:
 
 def changed(fence: readme.Fence, folder: Path) -> None:
     """Make a change that a document shows to the files of a folder."""
-    for part in re.split(r"^--- ", fence.body, flags=re.MULTILINE)[1:]:
+    for part in re.split(r"^=== ", fence.body, flags=re.MULTILINE)[1:]:
         name, _, body = part.partition("\n")
         path = folder / name
         for place in body.split("@@\n"):

@@ -29,6 +29,7 @@ docs:      ## the site of the documents, in site/ (pip install -e '.[docs]')
 
 made:      ## the pictures and pages that are made of commands and of the code, and the notebook
 	$(PYTHON) docs/pictures.py
+	$(PYTHON) -m docs.screens
 	$(PYTHON) docs/pages.py
 	$(PYTHON) docs/notebook.py
 

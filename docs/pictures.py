@@ -1,8 +1,8 @@
 """Makes the pictures of the README and the docs, from the commands that they show.
 
 ``python docs/pictures.py FOLDER`` writes them to a folder, by default ``docs/images``; a test holds
-those that are committed against new ones. What a browser has to draw is made by
-``tests/explorer``, and what is measured by ``benchmarks``.
+those that are committed against new ones. What a browser has to draw is made by ``screens.py``, and
+what is measured by ``python -m benchmarks``.
 """
 
 from __future__ import annotations

@@ -10,7 +10,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from qkvcli.attention.formulas import Tokens, available
 from qkvcli.attention.weights import MODES
@@ -20,6 +22,7 @@ from qkvcli.render.machine import FORMATS
 from qkvcli.scores import BANDWIDTH_RULES, TEXT_SCORES, VECTOR_SCORES
 from qkvcli.sources.formats import _ENDINGS, TABLES
 from tests.support import readme
+from tests.support.browser import find_chromium
 from tests.support.command import SAMPLES
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -153,6 +156,20 @@ def test_the_site_is_built_and_asks_no_other_host(tmp_path: Path) -> None:
         assert not loaded, page.name
     for image in (DOCS / "images").iterdir():
         assert (tmp_path / "images" / image.name).exists()
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(find_chromium() is None, reason="no chromium on PATH")
+def test_the_pictures_of_the_explorer_are_todays(tmp_path: Path) -> None:
+    line = [sys.executable, "-m", "docs.screens", str(tmp_path)]
+    done = subprocess.run(line, cwd=ROOT, capture_output=True, text=True, check=False, timeout=300)
+    assert done.returncode == 0, done.stderr
+    for name in ("explore.png", "explore-head.png"):
+        now, then = (Image.open(d / name).convert("RGB") for d in (tmp_path, DOCS / "images"))
+        assert now.size == then.size
+        # Fonts, and with them places, differ from machine to machine.
+        apart = np.abs(np.asarray(now, float) - np.asarray(then, float))
+        assert apart.mean() < 20, name
 
 
 @pytest.mark.slow

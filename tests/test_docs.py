@@ -97,6 +97,14 @@ def test_every_option_is_documented(command: str) -> None:
     assert not missing
 
 
+def test_each_persons_section_of_the_readme_is_short() -> None:
+    sections = re.split(r"^## ", (ROOT / "README.md").read_text(), flags=re.MULTILINE)
+    found = [s for s in sections if s.startswith(("At a shell", "With "))]
+    assert len(found) == 4
+    for section in found:
+        assert len([line for line in section.splitlines() if line]) < 20, section[:30]
+
+
 def test_what_is_made_of_the_code_is_todays(tmp_path: Path) -> None:
     line = [sys.executable, str(DOCS / "pages.py"), str(tmp_path)]
     done = subprocess.run(line, capture_output=True, text=True, check=False, timeout=120)

@@ -69,6 +69,20 @@ def run_session(commands: list[str], folder: Path) -> list[tuple[str, int]]:
     return [(shown, int(status)) for shown, status in zip(parts[::2], parts[1::2], strict=False)]
 
 
+@pytest.mark.parametrize("name", ["README.md", "docs/python.md"])
+def test_the_python_of_a_document_runs(name: str, tmp_path: Path) -> None:
+    """One program a document: what one block makes, the next may use."""
+    shutil.copytree(SAMPLES, tmp_path / "sample_data")
+    found = readme.fences((ROOT / name).read_text())
+    code = "\n".join(fence.body for fence in found if fence.kind == "python")
+    assert "qkvcli" in code
+    line = [sys.executable, "-W", "error", "-c", code]
+    done = subprocess.run(
+        line, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=SECONDS
+    )
+    assert done.returncode == 0, done.stderr
+
+
 def test_two_set_up_commands_need_only_pip() -> None:
     text = (ROOT / "README.md").read_text()
     commands = [fence.body for fence in readme.fences(text) if "pip install" in fence.body]

@@ -1,8 +1,8 @@
 """Makes the pictures of the README and the docs, from the commands that they show.
 
-``python docs/pictures.py FOLDER`` writes them to a folder, by default ``docs/images``; a test holds
-those that are committed against new ones. What a browser has to draw is made by ``screens.py``, and
-what is measured by ``python -m benchmarks``.
+``python docs/pictures.py FOLDER NAME...`` writes those of these names, or all, to a folder, by
+default ``docs/images``; a test holds those that are committed against new ones. What a browser has
+to draw is made by ``screens.py``, and what is measured by ``python -m benchmarks``.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ import numpy as np
 from matplotlib import cbook, image
 photo = image.imread(cbook.get_sample_data('grace_hopper.jpg'))[::20, ::20] / 255
 np.save('channels.npy', photo.transpose(2, 0, 1))"
-qkv heatmap channels.npy --cmap gray --titles red,green,blue \\
+qkv heatmap channels.npy --cmap Greys_r --titles red,green,blue \\
     --size 7.2 --xlabel column --ylabel row"""
 """A photograph as three channels."""
 TOKENS = """printf 'word\\nMuller\\nSohne\\nGmbH\\n' > words.csv
@@ -137,21 +137,32 @@ def terminal() -> str:
     return screen.export_svg(**style)  # type: ignore[arg-type]
 
 
-def main(folder: Path) -> None:
-    """Write all pictures to a folder."""
+DRAWN = {
+    "terminal.svg": terminal,
+    "architecture.svg": architecture.drawing,
+    "cone.svg": lambda: CONE,
+}
+"""What is drawn here."""
+
+
+def commanded(command: str, out: Path) -> None:
+    """Have a command draw to a file, in a folder that has the samples."""
     env = {**os.environ}
     env["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), env.get("PATH", "")])
-    for name, command in COMMANDS.items():
-        with tempfile.TemporaryDirectory() as work:
-            (Path(work) / "sample_data").symlink_to(ROOT / "sample_data")
-            line = f"{command} -o '{folder.resolve() / name}'"
-            subprocess.run(
-                ["bash", "-ec", line], cwd=work, env=env, check=True, capture_output=True
-            )
-    (folder / "terminal.svg").write_text(terminal(), encoding="utf-8")
-    (folder / "architecture.svg").write_text(architecture.drawing(), encoding="utf-8")
-    (folder / "cone.svg").write_text(CONE, encoding="utf-8")
+    with tempfile.TemporaryDirectory() as work:
+        (Path(work) / "sample_data").symlink_to(ROOT / "sample_data")
+        line = ["bash", "-ec", f"{command} -o '{out.resolve()}'"]
+        subprocess.run(line, cwd=work, env=env, check=True, capture_output=True)
+
+
+def main(folder: Path, names: list[str]) -> None:
+    """Write pictures to a folder: those of some names, or all."""
+    for name in names or [*COMMANDS, *DRAWN]:
+        if name in DRAWN:
+            (folder / name).write_text(DRAWN[name](), encoding="utf-8")
+        else:
+            commanded(COMMANDS[name], folder / name)
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]) if len(sys.argv) > 1 else IMAGES)
+    main(Path(sys.argv[1]) if len(sys.argv) > 1 else IMAGES, sys.argv[2:])

@@ -30,7 +30,14 @@ API = (
     (
         "Answers",
         [
-            *(answer.Answer, answer.LabelWeights, answer.Lookup, answer.Found, answer.Match),
+            *(
+                answer.Tabular,
+                answer.Answer,
+                answer.LabelWeights,
+                answer.Lookup,
+                answer.Found,
+                answer.Match,
+            ),
             *(joined.Join, joined.JoinedRow, joined.Measures, joined.Groups),
             *(statistics.Heads, Explorer),
         ],
@@ -101,7 +108,9 @@ def entry(thing: Any, name: str, level: int = 3) -> list[str]:  # noqa: ANN401
     lines = [f"{'#' * level} {name}\n"]
     if inspect.isfunction(called) or name.startswith("qkvcli."):  # other classes nobody calls
         lines.append(f"```text\n{signature(called, name)}\n```\n")
-    return [*lines, in_markdown(inspect.getdoc(called) or "") + "\n"]
+        return [*lines, in_markdown(inspect.getdoc(called) or "") + "\n"]
+    text = in_markdown(inspect.getdoc(called) or "")
+    return [*lines, text.replace("**Parameters**", "**Attributes**") + "\n"]
 
 
 def signature(thing: Callable[..., Any], name: str) -> str:

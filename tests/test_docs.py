@@ -12,11 +12,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+import typer
 from PIL import Image
 
 from qkvcli.attention.formulas import Tokens, available
 from qkvcli.attention.weights import MODES
-from qkvcli.cli import COMMANDS, _command
+from qkvcli.cli import COMMANDS, _command, app
 from qkvcli.heatmap.request import FORMS
 from qkvcli.render.machine import FORMATS
 from qkvcli.scores import BANDWIDTH_RULES, TEXT_SCORES, VECTOR_SCORES
@@ -95,6 +96,12 @@ def test_every_option_is_documented(command: str) -> None:
     missing = [one for one in long if one and not any(said(name, text) for name in one)]
     assert len(long) > 10
     assert not missing
+
+
+def test_every_option_of_no_command_is_documented() -> None:
+    options = [max(p.opts, key=len) for p in typer.main.get_command(app).params]
+    assert len(options) >= 3
+    assert not [name for name in options if not said(name)]
 
 
 def test_each_persons_section_of_the_readme_is_short() -> None:

@@ -107,8 +107,8 @@ role="img">
 
 
 def shown(command: str) -> str:
-    """Return what a command shows on a terminal of 78 columns, with its colours."""
-    env = {**os.environ, "COLUMNS": "78", "COLORTERM": "truecolor", "TERM": "xterm-256color"}
+    """Return what a command shows with its colours."""
+    env = {**os.environ, "COLORTERM": "truecolor", "TERM": "xterm-256color"}
     env["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), env.get("PATH", "")])
     done = subprocess.run(
         ["bash", "-c", f"{command} --color always 2>&1"],
@@ -129,7 +129,7 @@ def terminal() -> str:
     from rich.terminal_theme import DIMMED_MONOKAI
     from rich.text import Text
 
-    screen = Console(record=True, width=92, file=io.StringIO(), force_terminal=True)
+    screen = Console(record=True, width=94, file=io.StringIO(), force_terminal=True)
     for command in TERMINAL:
         screen.print(Text(f"$ {command}", style="bold green"))
         screen.print(Text.from_ansi(shown(command)))

@@ -27,11 +27,12 @@ format:    ## lay the code out
 docs:      ## the site of the documents, in site/ (pip install -e '.[docs]')
 	NO_MKDOCS_2_WARNING=1 $(BIN)mkdocs build --strict --quiet
 
-made:      ## the pictures and pages that are made of commands and of the code, and the notebook
+made:      ## what is made of commands and of the code: pictures, pages, the notebook, man pages
 	$(PYTHON) docs/pictures.py
 	$(PYTHON) -m docs.screens
 	$(PYTHON) docs/pages.py
 	$(PYTHON) docs/notebook.py
+	$(PYTHON) packaging/pages.py
 
 cover:     ## branch coverage, with the lines that are missed
 	$(PYTHON) -m pytest -n auto --cov --cov-report=term-missing --cov-report=html

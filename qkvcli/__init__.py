@@ -5,7 +5,7 @@
 The commands do nothing else.
 """
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 __all__ = [
     "Database",
     "QkvError",

@@ -48,6 +48,10 @@ class Bandwidth:
         Whether ``cv`` stopped at the narrowest or the widest that it tries.
     chosen
         Whether the rule itself was chosen, as none was asked for.
+    with_degree
+        Whether the degree of the fit was chosen with it.
+    is_common
+        Whether the widths of several columns are Scott's times one factor.
     """
 
     widths: tuple[float, ...]
@@ -55,6 +59,8 @@ class Bandwidth:
     error: float | None = None
     at_edge: bool = False
     chosen: bool = False
+    with_degree: bool = False
+    is_common: bool = False
 
 
 @dataclass(frozen=True)
@@ -101,6 +107,8 @@ class About:
         The score of the null key, or None where there is none.
     bandwidths
         A kernel's width in each head.
+    degree
+        Whether answers are weighted means, 0, or weighted lines at the query, 1.
     """
 
     source: str
@@ -112,6 +120,7 @@ class About:
     neighbors: int | None = None
     null_score: float | None = None
     bandwidths: tuple[Bandwidth, ...] = ()
+    degree: int = 0
 
     @property
     def heads(self) -> list[tuple[int, ...]]:

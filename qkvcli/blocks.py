@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from qkvcli.coded import Coding
     from qkvcli.key_bytes import KeyBytes
 
     Keys = list[str] | NDArray[np.floating]
@@ -48,12 +49,28 @@ class Columns:
         Whether keys are vectors; else they are text.
     numeric
         Which value columns are numbers, as positions in ``value``; the others are text.
+    codings
+        How the cells of each key column become numbers, None where they are plain numbers; nothing
+        where all are.
     """
 
     key: tuple[str, ...]
     value: tuple[str, ...]
     numeric_key: bool
     numeric: tuple[int, ...]
+    codings: tuple[Coding | None, ...] = ()
+
+    @property
+    def categories(self) -> tuple[tuple[int, int], ...]:
+        """Which key columns are categories, and how many values each has: 0 of an ordered one."""
+        found = ((at, coding) for at, coding in enumerate(self.codings) if coding is not None)
+        return tuple((at, len(coding.levels)) for at, coding in found if not coding.is_date)
+
+    @property
+    def dates(self) -> tuple[int, ...]:
+        """Which key columns are dates, in days."""
+        found = ((at, coding) for at, coding in enumerate(self.codings) if coding is not None)
+        return tuple(at for at, coding in found if coding.is_date)
 
     @cached_property
     def text(self) -> tuple[int, ...]:
@@ -131,6 +148,9 @@ class Block(Protocol):
 
         What a score sees of them may spare taking the block apart.
         """
+
+    def key_texts(self, column: int) -> list[str]:
+        """Return the cells of one key column of a table as text."""
 
     def values(self, rows: Sequence[int] | None = None) -> NDArray[np.floating]:
         """Return the numeric value columns of some rows or all, of shape (K, Dv)."""

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from qkvcli.answer import Answer, Lookup, Runs
     from qkvcli.blocks import Columns, Record
+    from qkvcli.coded import Coding
     from qkvcli.joined import Groups, Join
     from qkvcli.run.examples import Examples
     from qkvcli.run.learn import Learned, Training
@@ -121,6 +122,9 @@ class Database:
         value_type: str | None = None,
         data_format: str | None = None,
         missing: str | None = None,
+        date: str | Sequence[str] = (),
+        categorical: str | Sequence[str] = (),
+        ordered: str | Sequence[str] = (),
         keys: str | os.PathLike[str] | None = None,
         values: str | os.PathLike[str] | None = None,
         labels: str | os.PathLike[str] | None = None,
@@ -148,6 +152,10 @@ class Database:
         missing
             ``"skip"`` leaves rows out in which a number is missing (empty, NA, N/A, nan, null, None
             or -), and ``left_out`` tells how many; by default they are refused.
+        date, categorical, ordered
+            Key columns that are dates (ISO 8601; distances are in days), categories, which are the
+            same or not (Aitchison and Aitken 1976), or ordered ones, grades that are numbers (Wang
+            and van Ryzin 1981). Columns of numbers and these make one product of kernels.
         keys, values
             Array files (…, K, D) and (…, K, Dv), in place of ``data``.
         labels
@@ -164,6 +172,7 @@ class Database:
         if missing not in (None, SKIP):
             message = f"`missing` {missing!r} is not 'skip'; by default what is missing is refused"
             raise UsageError(message)
+        codings = _codings(date=date, categorical=categorical, ordered=ordered)
         options = TableOptions(
             key=(key,) if isinstance(key, str) else tuple(map(str, key)),
             value=(value,) if isinstance(value, str) else tuple(map(str, value)),
@@ -174,6 +183,7 @@ class Database:
             value_type=value_type,
             format=data_format,
             missing=missing,
+            codings=codings,
         )
         database, file = cls.__new__(cls), None
         if hasattr(data, "read"):
@@ -192,6 +202,8 @@ class Database:
         from qkvcli.sources.memory import columns_of, store_of, store_of_columns
 
         columns = columns_of(data)
+        if codings and columns is None:
+            raise UsageError(f"`{codings[0].kind}` is of a table, and `data` has no columns")
         database.store = store_of(data) if columns is None else store_of_columns(columns, options)
         return database
 
@@ -293,7 +305,7 @@ class Database:
         weights: bool = False,
         perplexity: bool = True,
         jacobian: bool = False,
-        degree: int = 0,
+        degree: int | None = None,
         std_error: bool = False,
         band: float | None = None,
         loo: bool = False,
@@ -325,7 +337,8 @@ class Database:
             ∂ answer / ∂ query.
         degree
             Of a regression, 0 for weighted means and 1 for weighted lines, whose slope is then the
-            ``jacobian``.
+            ``jacobian``. By default what predicts rows better, where no ``bandwidth`` is given,
+            cross-validation is quick, and nothing is asked that is of the means alone.
         std_error, band
             Whether to return the standard error of the output, and the ``lower`` and ``upper`` ends
             of a band that holds the mean so often: 0.95.
@@ -584,6 +597,8 @@ class Database:
         """Return a learned metric, or of pairs of vectors two projections."""
         from qkvcli.run import metric as metrics
 
+        if self.columns.codings:
+            raise UsageError("`learn` is of plain numbers, and key columns are dates or categories")
         if metric not in (None, metrics.DIAGONAL, metrics.FULL):
             raise UsageError(f"`metric` is 'diagonal' or 'full', not {metric!r}")
         if metric is not None and rank is not None:
@@ -804,6 +819,20 @@ def sample(name: str) -> str:
     if os.path.isfile(inside):
         return inside
     return os.path.join(os.path.dirname(package), "sample_data", name)
+
+
+def _codings(**columns: str | Sequence[str]) -> tuple[Coding, ...]:
+    """Return what is said of key columns, by the kind that they are of."""
+    pairs = [
+        (kind, str(name))
+        for kind, names in columns.items()
+        for name in ((names,) if isinstance(names, str) else names)
+    ]
+    if not pairs:
+        return ()
+    from qkvcli.coded import Coding  # of a regression alone
+
+    return tuple(Coding(kind, name) for kind, name in pairs)
 
 
 def _runner(scoring: Scoring) -> AbstractContextManager[Executor]:

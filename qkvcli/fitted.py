@@ -31,6 +31,8 @@ class Curve:
         The score, and the width of the kernel, None where it has none.
     rows
         How many rows there are.
+    dates
+        Whether the key is in days since 1970-01-01.
     """
 
     key: str
@@ -43,3 +45,11 @@ class Curve:
     kernel: str
     width: float | None
     rows: int
+    dates: bool = False
+
+    @property
+    def title(self) -> str:
+        """What the fit is of, and how it was made."""
+        days = " days" if self.dates else ""
+        width = "" if self.width is None else f" of width {self.width:.4g}{days}"
+        return f"{self.value} by {self.key}, {self.kernel}{width}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import heapq
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -298,12 +299,18 @@ def heads(  # noqa: PLR0913 - what is asked
                 column.append(part)
             if usual is not None:
                 best = heapq.nlargest(pairs, [*best, *_strongest(band, pairs, usual)], _order)
-        means = tuple(float(np.nanmean(np.concatenate(column))) for column in values)
+        means = tuple(_mean(np.concatenate(column)) for column in values)
         numbers = model.weights.layers[member[0]], model.weights.heads[member[1]]
         rows.append(HeadRow(*numbers, means, tuple(best)))
         if tell is not None:
             tell(1)
     return Heads((*wanted, *shares), tuple(rows), tokens, sink)
+
+
+def _mean(values: NDArray[np.float64]) -> float:
+    """Return the mean over the queries that have a value; NaN where none has one."""
+    found = values[~np.isnan(values)]
+    return float(found.mean()) if len(found) else math.nan
 
 
 def _wanted(

@@ -29,8 +29,6 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-pytestmark = pytest.mark.numeric
-
 
 def _left_out(
     keys: NDArray[Any], values: Any, widths: Sequence[float], kernel: str, temperature: float = 1.0
@@ -76,12 +74,14 @@ def _sine() -> tuple[NDArray[Any], NDArray[Any]]:
     return table[:, :1], table[:, 1:]
 
 
+@pytest.mark.numeric
 @pytest.mark.parametrize("kernel", ["gaussian", "laplacian", "triangular", "epanechnikov"])
 def test_cross_validation_of_the_book_s_points(kernel: str) -> None:
     keys, values = _sine()
     _check(_chosen(keys, values, kernel), keys, values, kernel)
 
 
+@pytest.mark.numeric
 def test_cross_validation_of_two_columns() -> None:
     rng = np.random.default_rng(1)
     keys = rng.uniform(-1, 1, (90, 2)) * [1, 100]
@@ -91,6 +91,7 @@ def test_cross_validation_of_two_columns() -> None:
     assert found.widths[1] / found.widths[0] > 100  # the second column says less
 
 
+@pytest.mark.numeric
 def test_cross_validation_of_several_values_and_a_temperature() -> None:
     rng = np.random.default_rng(2)
     keys = rng.normal(size=(60, 1))
@@ -102,6 +103,7 @@ def test_cross_validation_of_several_values_and_a_temperature() -> None:
     np.testing.assert_allclose(warm.widths[0] * 2, _chosen(keys, values).widths[0], rtol=1e-3)
 
 
+@pytest.mark.numeric
 @pytest.mark.parametrize("columns", [1, 2])
 def test_cross_validation_of_text_values_by_log_loss(columns: int) -> None:
     rng = np.random.default_rng(3)
@@ -111,6 +113,7 @@ def test_cross_validation_of_text_values_by_log_loss(columns: int) -> None:
     _check(_chosen(keys, texts), keys, texts, "gaussian")
 
 
+@pytest.mark.numeric
 @pytest.mark.parametrize("columns", [1, 2, 9])  # beyond 8 distances come from products
 @pytest.mark.parametrize("text", [False, True])
 @pytest.mark.parametrize("kernel", KERNELS)
@@ -187,6 +190,7 @@ def test_no_width_of_a_wider_grid_does_better(kernel: str, spread: str, text: bo
     assert found.error <= best + slack * abs(best), (found, best)
 
 
+@pytest.mark.numeric
 def test_a_width_at_the_edge_says_so(put: Callable[..., str]) -> None:
     rng = np.random.default_rng(9)
     keys = rng.uniform(size=(60, 1))
@@ -199,6 +203,7 @@ def test_a_width_at_the_edge_says_so(put: Callable[..., str]) -> None:
     assert "it is at the edge of what is tried" in run.error
 
 
+@pytest.mark.numeric
 @pytest.mark.parametrize("text", [False, True])
 def test_workers_do_not_change_the_width(text: bool) -> None:
     rng = np.random.default_rng(8)
@@ -210,6 +215,7 @@ def test_workers_do_not_change_the_width(text: bool) -> None:
     assert one == three
 
 
+@pytest.mark.numeric
 def test_numbers_that_are_not_finite_are_named() -> None:
     keys, values = _sine()
     values[5] = np.nan
@@ -217,6 +223,7 @@ def test_numbers_that_are_not_finite_are_named() -> None:
         _chosen(keys, values)
 
 
+@pytest.mark.numeric
 def test_cross_validation_agrees_with_statsmodels() -> None:
     import warnings
 
@@ -256,6 +263,7 @@ def test_the_command_says_the_width_and_its_error() -> None:
     np.testing.assert_allclose(answer, found.output[0, 0], rtol=1e-13)
 
 
+@pytest.mark.numeric
 def test_each_head_has_a_width_of_its_own() -> None:
     rng = np.random.default_rng(4)
     keys = rng.normal(size=(2, 50, 1)) * [[[1.0]], [[10.0]]]
@@ -267,6 +275,7 @@ def test_each_head_has_a_width_of_its_own() -> None:
             np.testing.assert_array_equal(whole.output[head], one.output)
 
 
+@pytest.mark.numeric
 @pytest.mark.parametrize("rule", ["scott", "silverman"])
 @pytest.mark.parametrize("columns", [1, 3])
 def test_rules_are_scipys_over_blocks_of_a_large_array(rule: str, columns: int) -> None:
@@ -278,6 +287,7 @@ def test_rules_are_scipys_over_blocks_of_a_large_array(rule: str, columns: int) 
     assert found.rule == rule
 
 
+@pytest.mark.numeric
 @pytest.mark.parametrize("constant", [0.1, 1e6 + 0.1, -3.3e-7, 0.0])
 @pytest.mark.parametrize("rule", ["scott", "silverman", "cv"])
 def test_a_constant_column_is_named_whatever_its_rounding(rule: str, constant: float) -> None:
@@ -286,6 +296,7 @@ def test_a_constant_column_is_named_whatever_its_rounding(rule: str, constant: f
         attend([[1.0, 1.0]], keys, keys[:, 0], score="gaussian", bandwidth=rule)
 
 
+@pytest.mark.numeric
 def test_widths_that_are_given() -> None:
     assert given([0.5], 3) == Bandwidth((0.5,))
     assert given([0.5, 1, 2], 3) == Bandwidth((0.5, 1, 2))
@@ -296,6 +307,7 @@ def test_widths_that_are_given() -> None:
             attend([1.0], [1.0, 2.0], score="gaussian", bandwidth=widths)
 
 
+@pytest.mark.numeric
 @pytest.mark.slow
 def test_a_row_far_from_all_others_gets_a_neighbour(put: Callable[..., str]) -> None:
     path = put("far.csv", "x,y\n" + "".join(f"{x},{x % 3}\n" for x in [*range(1000), 10**9]))

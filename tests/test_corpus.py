@@ -19,6 +19,6 @@ def test_bad_input(name: str, tmp_path: Path) -> None:
     check_inside(CASES[name], tmp_path)
 
 
-@pytest.mark.parametrize("name", mostly_slow(CASES, 60))
+@pytest.mark.parametrize("name", mostly_slow(list(CASES)[::4], 60))
 def test_bad_input_as_a_user_gives_it(name: str, tmp_path: Path) -> None:
     check(CASES[name], tmp_path)

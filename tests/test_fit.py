@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
+import subprocess
 import warnings
 from typing import TYPE_CHECKING, Any
 
@@ -22,7 +24,7 @@ from qkvcli.run.local import Local
 from qkvcli.scores import KERNELS
 from qkvcli.scores.vector import VectorScore
 from qkvcli.sources.memory import store_of
-from tests.support.command import SAMPLES, run_qkv
+from tests.support.command import SAMPLES, run_inside, run_qkv
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -161,6 +163,44 @@ def test_local_lines_are_those_of_statsmodels(columns: int) -> None:
     np.testing.assert_allclose(found.jacobian[:, 0], slopes.reshape(600, -1), rtol=1e-6, atol=1e-7)  # type: ignore[index]
 
 
+_LOCPOLY = """
+library(KernSmooth)
+rows <- read.csv("t.csv")
+for (how in list(c(0, 0), c(1, 0), c(1, 1))) {
+  fit <- locpoly(rows$x, rows$y, drv = how[2], degree = how[1], bandwidth = 1.5,
+                 gridsize = 501, range.x = c(0, 5))
+  write.table(format(fit$y, digits = 17), paste0(how[1], how[2], ".txt"),
+              row.names = FALSE, col.names = FALSE, quote = FALSE)
+}
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("Rscript") is None, reason="there is no R here")
+def test_local_lines_are_those_of_locpoly(tmp_path: Path) -> None:
+    rng = np.random.default_rng(11)
+    # It puts rows in bins and cuts the Gaussian off at four widths: neither changes rows that lie
+    # on its grid, all within four widths.
+    x = np.sort(rng.choice(501, 80, replace=False)) / 100
+    y = np.sin(x) + rng.normal(0, 0.2, 80)
+    np.savetxt(tmp_path / "t.csv", np.column_stack([x, y]), "%.17g", ",", header="x,y", comments="")
+    (tmp_path / "fit.R").write_text(_LOCPOLY)
+    done = subprocess.run(
+        ["Rscript", "fit.R"], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    if "there is no package called" in done.stderr:
+        pytest.skip("KernSmooth is not installed")
+    assert done.returncode == 0, done.stderr
+    means, lines, slopes = (np.loadtxt(tmp_path / f"{how}.txt") for how in ("00", "10", "11"))
+    at = np.linspace(0, 5, 501)[:, None]
+    base, how = Database(x[:, None], y), {"score": "gaussian", "bandwidth": 1.5}
+    found = base.attend(at, degree=1, **how)  # type: ignore[arg-type]
+    np.testing.assert_allclose(base.attend(at, **how).output[:, 0], means, atol=1e-8)  # type: ignore[arg-type]
+    np.testing.assert_allclose(found.output[:, 0], lines, rtol=0, atol=1e-8)
+    assert found.jacobian is not None
+    np.testing.assert_allclose(found.jacobian[:, 0, 0], slopes, rtol=0, atol=1e-8)
+
+
 @pytest.mark.parametrize("kernel", sorted(KERNELS))
 def test_local_lines_are_least_squares(kernel: str) -> None:
     x, y = _sine()
@@ -287,13 +327,67 @@ def test_the_default_width_finds_the_curve_of_the_book() -> None:
     x, _ = _sine()
     queries = [f"{q:g}" for q in np.linspace(x.min(), x.max(), 60)]
     run = run_qkv("pool", *queries, "--data", SINE, "--format", "value")
-    assert "the default width, --bandwidth cv chose 0.32" in run.error
-    assert " for x (leave-one-out mean squared error 0.2499" in run.error
+    assert "the default, local lines (--degree 1): --bandwidth cv chose 0.34" in run.error
+    assert " for x (leave-one-out mean squared error 0.2358" in run.error
     at = np.array(queries, float)
     mine = np.square(np.array(run.text.split(), float) - (2 * np.sin(at) + at)).mean()
     scott = run_qkv("pool", *queries, "--data", SINE, "--format", "value", "--bandwidth", "scott")
     theirs = np.square(np.array(scott.text.split(), float) - (2 * np.sin(at) + at)).mean()
     assert mine < theirs
+
+
+def test_lines_or_means_whichever_predict_better(put: Callable[[str, str], str]) -> None:
+    rng = np.random.default_rng(12)
+    keys = np.round(rng.normal(size=(120, 3)), 4)
+    level = 3 * keys[:, 0] - keys[:, 1] + rng.normal(0, 0.5, 120)
+    steps = np.where(keys[:, 2] > 0, 5.0, 0.0) + np.round(rng.normal(0, 0.1, 120), 3)
+    for values, degree, said in ((level, 1, "local lines"), (steps, 0, "the default width")):
+        rows = np.column_stack([keys, values]).tolist()
+        path = put("t.csv", "a,b,c,y\n" + "".join(",".join(map(str, r)) + "\n" for r in rows))
+        run = run_inside(
+            "pool", "1,0,0.5", "--data", path, "--key", "*", "--value", "y", "-f", "json"
+        )
+        assert said in run.error
+        document = json.loads(run.text)
+        assert document.get("degree", 0) == degree
+        same = run_inside(
+            *("pool", "1,0,0.5", "--data", path, "--key", "*", "--value", "y", "-f", "json"),
+            *("--degree", str(degree), "--bandwidth"),
+            ",".join(map(str, document["bandwidth"]["widths"][0])),
+        )
+        assert json.loads(same.text)["queries"][0]["answer"] == document["queries"][0]["answer"]
+        assert "jacobian" not in document["queries"][0]
+
+
+@pytest.mark.parametrize("asked", ["--weights", "--jacobian", "--causal", "--bandwidth"])
+def test_where_weights_are_asked_means_answer(asked: str, tmp_path: Path) -> None:
+    more = {"--weights": [str(tmp_path / "w.npz")], "--bandwidth": ["cv"]}.get(asked, [])
+    run = run_inside("pool", "2.5", "--data", SINE, "--format", "json", asked, *more)
+    assert run.status == 0, run.error
+    assert "degree" not in json.loads(run.text)
+    if asked == "--weights":
+        arrays = np.load(tmp_path / "w.npz")
+        x, y = _sine()
+        answer = json.loads(run.text)["queries"][0]["answer"]["y"]
+        assert (arrays["weights"].reshape(-1) @ y) == pytest.approx(answer)
+        assert len(x) == arrays["weights"].size
+
+
+def test_a_sample_finds_the_width_of_many_rows() -> None:
+    rng = np.random.default_rng(13)
+    x = rng.uniform(0, 5, 8_000)
+    y = 2 * np.sin(x) + x + rng.normal(0, 0.5, len(x))
+    (source,) = store_of(x[:, None], y).heads
+    for kernel in ("gaussian", "boxcar"):
+        found = cross_validated(source, kernel, 1.0, Local())
+        assert found.error is not None
+        base = Database(x[:, None], y)
+        for factor in (0.5, 0.8, 1.25, 2):
+            width = found.widths[0] * factor
+            loo: Any = {"score": kernel, "bandwidth": width, "loo": True, "perplexity": False}
+            (measured,) = (base.attend(**loo).measures or {}).values()
+            error = measured.mean_squared_error
+            assert error is None or error >= found.error * (1 - 1e-6)
 
 
 def test_where_no_width_can_be_sought_scott_stands(tmp_path: Path) -> None:
@@ -371,3 +465,22 @@ def test_ties_and_equal_values_have_answers(tmp_path: Path, table: str, degree: 
     for query in json.loads(run.text)["queries"]:
         assert query["answer"]["y"] is not None
         assert query["y_std_error"] is not None
+
+
+@pytest.mark.parametrize("size", [1e200, 1e-200])
+def test_values_whose_squares_are_no_doubles(size: float) -> None:
+    keys, values = np.arange(5.0), np.array([3.0, -2, 1, 5, 2])
+    asked: Any = {"score": "gaussian", "bandwidth": 1.0, "std_error": True, "degree": 0}
+    wanted, found = (
+        Database(keys[:, None], values[:, None] * by).pool([[1.5]], **asked) for by in (1.0, size)
+    )
+    assert wanted.std_error is not None
+    assert found.std_error is not None
+    assert found.std_error / size == pytest.approx(wanted.std_error, rel=1e-12)
+
+
+def test_an_error_whose_square_is_no_double_is_refused(put: Callable[[str, str], str]) -> None:
+    path = put("t.csv", "x,y\n1,1e200\n2,-1e200\n3,1e200\n4,5\n")
+    run = run_inside("pool", "--data", path, "--loo")
+    assert (run.status, run.text) == (2, "")
+    assert run.error == f"qkv: {path}: the squares of its values overflow a double; scale them\n"

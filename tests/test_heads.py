@@ -126,6 +126,13 @@ def test_weights_and_queries_and_keys_are_told_alike() -> None:
             assert float(a[name]) == pytest.approx(float(b[name]), abs=1e-5)
 
 
+def test_a_sink_after_all_queries_has_no_value(tmp_path: Path) -> None:
+    np.save(tmp_path / "w.npy", np.full((2, 8), 1 / 8))
+    run = run_qkv("heads", str(tmp_path / "w.npy"), "--sink-key", "5", "--statistics", "sink")
+    assert run.text == "layer\thead\tsink\n0\t0\t\n"
+    assert run.error == "qkv: 0 of 1 heads have a sink: more than 0.3 of their weight on key 5\n"
+
+
 def test_sorted_in_part_and_in_words() -> None:
     run = run_qkv(
         *("heads", SAMPLE, "--labels", TOKENS, "--sort", "duplicate", "-n", "1", "--pairs", "2"),

@@ -31,8 +31,6 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-pytestmark = pytest.mark.numeric
-
 SINE = str(SAMPLES / "sine.csv")
 ANIMAL = str(SAMPLES / "animal_layer3_qkv.npz")
 
@@ -63,6 +61,7 @@ def _random(seed: int, *shape: int) -> NDArray[np.float64]:
 # Real attention --------------------------------------------------------------------------------
 
 
+@pytest.mark.numeric
 def test_a_real_layer_gives_its_own_attention(tmp_path: Path) -> None:
     run = run_qkv(
         "pool", "--data", ANIMAL, "-o", "out.npz", "--weights", "weights.npy", cwd=tmp_path
@@ -81,6 +80,7 @@ def test_a_real_layer_gives_its_own_attention(tmp_path: Path) -> None:
         np.testing.assert_allclose(found["perplexity"], np.exp(entropies), rtol=1e-5)
 
 
+@pytest.mark.numeric
 def test_python_gives_the_layers_attention_too() -> None:
     wanted = np.load(SAMPLES / "animal_layer3_attention.npy")
     with np.load(ANIMAL) as arrays:
@@ -104,6 +104,7 @@ def _local_constant(
         return np.asarray(model.fit(queries)[0])
 
 
+@pytest.mark.numeric
 def test_a_gaussian_regression_is_that_of_statsmodels() -> None:
     x, y = _sine()
     queries = np.linspace(0, 5, 23)
@@ -115,6 +116,7 @@ def test_a_gaussian_regression_is_that_of_statsmodels() -> None:
         assert document["bandwidth"]["widths"] == [[width]]
 
 
+@pytest.mark.numeric
 def test_a_regression_on_two_columns_is_that_of_statsmodels(put: Callable[..., str]) -> None:
     keys, queries = _random(1, 80, 2) * [1, 10], _random(2, 9, 2) * [1, 10]
     values = np.sin(keys[:, 0]) + keys[:, 1]
@@ -128,6 +130,7 @@ def test_a_regression_on_two_columns_is_that_of_statsmodels(put: Callable[..., s
     np.testing.assert_allclose(found, wanted, rtol=1e-10)
 
 
+@pytest.mark.numeric
 @pytest.mark.parametrize("neighbors", [1, 4, 40])
 def test_equal_shares_of_the_nearest_are_those_of_scikit_learn(neighbors: int) -> None:
     from sklearn.neighbors import KNeighborsRegressor
@@ -146,6 +149,7 @@ def test_equal_shares_of_the_nearest_are_those_of_scikit_learn(neighbors: int) -
     np.testing.assert_allclose(several.output, wanted, rtol=1e-11)
 
 
+@pytest.mark.numeric
 @pytest.mark.parametrize("rule", ["scott", "silverman"])
 def test_widths_are_those_of_scipy(rule: str) -> None:
     from scipy.stats import gaussian_kde
@@ -168,6 +172,7 @@ BOOK: dict[str, Callable[[NDArray[Any]], NDArray[Any]]] = {
 }
 
 
+@pytest.mark.numeric
 @pytest.mark.parametrize("kernel", BOOK)
 @pytest.mark.parametrize("width", [1.0, 0.25])
 def test_the_regression_of_the_book(kernel: str, width: float) -> None:
@@ -189,6 +194,7 @@ def test_the_regression_of_the_book(kernel: str, width: float) -> None:
     )
 
 
+@pytest.mark.numeric
 def test_a_constant_kernel_and_the_average() -> None:
     _, y = _sine()
     for arguments in (["0", "3"], []):
@@ -229,6 +235,7 @@ def _slopes(ask: Callable[[NDArray[Any]], NDArray[Any]], query: NDArray[Any]) ->
     return np.stack(columns, axis=1)
 
 
+@pytest.mark.numeric
 @pytest.mark.parametrize("neighbors", [None, 6])
 @pytest.mark.parametrize("score", VECTOR_SCORES)
 def test_a_jacobian_is_the_slope_of_the_answer(score: str, neighbors: int | None) -> None:
@@ -258,6 +265,7 @@ def test_a_jacobian_is_the_slope_of_the_answer(score: str, neighbors: int | None
         np.testing.assert_allclose(shares.label_jacobians[0][i], slopes, rtol=1e-5, atol=1e-8)
 
 
+@pytest.mark.numeric
 @given(st.integers(0, 2**32 - 1), st.integers(1, 5), st.sampled_from([0.3, 1.0, 4.0]))
 def test_the_jacobian_of_dot_attention_is_the_covariance_of_the_keys(
     seed: int, depth: int, temperature: float
@@ -271,6 +279,7 @@ def test_the_jacobian_of_dot_attention_is_the_covariance_of_the_keys(
         )
 
 
+@pytest.mark.numeric
 def test_the_jacobian_of_a_gaussian_is_the_marginal_effect() -> None:
     x, y = _sine()
     h, q = 0.5, 1.3
@@ -282,6 +291,7 @@ def test_the_jacobian_of_a_gaussian_is_the_marginal_effect() -> None:
     np.testing.assert_allclose(slopes["d(y)/d(x)"], wanted, rtol=1e-11)
 
 
+@pytest.mark.numeric
 def test_jacobians_are_blind_to_blocks_and_go_by_heads(tmp_path: Path) -> None:
     keys, values, queries = _random(9, 2, 3, 70, 4), _random(10, 2, 3, 70, 2), _random(11, 5, 4)
     np.savez(tmp_path / "d.npz", keys=keys, values=values, queries=queries)
@@ -325,6 +335,7 @@ def _lengths_shown(lengths: NDArray[Any], name: str) -> NDArray[np.bool_]:
     return shown
 
 
+@pytest.mark.numeric
 @pytest.mark.parametrize("name", LENGTHS)
 def test_valid_lengths(name: str, tmp_path: Path) -> None:
     keys, values = _random(12, B, H, K, 5), _random(13, B, H, K, 2)
@@ -351,6 +362,7 @@ def test_valid_lengths(name: str, tmp_path: Path) -> None:
         assert (f"{none} quer" in run.error) == bool(none)
 
 
+@pytest.mark.numeric
 @pytest.mark.parametrize("shape", [(Q, K), (B, H, Q, K)])
 @pytest.mark.parametrize("causal", [False, True])
 def test_masks(shape: tuple[int, ...], causal: bool, tmp_path: Path) -> None:
@@ -389,6 +401,7 @@ def test_where_no_query_has_an_answer_empty_ones_are_written(tmp_path: Path) -> 
     assert "nan" not in table.text
 
 
+@pytest.mark.numeric
 @pytest.mark.parametrize("score", KERNELS)
 @pytest.mark.parametrize("width", ["1e308", "1e160", "1e-160", "1e-200"])
 def test_widths_whose_squares_are_no_doubles(score: str, width: str) -> None:
@@ -402,6 +415,7 @@ def test_widths_whose_squares_are_no_doubles(score: str, width: str) -> None:
         assert found == pytest.approx(_sine()[1].mean(), rel=1e-12)
 
 
+@pytest.mark.numeric
 def test_keys_whose_squares_are_no_doubles(put: Callable[..., str]) -> None:
     for scale in (1e200, 1e-200):
         table = put("t.csv", f"x,y\n{scale!r},2\n0,3\n{-scale!r},4\n")
@@ -425,6 +439,7 @@ def test_one_mode_is_pooled() -> None:
     assert run_qkv("pool", "Li", "-m", "exact", "-k", "7").status == 0  # no neighbours count
 
 
+@pytest.mark.numeric
 def test_masks_reach_over_blocks_and_runs_of_queries() -> None:
     count, asked = 70_000, 600
     keys, values, queries = _random(19, count, 2), _random(20, count, 1), _random(21, asked, 2)
@@ -453,6 +468,7 @@ def test_a_row_with_nothing_to_attend_to_is_empty_null_or_nan(tmp_path: Path) ->
     assert not np.isnan(found[0, 0])
 
 
+@pytest.mark.numeric
 def test_heads_are_pooled_on_their_own(tmp_path: Path) -> None:
     keys, values = _random(23, H, K, 5).astype("f4"), _random(24, H, K, 2).astype("f4")
     queries = _random(25, H, Q, 5).astype("f4")
@@ -532,6 +548,7 @@ def test_too_many_texts_to_pool_are_refused(put: Callable[..., str]) -> None:
 # Output -------------------------------------------------------------------------------------------
 
 
+@pytest.mark.numeric
 def test_every_format_holds_the_same_numbers(tmp_path: Path) -> None:
     asked = ["1", "2.5", "--data", SINE, "--bandwidth", "0.3"]
     wanted = _answers(_pool(*asked))
@@ -612,6 +629,7 @@ def test_weights_go_down_a_pipe_to_be_drawn(tmp_path: Path) -> None:
     assert (tmp_path / "out.svg").read_text().startswith(("<?xml", "<svg"))
 
 
+@pytest.mark.numeric
 @pytest.mark.parametrize("form", ["npy", "npz", "json"])
 def test_threads_change_no_byte(form: str, tmp_path: Path) -> None:
     np.savez(tmp_path / "d.npz", keys=_random(33, 200_000, 3), queries=_random(34, 5, 3))
@@ -624,6 +642,7 @@ def test_threads_change_no_byte(form: str, tmp_path: Path) -> None:
     assert len(found) == 1
 
 
+@pytest.mark.numeric
 def test_the_matrix_comes_in_runs_that_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     keys, queries = _random(31, 2, 50, 3), _random(32, 2, 20, 3)
     whole = attend(queries, keys, causal=True, weights=True).weights
@@ -713,7 +732,7 @@ BAD: dict[str, Case] = {
     ),
     "text keys under a vector score": Case(
         ("pool", "1", "--data", "t.csv", "--score", "gaussian"),
-        "the key '2b' is text, and --score gaussian .*--key-type number",
+        "the key '2b' is text, and --score gaussian .*--categorical x",
         "t.csv:3",
         files={"t.csv": b"x,y\n1,2\n2b,3\n"},
     ),

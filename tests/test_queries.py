@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from tests.corpus.arrays import npy, npz
-from tests.support.command import SAMPLES, run_pty, run_qkv
+from tests.support.command import SAMPLES, run_inside, run_pty, run_qkv
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -23,7 +23,7 @@ PLANE = "a,b,y\n1,2,3\n2,3,4\n3,5,9\n"
 
 def pooled(*arguments: str, **how: Any) -> list[list[str]]:
     """Return the rows that pool writes, without the perplexity."""
-    run = run_qkv("pool", *arguments, **how)
+    run = run_inside("pool", *arguments, **how)
     assert run.status == 0, run
     return [row[:-1] for row in csv.reader(io.StringIO(run.text), delimiter="\t")]
 
@@ -71,7 +71,7 @@ def test_numbers_in_any_file(name: str, data: bytes, tmp_path: Path) -> None:
 )
 def test_names_in_any_file(name: str, data: bytes, tmp_path: Path) -> None:
     (tmp_path / name).write_bytes(data)
-    run = run_qkv("lookup", "--queries", name, "--format", "value", cwd=tmp_path)
+    run = run_inside("lookup", "--queries", name, "--format", "value", cwd=tmp_path)
     assert (run.status, run.text) == (0, "Mu\nRachel\n"), run
 
 
@@ -106,22 +106,22 @@ def test_arrays_come_through_pipes() -> None:
     ],
 )
 def test_no_line_is_passed_over(data: bytes, line: str, put: Callable[..., str]) -> None:
-    run = run_qkv("pool", "-", "--data", SINE, stdin=data)
+    run = run_inside("pool", "-", "--data", SINE, stdin=data)
     assert (run.status, run.out) == (2, b"")
     assert run.error.startswith(f"qkv: stdin{line}"), run.error
     path = put("q.csv", data)
-    filed = run_qkv("pool", "--queries", path, "--data", SINE)
+    filed = run_inside("pool", "--queries", path, "--data", SINE)
     assert (filed.status, filed.out) == (2, b""), filed
 
 
 def test_an_encoding_is_that_of_queries_and_labels(put: Callable[..., str]) -> None:
     table = put("t.csv", "name,v\nJosé,1\n".encode("latin-1"))
     asked = put("q.txt", "José\n".encode("latin-1"))
-    run = run_qkv("lookup", "--queries", asked, "--data", table, "--encoding", "latin-1")
+    run = run_inside("lookup", "--queries", asked, "--data", table, "--encoding", "latin-1")
     assert (run.status, run.text.split("\n")[1].split("\t")[2]) == (0, "José"), run
     arrays, labels = put("db.npz", npz(keys=np.eye(2))), put("l.txt", "é\nè\n".encode("latin-1"))
     how = ("--data", arrays, "--labels", labels, "--encoding", "latin-1", "-m", "exact")
-    run = run_qkv("lookup", "é", *how)
+    run = run_inside("lookup", "é", *how)
     assert (run.status, run.text.split("\n")[1].split("\t")[2]) == (0, "é"), run
 
 
@@ -133,7 +133,7 @@ def test_one_end_of_input_is_enough_on_a_terminal(command: str) -> None:
 
 
 def test_a_dash_stands_alone() -> None:
-    run = run_qkv("lookup", "-", "Li", stdin=b"Hu\n")
+    run = run_inside("lookup", "-", "Li", stdin=b"Hu\n")
     assert (run.status, run.error) == (
         2,
         "qkv: - reads queries from stdin and stands alone; put a query that is - in a file\n",
@@ -146,33 +146,33 @@ ASKED = "id,who\n1,Lipten\n2,Smolla\n"
 def test_a_table_without_the_key_column_is_refused(put: Callable[..., str]) -> None:
     how = ("-m", "approximate", "--format", "value")
     for name, text in (("q.csv", ASKED), ("q.json", '[{"id": 1, "who": "Lipten"}]')):
-        run = run_qkv("lookup", "--queries", put(name, text), *how)
+        run = run_inside("lookup", "--queries", put(name, text), *how)
         assert (run.status, run.out) == (2, b"")
         assert "has no column 'last_name', as the keys have; its columns are id, who" in run.error
         assert "--query-key" in run.error
     path = put("q.csv", ASKED)
     for column in ("who", "2", "WHO"):
-        run = run_qkv("lookup", "--queries", path, "--query-key", column, *how)
+        run = run_inside("lookup", "--queries", path, "--query-key", column, *how)
         assert (run.status, run.text) == (0, "Zachary\nAlex\n"), run
-    missed = run_qkv("lookup", "--queries", path, "--query-key", "whom", *how)
+    missed = run_inside("lookup", "--queries", path, "--query-key", "whom", *how)
     assert (missed.status, missed.out) == (2, b"")
     assert "who" in missed.error
 
 
 def test_a_query_key_needs_a_table(put: Callable[..., str]) -> None:
-    words = run_qkv("lookup", "Li", "--query-key", "1")
+    words = run_inside("lookup", "Li", "--query-key", "1")
     assert (words.status, words.out) == (2, b"")
-    lines = run_qkv("lookup", "--queries", put("q.txt", "Li\n"), "--query-key", "1")
+    lines = run_inside("lookup", "--queries", put("q.txt", "Li\n"), "--query-key", "1")
     assert (lines.status, lines.out) == (2, b"")
 
 
 @pytest.mark.parametrize("name", ["q.csv", "q.tsv"])
 def test_a_table_of_queries_without_a_header(name: str, put: Callable[..., str]) -> None:
     path = put(name, "Li\nHu\n")
-    refused = run_qkv("lookup", "--queries", path)
+    refused = run_inside("lookup", "--queries", path)
     assert (refused.status, refused.out) == (2, b"")
     assert "--no-header if its first line is a query" in refused.error
-    run = run_qkv("lookup", "--queries", path, "--no-header", "--format", "value")
+    run = run_inside("lookup", "--queries", path, "--no-header", "--format", "value")
     assert (run.status, run.text) == (0, "Mu\nRachel\n")
 
 
@@ -186,7 +186,7 @@ def test_a_table_of_queries_without_a_header(name: str, put: Callable[..., str])
     ],
 )
 def test_a_table_comes_through_a_pipe(form: str, data: str) -> None:
-    run = run_qkv("lookup", "-", "--data-format", form, "-f", "value", stdin=data.encode())
+    run = run_inside("lookup", "-", "--data-format", form, "-f", "value", stdin=data.encode())
     assert (run.status, run.text) == (0, "Mu\n"), run
 
 
@@ -194,16 +194,16 @@ def test_a_table_comes_through_a_pipe(form: str, data: str) -> None:
 @pytest.mark.parametrize("word", ["-3", "-.5", "-1e1", "-2.5"])
 def test_a_negative_number_is_a_query(command: str, word: str) -> None:
     how = ("--data", SINE) if command == "pool" else ("--data", SINE, "-m", "approximate")
-    run = run_qkv(command, word, *how)
+    run = run_inside(command, word, *how)
     assert run.status == 0, run
     assert run.text.splitlines()[1].split("\t")[0] == word
-    assert run.text == run_qkv(command, *how, "--", word).text
+    assert run.text == run_inside(command, *how, "--", word).text
 
 
 @pytest.mark.parametrize("command", ["lookup", "pool"])
 @pytest.mark.parametrize("option", ["--data", "-d", "--mode=exact", "--self", "-o"])
 def test_an_option_after_the_end_of_options_is_told(command: str, option: str) -> None:
-    run = run_qkv(command, "--", "-3", option, "f.csv")
+    run = run_inside(command, "--", "-3", option, "f.csv")
     assert (run.status, run.out) == (2, b"")
     assert run.error.startswith(f"qkv: {option!r} stands after --, behind which all is a query")
 
@@ -211,14 +211,14 @@ def test_an_option_after_the_end_of_options_is_told(command: str, option: str) -
 def test_it_is_said_that_the_bundled_names_answered() -> None:
     said = "no --data was given: the bundled names.csv answers"
     for asked in (["5"], ["-3"], ["1,2"], ["Li", "--key", "1"]):
-        assert said in run_qkv("lookup", *asked, "-m", "approximate").error
+        assert said in run_inside("lookup", *asked, "-m", "approximate").error
     for asked in (["Li"], ["Lipten"], ["4th"]):
-        assert run_qkv("lookup", *asked, "-m", "approximate").error == ""
+        assert run_inside("lookup", *asked, "-m", "approximate").error == ""
 
 
-@pytest.mark.parametrize("mode", ["approximate", "softmax"])
+@pytest.mark.parametrize("mode", ["exact", "approximate", "softmax"])
 def test_more_neighbors_than_keys_are_refused(mode: str) -> None:
     for command in ("lookup", "pool"):
-        run = run_qkv(command, "Li", "-m", mode, "-k", "7")
+        run = run_inside(command, "Li", "-m", mode, "-k", "7")
         assert (run.status, run.out) == (2, b"")
         assert "has 6 keys; give at most 6" in run.error

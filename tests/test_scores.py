@@ -31,8 +31,6 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-pytestmark = pytest.mark.numeric
-
 ODD = ["", "a", "Straße", "STRASSE", "İstanbul", "istanbul", "ISTANBUL", "ﬁne", "FINE", "naïve"]
 ODD += [
     "nai\u0308ve",
@@ -291,6 +289,7 @@ def test_threads_inside_rapidfuzz_change_nothing() -> None:
 # Vectors -------------------------------------------------------------------------------------
 
 
+@pytest.mark.numeric
 @pytest.mark.parametrize("depth", [1, 2, 8, 9, 40])
 @pytest.mark.parametrize("name", VECTOR_SCORES)
 def test_vector_scores_are_their_formulas(name: str, depth: int) -> None:
@@ -310,6 +309,7 @@ def test_vector_scores_are_their_formulas(name: str, depth: int) -> None:
         np.testing.assert_allclose(narrow[~edge], wanted[~edge], rtol=2e-4, atol=2e-4)
 
 
+@pytest.mark.numeric
 @given(
     name=st.sampled_from(VECTOR_SCORES),
     depth=st.sampled_from([1, 3, 8, 9, 40]),
@@ -336,6 +336,7 @@ def test_all_scores_lie_between_the_limits(
         assert any(tile.high == math.inf for tile in tiles)  # so that scores are looked at
 
 
+@pytest.mark.numeric
 def test_many_ordinary_scores_have_limits() -> None:
     keys = np.random.default_rng(0).normal(size=(30, 4))
     (block,) = folds.blocks(keys, np.zeros(30))
@@ -344,6 +345,7 @@ def test_many_ordinary_scores_have_limits() -> None:
         assert tile.high - tile.low < 100
 
 
+@pytest.mark.numeric
 def test_kernels_at_their_edges() -> None:
     queries, keys = np.array([[0.0]]), np.array([[0.0], [1.0], [2.0], [-2.0], [2.5]])
     edge = math.nextafter(2.0, 3)
@@ -361,6 +363,7 @@ def test_kernels_at_their_edges() -> None:
         np.testing.assert_allclose(found, wanted[name], rtol=1e-15)
 
 
+@pytest.mark.numeric
 def test_the_cosine_of_odd_lengths() -> None:
     keys = np.array([[0.0, 0.0], [1e300, 1e300], [1e-300, 0.0], [-3.0, 0.0], [5e-324, 0.0]])
     found = VectorScore("cosine").scores(np.array([[2.0, 0.0], [0.0, 0.0]]), keys)
@@ -368,6 +371,7 @@ def test_the_cosine_of_odd_lengths() -> None:
     assert not found[1].any()
 
 
+@pytest.mark.numeric
 @pytest.mark.parametrize("depth", [1, 9, 30])
 def test_no_kernel_is_above_that_of_a_key_itself(depth: int) -> None:
     keys = np.random.default_rng(5).normal(size=(60, depth)) + 10
@@ -377,6 +381,7 @@ def test_no_kernel_is_above_that_of_a_key_itself(depth: int) -> None:
             assert VectorScore(name, (3.0 * depth,)).scores(same, same).max() <= 0
 
 
+@pytest.mark.numeric
 def test_no_cosine_is_beyond_one() -> None:
     vectors = np.random.default_rng(4).normal(size=(500, 3))
     for dtype in ("f4", "f8"):
@@ -386,6 +391,7 @@ def test_no_cosine_is_beyond_one() -> None:
         assert found.max() == 1
 
 
+@pytest.mark.numeric
 @given(st.integers(0, 2**32 - 1), st.sampled_from(VECTOR_SCORES), st.sampled_from([1, 3, 11]))
 def test_gradients_are_central_differences(seed: int, name: str, depth: int) -> None:
     rng = np.random.default_rng(seed)
@@ -406,6 +412,7 @@ def test_gradients_are_central_differences(seed: int, name: str, depth: int) -> 
     np.testing.assert_allclose(found[inside], wanted[inside], rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.numeric
 def test_gradients_are_zero_where_a_kernel_has_a_corner() -> None:
     keys = np.array([[1.0], [3.0], [9.0]])
     for name in KERNELS:

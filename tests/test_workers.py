@@ -41,8 +41,6 @@ if TYPE_CHECKING:
 WAYS: list[Executor] = [Local(), Local(2), Local(5), folds.Forked(2), Workers(3)]
 AVERAGE = Plan(None, Weighting("average", 1.0))
 
-pytestmark = pytest.mark.numeric
-
 
 def answers(executor: Executor, blocks: Any, queries: Queries, plans: Any, **more: Any) -> Any:
     return fold(blocks, queries, plans, executor, **more)
@@ -54,6 +52,7 @@ def table(rows: int) -> str:
     return "key,kind,x\n" + "".join(lines)
 
 
+@pytest.mark.numeric
 @pytest.mark.parametrize("executor", WAYS[1:], ids=str)
 def test_a_table_is_folded_alike(executor: Executor, put: Callable[[str, str], str]) -> None:
     path = put("t.csv", table(2_000))
@@ -70,6 +69,7 @@ def test_a_table_is_folded_alike(executor: Executor, put: Callable[[str, str], s
     folds.assert_same(here, there)
 
 
+@pytest.mark.numeric
 @settings(max_examples=25)
 @given(
     rows=st.integers(1, 60),
@@ -204,6 +204,7 @@ def test_a_killed_process_is_one_line(
             answers(folds.Forked(2), blocks, Queries(("",), [""]), [AVERAGE])
 
 
+@pytest.mark.numeric
 def test_the_command_gives_the_same_bytes(put: Callable[[str, str], str]) -> None:
     path = put("t.csv", table(30_000))
     told = [

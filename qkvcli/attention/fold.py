@@ -85,6 +85,8 @@ class Plan:
         What pooled numbers are returned as.
     degree
         0 for the weighted mean, 1 for a weighted line in the keys, at the query.
+    along
+        The columns of keys along which there are slopes, None for all; categories have none.
     """
 
     score: Score | None
@@ -100,6 +102,11 @@ class Plan:
     label_cap: int = LABEL_CAP
     dtype: DTypeLike = np.float64
     degree: int = 0
+    along: tuple[int, ...] | None = None
+
+    def sloping(self, vectors: NDArray[np.floating]) -> NDArray[np.floating]:
+        """Return the columns of queries or keys (…, D) along which there are slopes."""
+        return vectors if self.along is None else vectors[..., self.along]
 
     @cached_property
     def listed(self) -> int:
@@ -415,14 +422,14 @@ def _sums_of(  # noqa: PLR0913 - a tile, and what it is of
     for share, column in zip(labels, columns, strict=True):
         share.add(found, column.codes)
     if plan.degree:  # whose covariances with the keys a line is made of
-        values = np.concatenate([values, block.keys[rows]], axis=1)
+        values = np.concatenate([values, plan.sloping(block.keys[rows])], axis=1)
     sums = _pooled(found, logs if plan.perplexity else None, shift, temperature, values)
     slopes = None
     if plan.jacobian or plan.degree:
         slopes = slopes_of(
             STEPS if plan.degree else plan.score,  # type: ignore[arg-type]  # of vectors alone
-            queries.keys,
-            block.keys[rows],
+            plan.sloping(queries.keys),
+            plan.sloping(block.keys[rows]),
             found,
             values,
             sums.mean,
@@ -525,8 +532,8 @@ def _sums_of_top(top: Top, plan: Plan, queries: Queries) -> Sums:
     if plan.jacobian and top.keys is not None:
         slopes = slopes_of(
             plan.score,  # type: ignore[arg-type]  # a Jacobian is asked of vectors alone
-            queries.keys,
-            top.keys,
+            plan.sloping(queries.keys),
+            plan.sloping(top.keys),
             found,
             values,
             sums.mean,
@@ -616,7 +623,7 @@ def _line(state: State, sums: Sums, plan: Plan, queries: Queries) -> Answer:
     spread, both = slopes.covariance[:, width:], slopes.covariance[:, :width]
     # Scaled to correlations, so that what is no spread is seen whatever the units.
     scale = np.sqrt(np.maximum(np.einsum("qdd->qd", spread), 0))
-    reach = np.abs(slopes.mean) + np.abs(queries.keys)
+    reach = np.abs(slopes.mean) + np.abs(plan.sloping(queries.keys))
     flat = scale <= _FLAT * np.maximum(reach, np.finfo(np.float64).tiny)
     safe = np.where(flat, 1.0, scale)
     kept = ~flat[:, :, None] & ~flat[:, None]

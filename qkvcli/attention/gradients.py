@@ -36,6 +36,8 @@ class Steps:
 
 
 STEPS = Steps()
+_CELLS = 1 << 17
+"""How many products are formed at a time: what stays in a core's cache."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -116,6 +118,8 @@ def slopes_of(  # noqa: PLR0913, PLR0917 - a tile: its weights, and what they we
     count, depth = queries.shape
     mean = np.zeros((count, depth))
     covariance = np.zeros((count, means.shape[1], depth))
+    if score is STEPS and keys.ndim == 2 and not texts:
+        return _steps_of(queries, keys, weights, values, means)
     # A column past its cap stays empty: no one asks for its slopes.
     labels = tuple(LabelSums.of(text, count, sums.cap, (depth,)) for text, sums in texts)
     for i, query in enumerate(queries):
@@ -134,3 +138,27 @@ def slopes_of(  # noqa: PLR0913, PLR0917 - a tile: its weights, and what they we
                 codes = text.codes if text.codes.ndim == 1 else text.codes[i]
                 np.add.at(share.sums[i], codes, weighted)
     return Slopes(mean, covariance, labels)
+
+
+def _steps_of(
+    queries: NDArray[np.floating],
+    keys: NDArray[np.floating],
+    weights: NDArray[np.floating],
+    values: NDArray[np.floating],
+    means: NDArray[np.float64],
+) -> Slopes:
+    """Return the slopes of steps x − q, of many queries at a time."""
+    count, depth = queries.shape
+    mean = np.zeros((count, depth))
+    covariance = np.zeros((count, means.shape[1], depth))
+    at_once = max(1, _CELLS // max(1, len(keys) * means.shape[1]))
+    for start in range(0, count, at_once):
+        some = slice(start, start + at_once)
+        weight = weights[some].astype(np.float64)
+        total = weight.sum(axis=1)
+        weight /= np.where(total > 0, total, 1)[:, None]
+        steps = keys.astype(np.float64) - queries[some, None].astype(np.float64)
+        mean[some] = np.matmul(weight[:, None], steps)[:, 0]
+        apart = (values - means[some, None]) * weight[:, :, None]
+        covariance[some] = np.matmul(apart.transpose(0, 2, 1), steps - mean[some, None])
+    return Slopes(mean, covariance, ())

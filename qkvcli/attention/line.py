@@ -38,6 +38,8 @@ _SURE = 1e-5
 """What part of the keys in reach a sum must come to, for its rounding to be below 1e-9."""
 _NEGLIGIBLE = 40.0
 """The logarithm of what part of the largest weight is nothing, beside 10⁶ others: e⁻⁴⁰."""
+_LOOKED_AT = 512
+"""Of how many queries the pairs that matter are counted, to tell what they would cost."""
 _WIDEST = 1 << 22
 """How many widths from end to end boxes are made of: beyond, their places lose digits."""
 _PAIRS = 1 << 17
@@ -244,7 +246,30 @@ class Line:
         return Moments(shift, total[: most + 1], distances)
 
     def _gaussian(self, width: float, targets: Targets, most: int) -> Moments:
-        # The nearest key that is attended to, and those that have any weight beside it.
+        count = len(targets.at)
+        some = np.unique(np.linspace(0, count - 1, min(count, _LOOKED_AT)).astype(np.intp))
+        low, high = self._neighbours(width, targets.pick(some))
+        pairs = float((high - low).mean()) * count if count else 0.0
+        boxes = min(float(np.ptp(self.keys) / width / _BOX), len(self.keys)) + 1
+        series = 40e-9 * boxes * (2 * _REACH + 1) * len(self.channels) * 4
+        series += 3e-9 * (len(self.keys) + count) * _TERMS * len(self.channels)
+        result = Moments(np.zeros(count), np.zeros((most + 1, *self._shape(targets))))
+        doubtful = np.ones(count, np.bool_)
+        if pairs * 60e-9 >= series and boxes * _BOX <= _WIDEST:
+            result.sums[...] = _series(self, width, targets.at, most)
+            left_out = targets.right > targets.left
+            if left_out.any():  # at a distance of 0 they have the weight 1
+                some = np.flatnonzero(left_out)
+                result.sums[0][:, some] -= self.channels[:, targets.left[some]]
+            doubtful = ~(result.sums[0, 0] >= _SURE * len(self.keys) + 1e-3)
+        low, high = np.zeros((2, count), np.intp)
+        some = np.flatnonzero(doubtful)
+        low[some], high[some] = self._neighbours(width, targets.pick(some))
+        doubtful[some] = ~(result.sums[0, 0, some] >= _SURE * (high - low)[some] + 1e-3)
+        return self._mended(result, "gaussian", width, targets, (low, high), doubtful, 1)
+
+    def _neighbours(self, width: float, targets: Targets) -> tuple[Places, Places]:
+        """Return the run of keys that have any weight beside the nearest that is attended to."""
         last = len(self.keys) - 1
         near = np.full(len(targets.at), np.inf)
         for place, there in (
@@ -256,23 +281,7 @@ class Line:
         near[~np.isfinite(near)] = 0
         radius = np.sqrt(np.square(near) + 2 * _NEGLIGIBLE) * width
         low = np.searchsorted(self.keys, targets.at - radius, "left")
-        high = np.searchsorted(self.keys, targets.at + radius, "right")
-        count = high - low
-        boxes = min(float(np.ptp(self.keys) / width / _BOX), len(self.keys)) + 1
-        series = 40e-9 * boxes * (2 * _REACH + 1) * len(self.channels) * 4
-        series += 3e-9 * (len(self.keys) + len(count)) * _TERMS * len(self.channels)
-        if count.sum(dtype=np.float64) * 60e-9 < series or boxes * _BOX > _WIDEST:
-            result = Moments(np.zeros(len(count)), np.zeros((most + 1, *self._shape(targets))))
-            doubtful = np.ones(len(count), np.bool_)
-        else:
-            sums = _series(self, width, targets.at, most)
-            left_out = targets.right > targets.left
-            if left_out.any():  # at a distance of 0 they have the weight 1
-                some = np.flatnonzero(left_out)
-                sums[0][:, some] -= self.channels[:, targets.left[some]]
-            result = Moments(np.zeros(len(count)), sums)
-            doubtful = ~(sums[0, 0] >= _SURE * count + 1e-3)
-        return self._mended(result, "gaussian", width, targets, (low, high), doubtful, 1)
+        return low, np.searchsorted(self.keys, targets.at + radius, "right")
 
     def _mended(  # noqa: PLR0913, PLR0917 - what is known of a sum
         self,
@@ -434,7 +443,8 @@ def _series(line: Line, width: float, at: Floats, most: int) -> Floats:
             sums[k, c] = np.add.reduceat(term, starts)
             term *= sigma
     inside = np.clip(at, line.keys[0] - 20 * width, line.keys[-1] + 20 * width)
-    boxes, tau, firsts = boxed(inside)
+    itself = len(at) == len(line.keys) and np.array_equal(inside, line.keys)
+    boxes, tau, firsts = (sources, sigma, starts) if itself else boxed(inside)
     local = np.zeros((channels, len(boxes), _TERMS))
     flat = sums.transpose(1, 2, 0).copy()
     for offset, matrix in zip(range(-_REACH, _REACH + 1), _transfers(), strict=True):

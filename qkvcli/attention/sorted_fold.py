@@ -107,6 +107,16 @@ class SortedKeys:
             at += len(column.texts)
         return SortedKeys(Line(keys[order], channels), order, places, about, labels)
 
+    def pick(self, rows: NDArray[np.intp]) -> SortedKeys:
+        """Return some rows, which are in rising order, numbered from 0."""
+        at = np.sort(self.places[rows])
+        order = np.searchsorted(rows, self.rows[at])
+        places = np.empty_like(order)
+        places[order] = np.arange(len(order))
+        labels = tuple(part._replace(codes=part.codes[rows]) for part in self.labels)
+        line = Line(self.line.keys[at], self.line.channels[:, at])
+        return SortedKeys(line, order, places, self.about, labels)
+
     def state(self, queries: Queries, plan: Plan) -> State:
         """Return the state of all rows, as the fold would."""
         score, weighting = plan.score, plan.weighting
@@ -119,7 +129,11 @@ class SortedKeys:
             targets = self.line.targets(at[order])
         else:
             own = self.places[own[queries.rows]]
-            order = np.argsort(own, kind="stable")
+            if len(own) == len(self.rows):  # every row once
+                order = np.empty_like(own)
+                order[own] = np.arange(len(own))
+            else:
+                order = np.argsort(own, kind="stable")
             targets = self.line.own(own[order])
         sums = self._sums(score, weighting.temperature, targets, plan)
         back = np.empty_like(order)

@@ -21,11 +21,14 @@ def capture(  # noqa: PLR0913 - an argument an option
     model: Annotated[
         str,
         typer.Argument(
-            help="A folder, a .gguf file, or a name in the local cache.", show_default=False
+            metavar="MODEL",
+            help="A folder, a .gguf file, or a name in the local cache.",
+            show_default=False,
         ),
     ],
     text: Annotated[
-        str | None, typer.Argument(help="The text; - is stdin.", show_default=False)
+        str | None,
+        typer.Argument(metavar="[TEXT]", help="The text; - is stdin.", show_default=False),
     ] = None,
     *,
     output: Annotated[

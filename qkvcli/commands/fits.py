@@ -13,6 +13,7 @@ from qkvcli.render.console import note
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from qkvcli.coded import Coding
     from qkvcli.database import Database
     from qkvcli.render.writer import Target
     from qkvcli.run.work import Executor
@@ -90,12 +91,14 @@ def draw(
     outputs.say_widths(about)
     if grid.shape[1] == 2:
         values, (up, across) = extent.plane(answer, grid)
-        names = _some(up), _some(across)
+        codings = about.columns.codings or (None, None)
+        names = _some(up, codings[1]), _some(across, codings[0])
         value = about.columns.value[about.columns.numeric[0]]
         draw_grid(values, place, names, (extent.names[1], extent.names[0], value), form)
         return
     near = "" if about.neighbors is None else f", the {about.neighbors} nearest"
-    made_by = (about.score if answer.mode == SOFTMAX else answer.mode) + near
+    lines = " lines" if about.degree else ""
+    made_by = (about.score + lines if answer.mode == SOFTMAX else answer.mode) + near
     curves = extent.curves(answer, grid, made_by)
     draw_curves(curves, place, form)
     if len(extent.keys) > POINTS:
@@ -105,7 +108,8 @@ def draw(
             note(f"{CLASSES} of {len(shares.labels)} classes are drawn")
 
 
-def _some(places: Sequence[float]) -> list[str]:
+def _some(places: Sequence[float], coding: Coding | None) -> list[str]:
     """Return labels of a few places, evenly spread; of the others none."""
     step = (len(places) - 1) // _LABELS
-    return [f"{place:.3g}" if i % step == 0 else "" for i, place in enumerate(places)]
+    texts = [coding.text(place)[:10] if coding else f"{place:.3g}" for place in places]
+    return [text if i % step == 0 else "" for i, text in enumerate(texts)]

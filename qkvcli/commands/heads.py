@@ -24,6 +24,7 @@ def heads(  # noqa: PLR0913 - an argument an option
     weights: Annotated[
         str,
         typer.Argument(
+            metavar="WEIGHTS",
             help="A file of weights, or of queries and keys as qkv capture writes them.",
             show_default=False,
         ),
@@ -66,7 +67,8 @@ def heads(  # noqa: PLR0913 - an argument an option
         typer.Option(parser=whole, metavar="N", help="Which entry of the batch."),
     ] = None,
     name: Annotated[
-        str | None, typer.Option(help="Which array of the file; by default 'weights'.")
+        str | None,
+        typer.Option(metavar="NAME", help="Which array of the file; by default 'weights'."),
     ] = None,
     labels: Annotated[
         str | None,

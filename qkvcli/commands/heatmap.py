@@ -17,6 +17,7 @@ def heatmap(  # noqa: PLR0913 - an argument an option
     weights: Annotated[
         str,
         typer.Argument(
+            metavar="WEIGHTS",
             help="A .npy, .npz, .safetensors, CSV, TSV or JSON file of weights; - is stdin.",
             show_default=False,
         ),
@@ -42,7 +43,10 @@ def heatmap(  # noqa: PLR0913 - an argument an option
     ] = None,
     name: Annotated[
         str | None,
-        typer.Option(help="Which array of an .npz or .safetensors file; by default 'weights'."),
+        typer.Option(
+            metavar="NAME",
+            help="Which array of an .npz or .safetensors file; by default 'weights'.",
+        ),
     ] = None,
     batch: Annotated[
         int | None,
@@ -135,7 +139,9 @@ def heatmap(  # noqa: PLR0913 - an argument an option
         str | None,
         typer.Option(metavar="NAME", help="A Matplotlib colour map; Reds, or RdBu_r for --diff."),
     ] = None,
-    title: Annotated[str, typer.Option(help="A title above all.", show_default=False)] = "",
+    title: Annotated[
+        str, typer.Option(metavar="TEXT", help="A title above all.", show_default=False)
+    ] = "",
     titles: Annotated[
         str | None,
         typer.Option(metavar="A,B,…", help="A title for each panel or column; '' for none."),
@@ -155,10 +161,15 @@ def heatmap(  # noqa: PLR0913 - an argument an option
     font_size: Annotated[
         float | None, typer.Option(parser=above_zero, metavar="PT", help="The size of all text.")
     ] = None,
-    xlabel: Annotated[str, typer.Option(help="What stands below; '' for nothing.")] = "Keys",
-    ylabel: Annotated[str, typer.Option(help="What stands on the left.")] = "Queries",
+    xlabel: Annotated[
+        str, typer.Option(metavar="TEXT", help="What stands below; '' for nothing.")
+    ] = "Keys",
+    ylabel: Annotated[
+        str, typer.Option(metavar="TEXT", help="What stands on the left.")
+    ] = "Queries",
     colorbar_label: Annotated[
-        str, typer.Option(help="What stands along the colour bar.", show_default=False)
+        str,
+        typer.Option(metavar="TEXT", help="What stands along the colour bar.", show_default=False),
     ] = "",
     colorbar: Annotated[
         bool, typer.Option("--colorbar/--no-colorbar", help="Whether there is a colour bar.")

@@ -14,7 +14,8 @@ _ASKED: Mapping[str, Sequence[str]] = {
     ),
     "How data are read": (
         "--key", "--value", "--delimiter", "--no-header", "--encoding", "--key-type",
-        "--value-type", "--data-format", "--missing", "--keys", "--values", "--labels",
+        "--value-type", "--data-format", "--missing", "--date", "--categorical", "--ordered",
+        "--keys", "--values", "--labels",
     ),
     "Queries": ("--queries", "--query-key", "--self"),
     "Joins": ("--join", "--one-to-one", "--truth", "--dedupe"),
@@ -106,11 +107,12 @@ EXAMPLES = {
 """For each command some lines for a shell."""
 
 
-def write_options(command: Any, context: Any, formatter: Any) -> None:  # noqa: ANN401 - Click's own
-    """Write a command's arguments and options, group by group."""
-    records: dict[str, list[Any]] = {"Arguments": []}
-    title_of = {name: title for title, names in GROUPS[command.name].items() for name in names}
-    records |= {title: [] for title in GROUPS[command.name]}
+def grouped(command: Any, context: Any) -> dict[str, list[tuple[str, str]]]:  # noqa: ANN401 - Click's own
+    """Return a command's arguments and options, each with its help, by the title of their group."""
+    groups = GROUPS.get(command.name, {})
+    records: dict[str, list[tuple[str, str]]] = {"Arguments": []}
+    title_of = {name: title for title, names in groups.items() for name in names}
+    records |= {title: [] for title in groups}
     for parameter in command.get_params(context):
         found = parameter.get_help_record(context)
         if parameter.param_type_name == "argument":
@@ -118,9 +120,12 @@ def write_options(command: Any, context: Any, formatter: Any) -> None:  # noqa: 
         else:
             title = next((title_of[n] for n in parameter.opts if n in title_of), "Other")
         records.setdefault(title, []).append(found)
-    for title, lines in records.items():
-        if not lines:  # a command without arguments
-            continue
+    return {title: lines for title, lines in records.items() if lines}
+
+
+def write_options(command: Any, context: Any, formatter: Any) -> None:  # noqa: ANN401 - Click's own
+    """Write a command's arguments and options, group by group."""
+    for title, lines in grouped(command, context).items():
         with formatter.section(title):
             formatter.write_dl(lines)
 

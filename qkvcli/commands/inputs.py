@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from qkvcli.database import Database
+    from qkvcli.run.request import Request
     from qkvcli.sources.store import Asked
 
 
@@ -26,6 +27,8 @@ NO_QUERY = "no query; give one or more, - for stdin, --queries FILE or --self"
 
 _READ = ("key", "value", "delimiter", "no_header", "key_type", "value_type", "data_format")
 """The parameters that say how a table is read."""
+_CODED = ("date", "categorical", "ordered")
+"""Those that say what kind key columns are of, where a command has them."""
 
 
 def database(given: Mapping[str, Any], *, read_twice: bool | None = True) -> Database:
@@ -45,6 +48,7 @@ def database(given: Mapping[str, Any], *, read_twice: bool | None = True) -> Dat
         raise UsageError(message)
     for name in ("data", "keys", "values", "labels"):
         _check_name(f"--{name}", given[name])
+    coded: dict[str, Any] = {name: columns(given.get(name), f"--{name}") for name in _CODED}
     same = ("encoding", "key_type", "value_type", "data_format", "missing", "delimiter")
     return Database.open(
         given["data"],
@@ -56,6 +60,7 @@ def database(given: Mapping[str, Any], *, read_twice: bool | None = True) -> Dat
         labels=given["labels"],
         read_twice=read_twice,
         **{name: given[name] for name in same},
+        **coded,
     )
 
 
@@ -132,6 +137,16 @@ def say_what_answered(database: Database, given: Mapping[str, Any]) -> None:
     if database.left_out:
         count = "1 row" if database.left_out == 1 else f"{database.left_out} rows"
         note(f"{count} left out, in which a number is missing")
+
+
+def say_text_keys(database: Database, request: Request) -> None:
+    """Tell that dates, or numbers beside text, are compared as text, where nobody said so."""
+    columns, source = database.columns, database.store
+    if source.kind != "text" or request.scores or request.model or not columns.numeric:
+        return
+    found, _, (kind, name) = source.first_text()
+    if "a date" in found or len(columns.key) > 1:
+        note(f"{found}: keys are compared as text; --{kind} {name} makes it a regression")
 
 
 def _is_number(word: str) -> bool:

@@ -194,6 +194,33 @@ Missing = Annotated[
         help="Leave rows out in which a number is missing; by default they are refused.",
     ),
 ]
+Dates = Annotated[
+    str | None,
+    typer.Option(
+        "--date",
+        metavar="COL[,COL]",
+        help="Key columns that are dates, 2024-12-31 or 2024-12-31T08:30; widths are in days.",
+        autocompletion=complete_column,
+    ),
+]
+Categorical = Annotated[
+    str | None,
+    typer.Option(
+        "--categorical",
+        metavar="COL[,COL]",
+        help="Key columns of names that are the same or not (kernel of Aitchison and Aitken).",
+        autocompletion=complete_column,
+    ),
+]
+Ordered = Annotated[
+    str | None,
+    typer.Option(
+        "--ordered",
+        metavar="COL[,COL]",
+        help="Key columns of grades, which are numbers (kernel of Wang and van Ryzin).",
+        autocompletion=complete_column,
+    ),
+]
 QueriesFile = Annotated[
     str | None,
     typer.Option(

@@ -31,14 +31,24 @@ def say_widths(about: About) -> None:
         where = f"head {'/'.join(map(str, head))}: " if head else ""
         by_name = len(columns.key) == len(found.widths) and columns.key not in (("key",), ("row",))
         names = [f" for {name}" if by_name else "" for name in columns.key]
-        widths = ", ".join(f"{h:.6g}{name}" for h, name in zip(found.widths, names, strict=False))
+        for at in columns.dates:
+            names[at] = f" days{names[at]}"
+        shares = dict(columns.categories)
+        widths = ", ".join(
+            f"{'λ = ' * (at in shares)}{h:.6g}{name}"
+            for at, (h, name) in enumerate(zip(found.widths, names, strict=False))
+        )
         rule = "the default width, " if found.chosen else ""
+        if found.with_degree and about.degree:
+            rule = "the default, local lines (--degree 1): "
         if found.error is None:
             more = "; --bandwidth cv seeks the widths that predict best"
             warn(f"{where}{rule}{found.rule}: {widths}{more}")
             continue
         error = f"leave-one-out {' and '.join(kinds)}" if found.rule == "cv" else "criterion"
         error = f"{error} {found.error:.6g}"
+        if found.is_common:
+            widths += ", one factor on scott's"
         edge = "; it is at the edge of what is tried: look at the fit" if found.at_edge else ""
         warn(f"{where}{rule}--bandwidth {found.rule} chose {widths} ({error}){edge}")
 
@@ -47,7 +57,8 @@ def say_measures(answer: Answer) -> None:
     """Print how well each value column is predicted, every row without itself."""
     for name, found in (answer.measures or {}).items():
         parts = (f"{word.replace('_', ' ')} {x:.6g}" for word, x in found.known.items())
-        warn(f"{name}, every row without itself: {', '.join(parts).replace('r2', 'R²')}")
+        shown = ", ".join(parts).replace("r2", "R²") or "none has a neighbour"
+        warn(f"{name}, every row without itself: {shown}")
 
 
 def workers(count: int | None, scheduler: str | None) -> int | None:

@@ -66,8 +66,14 @@ def pool(  # noqa: PLR0913 - one parameter an option
     ] = None,
     jacobian: Annotated[bool, typer.Option("--jacobian", help="Also d answer / d query.")] = False,
     degree: Annotated[
-        int, typer.Option("--degree", metavar="0|1", help="1 fits lines, and gives their slope.")
-    ] = 0,
+        int | None,
+        typer.Option(
+            "--degree",
+            metavar="0|1",
+            help="0 for means; 1 fits lines, and gives their slope."
+            "  [default: what predicts better, if no width is given]",
+        ),
+    ] = None,
     std_error: Annotated[
         bool, typer.Option("--std-error", help="Also the standard error of the answer.")
     ] = False,
@@ -88,6 +94,9 @@ def pool(  # noqa: PLR0913 - one parameter an option
     value_type: options.ValueType = None,
     data_format: options.DataFormat = None,
     missing: options.Missing = None,
+    date: options.Dates = None,
+    categorical: options.Categorical = None,
+    ordered: options.Ordered = None,
     keys: options.KeysFile = None,
     values: options.ValuesFile = None,
     labels: options.Labels = None,
@@ -139,7 +148,7 @@ def pool(  # noqa: PLR0913 - one parameter an option
         "null_score": min_score,
         "case_sensitive": case_sensitive,
         "keep_accents": keep_accents,
-        "degree": degree,
+        "degree": 0 if degree is None and weights else degree,  # whose mean is the answer
         "std_error": std_error,
         "band": band,
     }
@@ -172,11 +181,14 @@ def pool(  # noqa: PLR0913 - one parameter an option
     with progress("pooling", question.rows) as advance:
         answer = question.pool(advance)
     inputs.say_what_answered(database, given)
+    inputs.say_text_keys(database, question.resolved.request)
     outputs.say_widths(question.resolved.about)
     outputs.say_measures(answer)
     style = Style(sink.form, defuse=csv_safe, color=sink.color, terminal=sink.on_terminal)
     sink.write(lambda stream: write(stream, answer, style))
     if matrix is not None:
+        if degree:
+            note("--weights has the kernel's weights, and a local line is not their mean")
         with progress("writing weights"):
             sink.write_weights(matrix)
     if not answer.answered.any():

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from qkvcli.coded import date_text
 from qkvcli.heatmap.chart import axis
 from qkvcli.render.escape import visible
 
@@ -62,9 +63,8 @@ def drawn(curve: Curve, columns: int, lines: int, *, encodes: bool) -> str:
         f"{labels.get(row, ''):>{margin - 2}} {bar}{''.join(line).rstrip()}"
         for row, line in enumerate(cells)
     ]
-    title = f"{curve.value} by {curve.key}, {curve.kernel}"
-    title += "" if curve.width is None else f" of width {curve.width:.4g}"
-    low, high = (f"{end:.4g}" for end in (x.low, x.high))
+    title = curve.title
+    low, high = (date_text(e)[:10] if curve.dates else f"{e:.4g}" for e in (x.low, x.high))
     ends = f"{low}{' ' * max(1, width - len(low) - len(high))}{high}"
     names = [f"{_SIGNS[i]} {visible(name)}" for i, (name, _) in enumerate(curve.lines)]
     foot = [" " * (margin - 1) + corner + flat * width, " " * margin + ends]

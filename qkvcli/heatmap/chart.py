@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from qkvcli.coded import date_text
 from qkvcli.errors import UsageError
 from qkvcli.heatmap.layout import Box, Line, Text, fitted, text_width
 from qkvcli.heatmap.scale import nice_step
@@ -109,6 +110,47 @@ def axis(values: Sequence[NDArray[np.float64]], most: int = 6) -> Axis:
     return Axis(low, high, ticks)
 
 
+_DAYS = (1 / 24, 1 / 8, 1 / 4, 1 / 2, 1.0, 2.0, 7.0, 14.0)
+"""How far dates that are ticks may lie apart, up to weeks, in days."""
+_MONTHS = (1, 2, 3, 6)
+
+
+def date_ticks(low: float, high: float, most: int = 6) -> tuple[tuple[float, str], ...]:
+    """Return ticks at whole hours, days, weeks, months or years, given in days since 1970-01-01.
+
+    Examples
+    --------
+    >>> [text for _, text in date_ticks(19700, 19800)]
+    ['2024-01', '2024-02', '2024-03']
+    >>> [text for _, text in date_ticks(19723, 19725, 4)]
+    ['2024-01-01', '2024-01-01 12:00', '2024-01-02', '2024-01-02 12:00', '2024-01-03']
+    """
+    step = next((days for days in _DAYS if (high - low) / days <= most), None)
+    if step is not None:
+        since = _MONDAY if step >= 7 else 0
+        first, last = math.ceil((low - since) / step), math.floor((high - since) / step)
+        places = [since + n * step for n in range(first, last + 1)]
+        return tuple((at, date_text(at).replace("T", " ")[:16]) for at in places)
+    months = (high - low) / 30.44
+    whole = next((n for n in _MONTHS if months / n <= most), None)
+    whole = whole or 12 * max(1, round(nice_step(months / 12 / most)))
+    start = np.array([low, high]).astype("M8[D]").astype("M8[M]").astype(int)
+    numbers = range(math.ceil(start[0] / whole) * whole, start[1] + 1, whole)
+    found = [(float(np.datetime64(n, "M").astype("M8[D]").astype(int)), n) for n in numbers]
+    digits = 4 if whole % 12 == 0 else 7
+    return tuple((at, str(np.datetime64(n, "M"))[:digits]) for at, n in found if low <= at <= high)
+
+
+_MONDAY = 4
+"""1970-01-05, in days."""
+
+
+def across_axis(curve: Curve) -> Axis:
+    """Return the axis of the key of a fit."""
+    found = axis([curve.x, curve.grid])
+    return found._replace(ticks=date_ticks(found.low, found.high)) if curve.dates else found
+
+
 def chart(curves: Sequence[Curve], *, width: float | None = None) -> Chart:
     """Return the page of some fits, one below the other.
 
@@ -132,16 +174,11 @@ def chart(curves: Sequence[Curve], *, width: float | None = None) -> Chart:
     top = _PAD
     for curve in shown:
         top = _add_panel(curve, page, top, parts)
-    title = _title(shown[0])
+    title = shown[0].title
     names = ", ".join(curve.value for curve in shown)
     text = f"{names} by {shown[0].key}: {shown[0].rows} rows as points, and the fit as a line."
     texts, lines, marks = parts
     return Chart(page, top, title, text, tuple(texts), tuple(lines), tuple(marks))
-
-
-def _title(curve: Curve) -> str:
-    width = "" if curve.width is None else f" of width {curve.width:.4g}"
-    return f"{curve.value} by {curve.key}, {curve.kernel}{width}"
 
 
 class _Parts(NamedTuple):
@@ -154,7 +191,7 @@ def _add_panel(curve: Curve, page: float, top: float, parts: _Parts) -> float:
     """Add one fit to a page from ``top`` down, and return where it ends."""
     texts, lines, marks = parts
     size = _SIZE
-    x = axis([curve.x, curve.grid])
+    x = across_axis(curve)
     heights = [values for _, values in curve.lines] + [*(curve.band or ())]
     y = axis([curve.y, *heights] if curve.y is not None else [np.array([0.0, 1.0])], 5)
     room = max(text_width(text, size) for _, text in y.ticks)
@@ -176,7 +213,7 @@ def _add_panel(curve: Curve, page: float, top: float, parts: _Parts) -> float:
         share = (np.asarray(value) - y.low + span) / (y.high - y.low + 2 * span)
         return np.asarray(box.bottom - share * box.height)
 
-    texts.append(Text(fitted(_title(curve), size, page - 2 * _PAD), page / 2, top + size, size))
+    texts.append(Text(fitted(curve.title, size, page - 2 * _PAD), page / 2, top + size, size))
     for at, text in x.ticks:
         place = float(across(at))
         lines.append(Line(place, box.bottom, place, box.bottom + _TICK))
@@ -220,16 +257,17 @@ def _add_panel(curve: Curve, page: float, top: float, parts: _Parts) -> float:
                 Text(fitted(label, size, legend), start + _LEGEND - 3, place, size, "start")
             )
     if curve.width is not None:
-        _add_width(curve.width, x, box, parts)
+        _add_width(curve, x, box, parts)
     return bottom + 1.2 * size
 
 
-def _add_width(h: float, x: Axis, box: Box, parts: _Parts) -> None:
+def _add_width(curve: Curve, x: Axis, box: Box, parts: _Parts) -> None:
     """Add a bar as long as the kernel is wide, where there is room for it."""
+    h = curve.width or 0.0
     long = h / (x.high - x.low) * box.width
     if not 1 <= long <= box.width / 2:
         return
-    text = f"h = {h:.3g}"
+    text = f"h = {h:.3g}{' days' * curve.dates}"
     wide = long + 4 + text_width(text, _SIZE - 1)
     corners = [
         Box(left, high, wide, _SIZE)

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from qkvcli.errors import UsageError, did_you_mean
-from qkvcli.heatmap.chart import Area, Dots
 from qkvcli.heatmap.plain_matplotlib import matplotlib_imported
 from qkvcli.render.console import note
 
@@ -108,6 +107,8 @@ def painted_chart(page: Chart, form: str, dpi: int) -> bytes:
 
 
 def _add_mark(axes: Any, mark: Mark) -> None:  # noqa: ANN401
+    from qkvcli.heatmap.chart import Area, Dots
+
     x, y = mark.points.T
     if isinstance(mark, Dots):
         look = {"s": (2 * mark.radius) ** 2, "color": mark.colour, "alpha": mark.opacity}

@@ -298,7 +298,9 @@ def crowded(picture: Picture, request: Request) -> str:
     for panel, scale in zip(picture.panels, picture.scales, strict=True):
         values = panel.values[np.isfinite(panel.values)]
         cells += len(values)
-        near.append(values[values < scale.low + (scale.high - scale.low) * _LOW])
+        # Limits that the user gave may be beyond what the weights' own dtype holds.
+        low = np.float64(scale.low + (scale.high - scale.low) * _LOW)
+        near.append(values[values < low])
     share = sum(map(len, near)) / max(1, cells)
     shown = [values[values > 0] for values in near if (values > 0).any()]
     if share <= _CROWD or not shown:  # where all are 0 there is nothing to see

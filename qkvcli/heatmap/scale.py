@@ -58,6 +58,8 @@ class Scale:
         return share.astype(np.uint8), count
 
     def _share(self, values: NDArray[np.floating]) -> NDArray[np.floating]:
+        if max(-self.low, self.high) > float(np.finfo(values.dtype).max):  # as the user may say
+            values = values.astype(np.float64)
         if not self.log:
             # Halved, so that a range from -1e308 to 1e308 has a width.
             return (values / 2 - self.low / 2) / (self.high / 2 - self.low / 2)

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from qkvcli.heatmap.chart import Area, Dots
 from qkvcli.heatmap.colours import hex_of
 
 if TYPE_CHECKING:
@@ -61,6 +60,8 @@ def chart_svg(page: Chart) -> Iterator[bytes]:
 
 
 def _mark(mark: Mark) -> str:
+    from qkvcli.heatmap.chart import Area, Dots
+
     places = [f"{x:.6g} {y:.6g}" for x, y in mark.points.tolist()]
     if isinstance(mark, Dots):  # lines of no length with round ends
         path = "".join(f"M{place}h0" for place in places)

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from qkvcli.errors import InputError, UsageError
-from qkvcli.heatmap.computed import Computed, computed
 from qkvcli.sources.matrices import in_memory
 from qkvcli.sources.npy import working_dtype
 
@@ -149,6 +148,8 @@ class Weights:
         Sees every row that is read.
     layers, heads
         What layers and heads are called: their numbers in the model.
+    is_computed
+        Whether no file holds them: they are computed from queries and keys.
     """
 
     file: str
@@ -159,6 +160,7 @@ class Weights:
     watch: Watch
     layers: tuple[int, ...] = ()
     heads: tuple[int, ...] = ()
+    is_computed: bool = False
 
     def read(
         self, layer: int, head: int, queries: range | NDArray[np.intp]
@@ -173,11 +175,6 @@ class Weights:
         if not self.is_computed:  # rows of a softmax sum to 1
             self.watch.look(found, (layer, head), queries)
         return found
-
-    @property
-    def is_computed(self) -> bool:
-        """Whether no file holds them: they are computed from queries and keys."""
-        return isinstance(self.array, Computed)
 
     @property
     def dtype(self) -> np.dtype[np.floating]:
@@ -207,7 +204,11 @@ def open_weights(found: Matrices, batch: int | None) -> Weights:
     UsageError
         A batch without an entry chosen, an entry that is not there, or text.
     """
-    array, file = computed(found.captured) if found.captured else found.array, found.file
+    array, file = found.array, found.file
+    if found.captured:
+        from qkvcli.heatmap.computed import computed  # of which weights in a file need nothing
+
+        array = computed(found.captured)
     if array.dtype.kind == "U":
         raise InputError("holds text, not weights", array.name)
     shape, is_stack = array.shape, bool(found.stacked)
@@ -229,7 +230,8 @@ def open_weights(found: Matrices, batch: int | None) -> Weights:
     watch = Watch(file, (full[0], *full[2:4]), tolerance)
     layers = (said and said.layers) or tuple(range(full[0]))
     heads = (said and said.heads) or tuple(range(full[2]))
-    return Weights(file, array, full, len(shape), batch or 0, watch, layers, heads)
+    is_computed = found.captured is not None
+    return Weights(file, array, full, len(shape), batch or 0, watch, layers, heads, is_computed)
 
 
 def _five_axes(

@@ -205,6 +205,8 @@ def _document(answer: Answer) -> dict[str, Any]:
         "score": about.score or None,
         "temperature": finite(about.temperature),
     }
+    if about.degree:
+        document["degree"] = about.degree
     if answer.measures is not None:
         document["leave_one_out"] = {name: m.known for name, m in answer.measures.items()}
     return {**document, **bandwidth_item(about), "queries": items}

@@ -46,6 +46,10 @@ class Extent:
             held = "text" if not source.columns.numeric_key else f"{source.depth} columns"
             message = f"a picture of a fit has one or two numeric key columns, and these are {held}"
             raise UsageError(f"{message}; choose with `key`", source.name)
+        if source.columns.categories:
+            name = names[source.columns.categories[0][0]]
+            message = f"a picture of a fit is along numbers or dates, and {name!r} is of categories"
+            raise UsageError(f"{message}; choose with `key`", source.name)
         self.names = tuple(names) if len(names) == source.depth else ("x", "y")[: source.depth]
         self.columns = source.columns
         keys, values = [], []
@@ -74,13 +78,16 @@ class Extent:
         widths = answer.about.bandwidths if answer.about and has_width else ()
         width = widths[0].widths[0] if widths else None
         line, x, rows = grid[:, 0], self.keys[some, 0], len(self.keys)
+        dates = bool(self.columns.dates)
         found = []
         for at, column in enumerate(self.columns.numeric):
             name = self.columns.value[column]
             fit = (("fit", answer.output[:, at].astype(np.float64)),)
             y = self.values[some, at]
             band = _band(answer, at)
-            found.append(Curve(self.names[0], name, x, y, line, fit, band, kernel, width, rows))
+            found.append(
+                Curve(self.names[0], name, x, y, line, fit, band, kernel, width, rows, dates)
+            )
         for column, shares in zip(self.columns.text, answer.labels, strict=True):
             if shares is None:
                 continue
@@ -88,7 +95,7 @@ class Extent:
             order = np.argsort(-np.nansum(shares.weights, axis=0), kind="stable")[:CLASSES]
             lines = tuple((shares.labels[i], shares.weights[:, i]) for i in sorted(order))
             found.append(
-                Curve(self.names[0], name, x, None, line, lines, None, kernel, width, rows)
+                Curve(self.names[0], name, x, None, line, lines, None, kernel, width, rows, dates)
             )
         return found
 

@@ -55,8 +55,9 @@ def std_errors(
     left_out = replace(plan, mask=Mask(own=np.arange(len(keys))), perplexity=False)
     (found,) = answers(source, own, [left_out], executor)
     squares = squared_weights(source, own, left_out, found, executor)
-    with np.errstate(over="ignore"):
-        residuals = np.square(found.output - values) / (1 + squares[:, None])
+    # By a power of two, which rounds nothing, so that no square overflows or is lost.
+    size = np.ldexp(1.0, np.frexp(np.abs(values).max(axis=0))[1])
+    residuals = np.square(found.output / size - values / size) / (1 + squares[:, None])
     alone = ~np.isfinite(residuals).all(axis=1)  # nothing is known of these
     if alone.all():
         message = "no row has a neighbour, so there is no standard error; widen `bandwidth`"
@@ -67,7 +68,9 @@ def std_errors(
     score = plan.score
     wide = score
     if isinstance(score, VectorScore):
-        wide = replace(score, bandwidth=tuple(_WIDER * h for h in score.bandwidth))
+        kept = dict(source.columns.categories)  # whose widths are shares
+        wider = enumerate(score.bandwidth)
+        wide = replace(score, bandwidth=tuple(h if at in kept else _WIDER * h for at, h in wider))
     steady = replace(
         plan, score=wide, perplexity=False, degree=0, jacobian=False, text=(), records=False
     )
@@ -76,7 +79,7 @@ def std_errors(
     variance = np.where(local.answered[:, None], local.output, residuals[~alone].mean(axis=0))
     mine = squared_weights(source, queries, plan, answer, executor)
     with np.errstate(invalid="ignore"):
-        errors: NDArray[np.float64] = np.sqrt(mine[:, None] * variance)
+        errors: NDArray[np.float64] = size * np.sqrt(mine[:, None] * variance)
     return errors
 
 
@@ -114,6 +117,11 @@ def measures(source: Source, answer: Answer, columns: Columns) -> Answer:
     """Return an answer about every row with what its values are, and how far it is from them.
 
     A row that no other row predicts counts in no measure.
+
+    Raises
+    ------
+    InputError
+        Residuals whose squares overflow.
     """
     blocks = [block.load() for block in source.blocks()]
     values = np.concatenate([np.array(block.values(), np.float64) for block in blocks])
@@ -123,9 +131,13 @@ def measures(source: Source, answer: Answer, columns: Columns) -> Answer:
     ]
     found: dict[str, Measures] = {}
     some = answer.answered
-    residuals = values - answer.output
+    with np.errstate(over="ignore"):
+        residuals = values - answer.output
+        squares = np.square(residuals[some]), np.square(values[some])
+    if not all(np.isfinite(one.sum(axis=0)).all() for one in squares):
+        raise InputError("the squares of its values overflow a double; scale them", source.name)
     for at, position in enumerate(columns.numeric):
-        mean = float(np.square(residuals[some, at]).mean()) if some.any() else None
+        mean = float(squares[0][:, at].mean()) if some.any() else None
         spread = float(np.var(values[some, at])) if some.any() else 0.0
         r2 = None if mean is None or not spread > 0 else 1 - mean / spread
         found[columns.value[position]] = Measures(mean_squared_error=mean, r2=r2)

@@ -33,7 +33,14 @@ _PAIRS = 10_000_000
 _PRECISION, _CLASSES = 0.9, 10
 
 
-def best(head: Head, count: int, executor: Executor, progress: Progress | None = None) -> Answer:
+def best(
+    head: Head,
+    count: int,
+    executor: Executor,
+    progress: Progress | None = None,
+    *,
+    records: bool = True,
+) -> Answer:
     """Return the answer that lists the ``count`` best keys of each query, and pools no values.
 
     Parameters
@@ -44,12 +51,14 @@ def best(head: Head, count: int, executor: Executor, progress: Progress | None =
         How many keys; under ``approximate`` so many are attended to.
     executor, progress
         What runs the fold, and who is told of rows.
+    records
+        Whether those rows are kept as text.
     """
     plan = head.plans[0]
     weighting = plan.weighting
     if weighting.mode == APPROXIMATE:
         weighting = replace(weighting, neighbors=count)
-    plan = replace(plan, weighting=weighting, top=count, text=(), width=0)
+    plan = replace(plan, weighting=weighting, top=count, text=(), width=0, records=records)
     return fold(head.source.blocks(), head.queries, [plan], executor, progress)[0]
 
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from qkvcli.blocks import Record
+    from qkvcli.blocks import Record, Source
     from qkvcli.run.resolve import Resolved
     from qkvcli.run.work import Executor, Progress
     from qkvcli.scores.model import LearnedText, Model, TextModel
@@ -33,8 +33,8 @@ LISTED = 50
 FIRST = {"tokens": 0.5, "ngrams": 0.5}
 """By which score candidates are chosen before there is another."""
 TEMPERATURE = 0.1
-_QUERIES = 1024
-"""Of how many queries features are worked out at a time."""
+_KEYS = 1 << 13
+"""Of how many keys features are worked out at a time."""
 _HIDDEN = 1.0
 _STEPS, _PATIENCE = 300, 25
 """How many steps are taken at most, and how many without a gain on held-out examples."""
@@ -158,11 +158,11 @@ def text_examples(  # noqa: PLR0913, PLR0917 - what examples are made of
     kept = [i for i, label in enumerate(asked.queries[0].labels) if label.strip()]
     check_count(len(kept))
     queries = head.queries.pick(kept)
-    answer = best(replace(head, queries=queries), LISTED, executor, progress)
-    rows = np.unique(answer.best_rows[answer.best_rows >= 0])
-    at, places = np.nonzero(answer.best_rows >= 0)
-    to = np.searchsorted(rows, answer.best_rows[at, places])
-    called = [name(answer.records[row]) for row in rows.tolist()]
+    asking = replace(head, queries=queries)
+    found = best(asking, LISTED, executor, progress, records=False).best_rows
+    at, places = np.nonzero(found >= 0)
+    rows, to = np.unique(found[at, places], return_inverse=True)
+    keys, called = _texts_of(head.source, rows, name)
     wanted = [right[i] for i in kept]
     fits = np.array([called[k] == wanted[q] for q, k in zip(at.tolist(), to.tolist(), strict=True)])
     counts = np.bincount(at, minlength=len(kept))
@@ -172,19 +172,36 @@ def text_examples(  # noqa: PLR0913, PLR0917 - what examples are made of
         _refuse(wanted, called, resolved.store.name)
     score: LearnedText = head.plans[0].score  # type: ignore[assignment]  # a learned one
     score = replace(score, weights=tuple((feature, 1.0) for feature in FEATURES))
-    keys = [" ".join(answer.records[row].key) for row in rows.tolist()]
     features = np.empty((len(at), len(FEATURES)), np.float32)
-    for start in range(0, len(kept), _QUERIES):
-        pairs = slice(*np.searchsorted(at, (start, start + _QUERIES)))
-        few, places = np.unique(to[pairs], return_inverse=True)
-        asked_now = queries.keys[start : start + _QUERIES]
-        theirs = [keys[place] for place in few.tolist()]
-        features[pairs] = score.features(asked_now, theirs, at[pairs] - start, places, np.float32)
+    order = np.argsort(to, kind="stable")
+    for start in range(0, len(keys), _KEYS):
+        pairs = order[slice(*np.searchsorted(to[order], (start, start + _KEYS)))]
+        few, places = np.unique(at[pairs], return_inverse=True)
+        mine = [queries.keys[place] for place in few.tolist()]
+        theirs = keys[start : start + _KEYS]
+        features[pairs] = score.features(mine, theirs, places, to[pairs] - start, np.float32)
     if (features == features[0]).all():
         message = "all keys are alike to every example, so nothing tells them apart"
         raise InputError(message, resolved.store.name)
     answerable = np.array([bool(some) for some in wanted])
     return Examples(features, counts, fits & answerable[at], answerable, np.ones(len(kept)))
+
+
+def _texts_of(
+    source: Source, rows: NDArray[np.int64], name: Callable[[Record], str]
+) -> tuple[list[str], list[str]]:
+    """Return the keys of some rows, and what they are called; they are read for it once more.
+
+    Kept with the lists of best keys they would take as much memory as all else together.
+    """
+    keys, called = [], []
+    for block in source.blocks():
+        first, end = np.searchsorted(rows, (block.start, block.start + len(block)))
+        if first < end:
+            for record in block.load().records((rows[first:end] - block.start).tolist()):
+                keys.append(" ".join(record.key))
+                called.append(name(record))
+    return keys, called
 
 
 def _refuse(wanted: Sequence[str], called: Sequence[str], where: str) -> None:

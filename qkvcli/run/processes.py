@@ -1,8 +1,8 @@
 """A fold in several processes: a partition of the source is a job.
 
 Threads would wait for the interpreter's lock where text is cut and compared. A fork inherits the
-work and opens the file itself, so that nothing is sent but what its partitions come to. There is
-no ``concurrent.futures`` here: its pools have threads, beside which forks hang now and then.
+work and opens the file itself, so that nothing is sent but what its partitions come to. All forks
+start before the pool has a thread: beside threads a fork may hang.
 """
 
 from __future__ import annotations
@@ -10,11 +10,12 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+import threading
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
-from multiprocessing.connection import wait
-from typing import TYPE_CHECKING, Any, NoReturn, cast
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -24,14 +25,11 @@ from qkvcli.run.work import Tree, floor_of, merged, totals
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
-    from multiprocessing.connection import Connection
+    from concurrent.futures import Future
 
     from qkvcli.attention.top import Floor
     from qkvcli.blocks import Block, Partition
     from qkvcli.run.work import Progress, States, Work
-
-_NUMBER = 4
-"""How many bytes a partition's number takes in the pipe of those not taken."""
 
 
 @dataclass(frozen=True)
@@ -126,15 +124,16 @@ def _fold_all(
 
     if work.is_sparse:  # what the first block finds spares work on all others
         first.step()
-    forks = min(count, len(partitions)) - 1
-    with _forked(fold, range(1, len(partitions)), forks) as (numbers, results):
+    rest = range(1, len(partitions))
+    with _forked(fold, min(count, len(partitions)) - 1, rest) as promises:
         take(0, fold(0))
-        for number in numbers:
-            take(number, fold(number))
-            for result in results(timeout=0):
-                take(*result)
-        for result in results(timeout=None):
-            take(*result)
+        # This process takes from the end what no fork has begun.
+        for number in reversed(rest):
+            if number not in promises or promises[number].cancel():
+                take(number, fold(number))
+        for number, promise in promises.items():
+            if not promise.cancelled():
+                take(number, promise.result())
     return _joined(work, partitions, [found.get(number) for number in range(len(partitions))])
 
 
@@ -157,75 +156,55 @@ def _joined(
 
 @contextmanager
 def _forked(
-    fold: Callable[[int], Folded | None], numbers: range, count: int
-) -> Iterator[tuple[Iterator[int], Callable[..., Iterator[tuple[int, Folded | None]]]]]:
-    """Have so many forks fold partitions by their numbers, each taking the next when it is free.
+    fold: Callable[[int], Folded | None], count: int, numbers: range
+) -> Iterator[dict[int, Future[Folded | None]]]:
+    """Have so many forks fold partitions; the promises of what they come to, by number.
 
-    Yields
-    ------
-    numbers
-        Those that this process takes, likewise.
-    results
-        Yields what the forks have done by now, or with ``timeout=None`` all that they do.
+    All forks start with the first job, before the pool has a thread.
     """
-    queue, end = os.pipe()
-    os.write(end, b"".join(number.to_bytes(_NUMBER, "little") for number in numbers))
-    os.close(end)
-    mine = (int.from_bytes(n, "little") for n in iter(partial(os.read, queue, _NUMBER), b""))
-    children: dict[Any, Any] = {}
-    context = multiprocessing.get_context("fork")
-    try:
-        for _ in range(count):
-            receiver, sender = context.Pipe(duplex=False)
-            child = context.Process(target=_work, args=(fold, mine, sender), daemon=True)
+    before = set(multiprocessing.active_children())
+
+    def end() -> None:
+        for child in set(multiprocessing.active_children()) - before:
+            child.kill()  # it works for nobody
+
+    promises: dict[int, Future[Folded | None]] = {}
+    with ProcessPoolExecutor(count, multiprocessing.get_context("fork"), _inherit, (fold,)) as pool:
+        try:
             try:
                 with _signals_held():
-                    child.start()
-                    children[receiver] = child  # before an interruption, after which all are ended
-            except OSError:  # where no more processes may be started, fewer do the work
-                receiver.close()
-                break
-            finally:
-                sender.close()
-        yield mine, partial(_results, children)
-    finally:
-        os.close(queue)
-        for receiver, child in children.items():
-            child.kill()  # it works for nobody
-            child.join()
-            receiver.close()
+                    promises = {number: pool.submit(_folded, number) for number in numbers}
+            except OSError:  # where no more processes may be started, this one does the work
+                end()
+            yield promises
+        except BrokenProcessPool:
+            raise QkvError("a process was killed; for want of memory? Pass `workers=1`") from None
+        except BaseException:
+            end()
+            raise
 
 
-def _results(
-    children: dict[Any, Any], *, timeout: float | None
-) -> Iterator[tuple[int, Folded | None]]:
-    while children:
-        ready = wait(list(children), timeout)
-        if not ready:
-            return
-        for receiver in ready:
-            try:
-                yield cast("Connection", receiver).recv()
-            except (EOFError, OSError):
-                child = children.pop(receiver)
-                child.join()
-                if child.exitcode:
-                    message = "a process was killed; for want of memory? Pass `workers=1`"
-                    raise QkvError(message) from None
+_inherited: Callable[[int], Folded | None]
 
 
-def _work(
-    fold: Callable[[int], Folded | None], numbers: Iterator[int], sender: Connection
-) -> NoReturn:
-    """Fold until no number is left, and end this process, running nothing else of its parent's."""
-    status = 1
-    try:
-        _signals_to_parent()
-        for number in numbers:
-            sender.send((number, fold(number)))
-        status = 0
-    finally:
-        os._exit(status)
+def _inherit(fold: Callable[[int], Folded | None]) -> None:
+    """Keep in a fork what it folds with, and leave interruptions to its parent."""
+    global _inherited  # noqa: PLW0603 - a fork has one job
+    _inherited = fold
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    _signals_to_parent()
+
+
+def _end_with_parent() -> None:
+    """End a fork whose parent was killed, for which it would wait for ever."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+    os._exit(1)
+
+
+def _folded(number: int) -> Folded | None:
+    return _inherited(number)
 
 
 _HELD = (signal.SIGINT, signal.SIGTERM)

@@ -49,8 +49,9 @@ class Request:
         Whether to work out the effective number of keys, ∂ answer / ∂ q, the whole matrix, and
         where scores of text come from.
     degree, std_error, band, loo
-        Of a regression: weighted means or weighted lines; whether to work out standard errors, and
-        what part of the time their band holds the truth; whether rows are asked without themselves.
+        Of a regression: weighted means or weighted lines, None for what predicts better; whether to
+        work out standard errors, and what part of the time their band holds the truth; whether rows
+        are asked without themselves.
     """
 
     modes: tuple[str, ...] = (SOFTMAX,)
@@ -71,10 +72,21 @@ class Request:
     jacobian: bool = False
     weights: bool = False
     explain: bool = False
-    degree: int = 0
+    degree: int | None = None
     std_error: bool = False
     band: float | None = None
     loo: bool = False
+
+    @property
+    def may_be_lines(self) -> bool:
+        """Whether weighted lines may answer in the place of means, where they predict better.
+
+        Nobody has said what is to be done, nor asked for what is of the means alone.
+        """
+        said = (self.degree, self.bandwidth, self.neighbors, self.null_score, self.model)
+        of_means = self.jacobian or self.weights or self.top or self.causal
+        masked = self.valid_lens is not None or self.mask is not None
+        return said == (None,) * 5 and self.modes == (SOFTMAX,) and not of_means and not masked
 
 
 def request(  # noqa: PLR0913 - one argument for each thing that may be asked
@@ -97,7 +109,7 @@ def request(  # noqa: PLR0913 - one argument for each thing that may be asked
     jacobian: bool = False,
     weights: bool = False,
     explain: bool = False,
-    degree: int = 0,
+    degree: int | None = None,
     std_error: bool = False,
     band: float | None = None,
     loo: bool = False,
@@ -164,12 +176,12 @@ def _fit(  # noqa: PLR0913 - what a fit does not go with
     modes: tuple[str, ...],
     neighbors: int | None,
     null_score: float | None,
-    degree: int,
+    degree: int | None,
     *,
     std_error: bool,
     band: float | None,
-) -> tuple[int, bool, float | None]:
-    if degree not in (0, 1):
+) -> tuple[int | None, bool, float | None]:
+    if degree not in (None, 0, 1):
         message = f"`degree` {degree!r} is neither 0 (a weighted mean) nor 1 (a weighted line)"
         raise UsageError(message)
     if band is not None and not (_is_number(band) and 0 < band < 1):
@@ -185,7 +197,8 @@ def _fit(  # noqa: PLR0913 - what a fit does not go with
         if null_score is not None:
             message = f"`{asked}` is of weights that sum to 1, and `null_score` takes some of them"
             raise UsageError(message)
-    return int(degree), std_error or band is not None, None if band is None else float(band)
+    degree = None if degree is None else int(degree)
+    return degree, std_error or band is not None, None if band is None else float(band)
 
 
 def _model(

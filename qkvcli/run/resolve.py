@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any, cast
 from qkvcli.answer import About, Bandwidth, heads_of
 from qkvcli.attention.fold import Plan
 from qkvcli.attention.weights import (
-    APPROXIMATE,
     AVERAGE,
     EXACT,
     SOFTMAX,
@@ -76,7 +75,7 @@ class Resolved:
             With both numbers.
         """
         count = self.request.neighbors or 0
-        if count > rows and set(self.request.modes) & {APPROXIMATE, SOFTMAX}:
+        if count > rows:
             message = f"`neighbors` {count}, and {self.store.name} has {rows} keys; "
             raise UsageError(message + f"give at most {rows}")
 
@@ -116,17 +115,23 @@ def resolve(store: Store, asked: Asked | None, request: Request, executor: Execu
     unscored = request.modes == (AVERAGE,) and not (request.top or request.scores)
     _check_fit(store, names, request)
     widths: dict[int, Bandwidth] = {}
+    degree = request.degree or 0
     scores: dict[int, list[Score | None]] = {}
     for number in sorted(set(numbers)):
         if unscored:
             scores[number] = [None]
             continue
         source = store.heads[number]
-        width = _width(store, source, names[0], temperature, request, executor)
+        width, degree = _width(store, source, names[0], temperature, request, executor)
         if width is not None:
             widths[number] = width
         scale = asked.settings.scale if asked.settings else None
-        found = [_score(name, width, request, executor, scale) for name in names]
+        found: list[Score] = []
+        if width is not None:
+            from qkvcli.run.bandwidth import kernel_score
+
+            found = [kernel_score(names[0], width.widths, source.columns)]
+        found = found or [_score(name, request, executor, scale) for name in names]
         # Equal keys are found without a score; of a pipe the first keys must be seen before.
         if set(request.modes) != {EXACT} or request.explain or not source.reopenable:
             found = [counted(score, source) for score in found]
@@ -139,7 +144,7 @@ def resolve(store: Store, asked: Asked | None, request: Request, executor: Execu
     for place, (index, number) in enumerate(zip(heads_of(batch_shape), numbers, strict=True)):
         source = store.heads[number]
         queries = asked.queries[place if len(asked.queries) > 1 else 0]
-        base = _plan(source, queries, request)
+        base = _plan(source, queries, request, degree)
         plans = tuple(
             _with(
                 base,
@@ -161,13 +166,16 @@ def resolve(store: Store, asked: Asked | None, request: Request, executor: Execu
         request.neighbors,
         null,
         tuple(widths[number] for number in numbers if number in widths),
+        degree,
     )
     return Resolved(store, request, tuple(heads), about)
 
 
-def _plan(source: Source, queries: Queries, request: Request) -> Plan:
+def _plan(source: Source, queries: Queries, request: Request, degree: int) -> Plan:
     """Return what is kept whatever the mode."""
     import numpy as np
+
+    from qkvcli.run.bandwidth import along
 
     columns = source.columns
     dtype: Any = np.float64
@@ -184,7 +192,8 @@ def _plan(source: Source, queries: Queries, request: Request) -> Plan:
         width=len(columns.numeric),
         text=columns.text,
         dtype=dtype,
-        degree=request.degree,
+        degree=degree,
+        along=along(columns),
     )
 
 
@@ -295,14 +304,19 @@ def _score_name(store: Store, name: str | None) -> str:
     """
     if name is None:
         return _DEFAULT_SCORES[store.kind]
+    if store.columns.categories and name not in KERNELS:
+        column = store.columns.key[store.columns.categories[0][0]]
+        message = f"the key column {column!r} is of categories, which `score={name!r}` does not "
+        raise UsageError(f"{message}compare; take a kernel, such as gaussian")
     if (name in TEXT_SCORES) == (store.kind == "text"):
         return name
     if store.kind == "text":
-        found, where = store.first_text()
+        found, where, (kind, column) = store.first_text()
         message = f"{found}, and `score={name!r}` compares numbers; "
-        way = "write days as numbers" if "a date" in found else "pass `key_type='number'`"
         mixed = ", of which all are numbers" if len(store.columns.key) > 1 else ""
-        raise UsageError(f"{message}{way}, other `key` columns{mixed}, or a text score", where)
+        raise UsageError(
+            f"{message}pass `{kind}={column!r}`, other `key` columns{mixed}, or a text score", where
+        )
     message = f"the keys of {store.name} are numbers, and `score={name!r}` compares text; "
     raise UsageError(message + "pass `key_type='text'`, or a vector score")
 
@@ -347,13 +361,7 @@ def counted(score: Score, source: Source) -> Score:
     return cast("TextScore", score).counted(first_blocks(source, SAMPLE))
 
 
-def _score(
-    name: str,
-    width: Bandwidth | None,
-    request: Request,
-    executor: Executor,
-    scale: float | None,
-) -> Score:
+def _score(name: str, request: Request, executor: Executor, scale: float | None) -> Score:
     workers = getattr(executor, "count", 1)
     if request.model is not None:
         return request.model.score(workers)
@@ -368,7 +376,7 @@ def _score(
         )
     from qkvcli.scores.vector import VectorScore
 
-    return VectorScore(name, width.widths if width else (1.0,), scale)
+    return VectorScore(name, (1.0,), scale)
 
 
 def _width(  # noqa: PLR0913, PLR0917 - what a width depends on
@@ -378,39 +386,53 @@ def _width(  # noqa: PLR0913, PLR0917 - what a width depends on
     temperature: float,
     request: Request,
     executor: Executor,
-) -> Bandwidth | None:
-    """Return the width of a head's kernel; of other scores None."""
-    given = request.bandwidth
+) -> tuple[Bandwidth | None, int]:
+    """Return the width of a head's kernel, of other scores None, and the degree of its fit."""
+    given, degree = request.bandwidth, request.degree or 0
     if name not in KERNELS:
         if given is not None:
             message = f"`bandwidth` is the width of a kernel, and `score={name!r}` has none"
             raise UsageError(message)
-        return None
+        return None, degree
     from qkvcli.run import bandwidth as rules  # NumPy, for kernels only
 
     if given in ("cv", "aicc"):
         from qkvcli.run.cross_validation import cross_validated
 
-        return cross_validated(source, name, temperature, executor, request.degree, str(given))
+        rule = str(given)
+        return cross_validated(source, name, temperature, executor, degree, rule), degree
     if given is not None and not isinstance(given, str):
-        return rules.given(given, store.depth)
+        return rules.given(given, store.depth, source.columns), degree
     if given is None and _is_fit(source, request):
-        from qkvcli.run.cross_validation import cross_validated, is_quick
-
-        try:
-            if is_quick(source, name, temperature):
-                found = cross_validated(source, name, temperature, executor, request.degree)
-                return replace(found, chosen=True)
-        except InputError:
-            pass  # no width leaves every row a neighbour: the rule says what it can
+        found = _sought(source, name, temperature, request, executor)
+        if found is not None:
+            return found
     try:
-        found = rules.by_rule(given or "scott", source)
-        return replace(found, chosen=given is None and _is_fit(source, request))
+        width = rules.by_rule(given or "scott", source)
+        return replace(width, chosen=given is None and _is_fit(source, request)), degree
     except InputError:
         # No weight of these depends on a width.
         if given is not None or not set(request.modes) <= {EXACT, AVERAGE}:
             raise
-        return rules.given((1.0,), store.depth)
+        return rules.given((1.0,), store.depth), degree
+
+
+def _sought(
+    source: Source, name: str, temperature: float, request: Request, executor: Executor
+) -> tuple[Bandwidth, int] | None:
+    """Return the width and the degree that predict rows best, where that is quickly known."""
+    from qkvcli.run.cross_validation import by_default, cross_validated, is_quick
+
+    try:
+        if not is_quick(source, name, temperature):
+            return None
+        if request.may_be_lines and not source.columns.text:
+            return by_default(source, name, temperature, executor)
+        degree = request.degree or 0
+        found = cross_validated(source, name, temperature, executor, degree)
+        return replace(found, chosen=True), degree
+    except InputError:
+        return None  # no width leaves every row a neighbour: the rule says what it can
 
 
 def _is_fit(source: Source, request: Request) -> bool:

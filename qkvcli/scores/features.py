@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import re
 from array import array
-from collections import Counter
+from collections import Counter, defaultdict
 from functools import cached_property
+from itertools import count
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -64,9 +65,9 @@ FEATURES = {
 """What a learned score may be made of, and what each is."""
 CANDIDATES = 50
 """How many keys of a block are candidates by pieces of letters, and how many by words."""
-_CELLS = 1 << 21
+_CELLS = 1 << 18
 """How many pairs of a query and a key are looked at at a time."""
-_PAIRS = 1 << 15
+_PAIRS = 1 << 13
 """How many pairs have their features worked out at a time."""
 _HEAD = re.compile(r"\s*([^(,:\[]*[^(,:\[\s])\s*[(,:\[]")
 _EQUAL = 1 - 1e-9
@@ -148,6 +149,11 @@ class Keys(Texts):
     def __init__(self, texts: list[str], words: Frequencies, grams: Frequencies) -> None:
         super().__init__(texts)
         self._of_words, self._of_grams = words, grams
+
+    def index_words(self) -> None:
+        """Work out what finds candidates, before threads would each do so."""
+        if len(self.texts) > CANDIDATES:
+            _ = self._index, self._grams.transposed, self._holders
 
     def candidates(self, queries: Texts, most: int = CANDIDATES) -> tuple[Places, Places]:
         """Return pairs of queries and rows that are worth a score, by query and then by row.
@@ -300,34 +306,27 @@ class _Vectors:
         from scipy.sparse import csr_array  # 100 ms
 
         # Codes as they come: pieces kept as strings would take a gigabyte.
-        codes, counts, starts = array("q"), array("q"), array("q", [0])
-        others: dict[str, int] = {}
+        codes, counts, starts = array("i"), array("i"), array("q", [0])
+        known, new = self.places, defaultdict[str, int](count(len(self.places)).__next__)
         for text in texts:
             found = Counter(self._cut(text))
-            for piece in found:
-                code = self.places.get(piece)
-                if code is None and grow:
-                    code = self.places.setdefault(piece, len(self.places))
-                elif code is None:
-                    code = len(self.places) + others.setdefault(piece, len(others))
-                codes.append(code)
+            codes.extend([known[piece] if piece in known else new[piece] for piece in found])
             counts.extend(found.values())
             starts.append(len(codes))
-        where = np.array(codes, np.intp)
-        rare = self._frequencies.weights(list(self.places if grow else others))
+        rare = np.concatenate([self._rare, self._frequencies.weights(list(new))])
         if grow:
-            self._rare = rare
-        else:
-            rare = np.concatenate([self._rare, rare])
-        weights = np.array(counts, np.float64) * rare[where]
-        ends = np.array(starts)
+            self.places, self._rare = dict(new), rare
+        where, ends = np.frombuffer(codes, np.intc), np.array(starts)
+        weights = np.frombuffer(counts, np.intc) * rare[where]
         owners = np.repeat(np.arange(len(texts)), np.diff(ends))
         lengths = np.sqrt(np.bincount(owners, weights * weights, len(texts)))
         weights /= np.maximum(lengths, 1e-300)[owners]
-        known = where < len(self.places)
-        return csr_array(
-            (weights[known], (owners[known], where[known])), (len(texts), len(self.places))
-        )
+        inside = where < len(self.places)
+        ends = np.append(0, np.cumsum(inside))[ends]
+        shape = len(texts), len(self.places)
+        made = csr_array((weights[inside], where[inside], ends), shape)
+        made.sort_indices()
+        return made
 
 
 def _row_products(queries: Any, keys: Any, at: Places, to: Places) -> Floats:  # noqa: ANN401

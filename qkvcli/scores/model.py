@@ -37,7 +37,9 @@ MOST_BYTES = 1 << 26
 """How large a model file may be."""
 _CELLS = 1 << 21
 """How many scores are in a tile at most."""
-_kept = threading.local()
+_lock = threading.Lock()
+_kept: dict[str, Any] = {}
+"""The keys of the block that was scored last, ready to be compared; all threads share them."""
 
 
 @dataclass(frozen=True)
@@ -194,15 +196,17 @@ class LearnedText(TextScore):
         return np.minimum(found, 1.0, out=found)
 
     def _keys(self, block: Block, stop: int | None) -> Keys:
-        """Return a block's keys ready to be compared; those of this thread's last are kept."""
+        """Return a block's keys ready to be compared; those of the last block are kept."""
         from qkvcli.scores.features import Keys
 
-        if vars(_kept).get("block") is not block or _kept.wanted != (self, stop):
-            texts = self._folded(block.keys[:stop])
-            _kept.keys = Keys(texts, self.frequencies, self.grams)
-            _kept.block, _kept.wanted = block, (self, stop)
-        found: Keys = _kept.keys
-        return found
+        with _lock:
+            if _kept.get("block") is not block or _kept["wanted"] != (self, stop):
+                _kept.clear()  # one block's keys are enough to hold
+                keys = Keys(self._folded(block.keys[:stop]), self.frequencies, self.grams)
+                keys.index_words()
+                _kept.update(block=block, wanted=(self, stop), keys=keys)
+            found: Keys = _kept["keys"]
+            return found
 
     def counted(self, blocks: Iterable[Block]) -> LearnedText:
         """Return the score with the frequencies of words and pieces among the first keys."""
@@ -227,7 +231,7 @@ class LearnedText(TextScore):
         """Return the features (N, F) of pairs of these texts."""
         from qkvcli.scores.features import Keys, Texts
 
-        vars(_kept).clear()  # the last block's keys would be held beside these
+        _kept.clear()  # the last block's keys would be held beside these
         known = Keys(self._folded(keys), self.frequencies, self.grams)
         return known.features(Texts(self._folded(queries)), at, to, self._names, dtype)
 

@@ -108,7 +108,7 @@ class VectorScore:
         self._scorer(queries)(keys, out)
         return out
 
-    def _scorer(self, queries: NDArray[np.floating]) -> _Products | _Cosine | _Kernel:
+    def _scorer(self, queries: NDArray[np.floating]) -> _Products | _Cosine | _Kernel | _Product:
         if self.name in KERNELS:
             return _Kernel(self.name, queries, self.bandwidth)
         if self.name == "cosine":
@@ -141,6 +141,52 @@ class VectorScore:
         step = (k - q) / width
         squares = np.einsum("kd,kd->k", step, step)
         return step / width * _slope(self.name, squares)[:, None]
+
+
+@dataclass(frozen=True)
+class ProductScore(VectorScore):
+    """A kernel over some columns, times one for each column of categories.
+
+    Relative to that of an equal pair, the kernel of two values of an unordered column with c values
+    is λ / ((c − 1)(1 − λ)) (Aitchison and Aitken 1976), and of two that are d apart in an ordered
+    column λ^d / 2 (Wang and van Ryzin 1981). λ is the column's part of ``bandwidth``.
+
+    Parameters
+    ----------
+    categories
+        Which columns are categories, and how many values each has: 0 where they are ordered.
+    """
+
+    categories: tuple[tuple[int, int], ...] = ()
+
+    @cached_property
+    def numbers(self) -> list[int]:
+        """Which columns are numbers, along which there is a gradient."""
+        named = dict(self.categories)
+        return [at for at in range(len(self.bandwidth)) if at not in named]
+
+    def _scorer(self, queries: NDArray[np.floating]) -> _Product:
+        widths, kernel = self.bandwidth, None
+        if self.numbers:
+            own = tuple(widths[at] for at in self.numbers)
+            kernel = _Kernel(self.name, queries[:, self.numbers], own)
+        terms = [(at, *_mismatch(widths[at], levels)) for at, levels in self.categories]
+        return _Product(kernel, queries, self.numbers, terms)
+
+    def gradient(
+        self, query: NDArray[np.floating], keys: NDArray[np.floating]
+    ) -> NDArray[np.float64]:
+        """Return ∂a/∂q of one query at every key, both of the columns that are numbers alone."""
+        widths = tuple(self.bandwidth[at] for at in self.numbers)
+        return VectorScore(self.name, widths).gradient(query, keys)
+
+
+def _mismatch(width: float, levels: int) -> tuple[float, float]:
+    """Return the log-weight of values that differ, and what each unit of a distance adds."""
+    if not levels:
+        return -math.log(2), math.log(width)
+    share = width / (max(levels - 1, 1) * (1 - width)) if width < 1 else math.inf
+    return math.log(share), 0.0
 
 
 # What writes the scores of queries and some keys (K, D) to an array (Q, K), and returns two numbers
@@ -232,6 +278,34 @@ class _Kernel:
         np.maximum(out, 0, out=out)
         if self._name in ("laplacian", "triangular"):
             _mend_near(out, queries, keys)
+
+
+class _Product:
+    def __init__(
+        self,
+        kernel: _Kernel | None,
+        queries: NDArray[np.floating],
+        numbers: list[int],
+        categories: list[tuple[int, float, float]],
+    ) -> None:
+        self._kernel, self._queries = kernel, queries
+        self._numbers, self._categories = numbers, categories
+
+    def __call__(
+        self, keys: NDArray[np.floating], out: NDArray[np.floating]
+    ) -> tuple[float, float]:
+        low, high = -np.inf, 0.0
+        if self._kernel is not None:
+            low, high = self._kernel(keys[:, self._numbers], out)
+        else:
+            out[...] = 0
+        for at, differs, further in self._categories:
+            apart = np.abs(self._queries[:, at, None] - keys[:, at])
+            terms = np.where(apart > 0, out.dtype.type(differs), 0)
+            if further:
+                terms += apart * out.dtype.type(further)
+            out += terms
+        return low, high
 
 
 def _mend_near(

@@ -13,7 +13,6 @@ import numpy as np
 
 from qkvcli.errors import InputError, UsageError, did_you_mean
 from qkvcli.sources import bytes_in, formats, npy, numbers
-from qkvcli.sources.captured import read_captured, read_settings
 from qkvcli.sources.formats import KEYS, QUERIES
 from qkvcli.sources.npy import StoredArray, working_dtype
 
@@ -197,6 +196,8 @@ def _picked(found: Mapping[str, StoredArray], options: ReadOptions, file: str) -
         array = _stack(numeric, stacked, file) if stacked else _only(numeric, file)
     queries, keys = (_labels_in(found, label) for label in ("query_labels", "key_labels"))
     if array.name.endswith("[weights]") or array.ndim < 2:
+        from qkvcli.sources.captured import read_settings  # of few files
+
         settings = read_settings(found, file, array.shape)
         return Matrices(file, array, queries, keys, settings=settings)
     # Beside another array, labels may be those of the weights.
@@ -205,6 +206,8 @@ def _picked(found: Mapping[str, StoredArray], options: ReadOptions, file: str) -
 
 
 def _of_queries_and_keys(found: Mapping[str, StoredArray], file: str) -> Matrices:
+    from qkvcli.sources.captured import read_captured
+
     captured = read_captured(found, file)
     empty = StoredArray(file, captured.shape, working_dtype(captured.queries.dtype))
     labels = captured.settings.query_labels, captured.settings.key_labels

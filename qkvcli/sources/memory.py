@@ -4,19 +4,28 @@ from __future__ import annotations
 
 import math
 import numbers as numbers_abc
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
 
 from qkvcli.blocks import Columns, Labels, Queries, Record, labels_of, number_text
+from qkvcli.coded import CATEGORICAL
 from qkvcli.errors import InputError, UsageError
 from qkvcli.sources import numbers
 from qkvcli.sources.npy import first_nonfinite
-from qkvcli.sources.queries import queries_from_array
+from qkvcli.sources.queries import queries_from_array, queries_from_columns, queries_from_rows
 from qkvcli.sources.store import Asked, Store, check_shapes
-from qkvcli.sources.table import SKIP, TableOptions, find_column, key_columns
+from qkvcli.sources.table import (
+    SKIP,
+    TableOptions,
+    check_coded,
+    coded,
+    codings_of,
+    find_column,
+    key_columns,
+)
 from qkvcli.sources.vectors import ROWS, Head, VectorSource, in_memory
 
 if TYPE_CHECKING:
@@ -65,6 +74,10 @@ class MemoryBlock:
 
     def key_bytes(self) -> None:
         """Return nothing: the keys are strings already."""
+
+    def key_texts(self, column: int) -> list[str]:
+        """Return the cells of one key column."""
+        return list(map(_cell_text, self.key_cells[column]))
 
     def values(self, rows: Sequence[int] | None = None) -> NDArray[np.floating]:
         """Return the numeric values of some rows or all."""
@@ -210,6 +223,11 @@ def store_of(keys: ArrayLike, values: ArrayLike | None = None) -> Store:
     return Store(NAME, (MemorySource(whole, "array" if key_texts is None else "text"),))
 
 
+def _is_of_floats(queries: Any) -> bool:  # noqa: ANN401 - whatever NumPy takes
+    """Return whether queries are in the numbers that cells stand for, as on a grid."""
+    return isinstance(queries, np.ndarray) and queries.dtype.kind == "f"
+
+
 def _numbered(width: int) -> tuple[str, ...]:
     return tuple(f"v{i + 1}" for i in range(width))
 
@@ -263,6 +281,16 @@ def queries_of(store: Store, queries: ArrayLike) -> Asked:
     InputError
         A width that does not fit, or a query that is not finite.
     """
+    if store.columns.codings and not _is_of_floats(queries):
+        if len(getattr(queries, "shape", ())) == 1:  # one column of a frame
+            queries = array_of(queries)
+        columns = None if _is_pairs(queries) else columns_of(queries)
+        if columns is not None:
+            return queries_from_columns(store, columns)
+        cells = _plain(_array(queries, "queries")).astype(object)
+        if cells.ndim < 2:
+            cells = cells.reshape(-1, 1) if store.depth == 1 else cells.reshape(1, -1)
+        return queries_from_rows(store, cells.tolist())
     queries = array_of(queries)
     empty = queries.size == 0 if isinstance(queries, np.ndarray) else queries in ([], ())
     if empty:
@@ -356,15 +384,31 @@ def store_of_columns(columns: Mapping[str, Any], options: TableOptions) -> Store
     value = [names[find_column(c, names, "`value`", NAME)] for c in options.value]
     value = value or [name for name in names if name not in key] or key
     left_out = 0
+    codings = codings_of(options, names, [names.index(name) for name in key], NAME)
+    coded_names = {name for name, coding in zip(key, codings, strict=False) if coding}
     if options.missing == SKIP:
-        columns, left_out = _without_missing(columns, [*key, *value])
+        columns, left_out = _without_missing(columns, [*key, *value], coded_names)
         lengths = {len(column) for column in columns.values()}
-    keys = [_column(columns[name], name, "key", options.key_type) for name in key]
+    coding_of = dict(zip(key, codings, strict=False))
+    keys: list[Any] = []
+    cells: list[Sequence[Any]] = []
+    for name in key:
+        coding = coding_of.get(name)
+        if coding is not None:
+            cells.append(_coded_cells(columns[name]))
+            coding.learn(cells[-1] if coding.kind == CATEGORICAL else ())
+            keys.append(np.array(coded(coding, cells[-1], _row_name), np.float64))
+            continue
+        keys.append(_column(columns[name], name, "key", options.key_type))
+        cells.append(list(keys[-1]))
+        if codings and isinstance(keys[-1], list):
+            check_coded([name], [False], f"{NAME}: row 0")
     values = [_column(columns[name], name, "value", options.value_type) for name in value]
     (count,) = lengths
     is_text = any(isinstance(column, list) for column in keys)
     if is_text:
         keys = [c if isinstance(c, list) else list(map(number_text, c)) for c in keys]
+        cells = keys
     joined: Any = np.column_stack(keys) if not is_text else keys[0]
     if is_text and len(keys) > 1:
         joined = [" ".join(row) for row in zip(*keys, strict=True)]
@@ -373,9 +417,9 @@ def store_of_columns(columns: Mapping[str, Any], options: TableOptions) -> Store
     matrix = np.column_stack(pooled) if pooled else np.empty((count, 0))
     whole = MemoryBlock(
         0,
-        Columns(tuple(key), tuple(value), not is_text, tuple(numeric)),
+        Columns(tuple(key), tuple(value), not is_text, tuple(numeric), codings),
         joined,
-        tuple(list(column) for column in keys),
+        tuple(cells),
         matrix,
         tuple(column for column in values if isinstance(column, list)),
     )
@@ -384,14 +428,34 @@ def store_of_columns(columns: Mapping[str, Any], options: TableOptions) -> Store
     return Store(NAME, (source,))
 
 
+def _plain(column: Any) -> NDArray[Any]:  # noqa: ANN401 - of any library
+    """Return an array whose ``tolist`` gives dates where it holds dates."""
+    array = np.asarray(column)
+    return array.astype("M8[us]") if array.dtype.kind == "M" else array
+
+
+def _row_name(row: int) -> str:
+    return f"{NAME}: row {row}"
+
+
+def _coded_cells(column: Any) -> list[str]:  # noqa: ANN401 - of any library
+    """Return a column of dates or categories as text, with nothing for what is missing."""
+    return ["" if _is_gone(cell) else cell_of(cell) for cell in _plain(column).tolist()]
+
+
+def cell_of(cell: Any) -> str:  # noqa: ANN401 - of any library
+    """Return a date, a number or a text as a table has it."""
+    return cell.isoformat() if hasattr(cell, "isoformat") else _cell_text(cell)
+
+
 def _without_missing(
-    columns: Mapping[str, Any], names: Sequence[str]
+    columns: Mapping[str, Any], names: Sequence[str], coded_names: Collection[str] = ()
 ) -> tuple[dict[str, list[Any]], int]:
     """Return columns without the rows in which a number is missing, and how many there were."""
-    cells = {name: np.asarray(column).tolist() for name, column in columns.items()}
+    cells = {name: _plain(column).tolist() for name, column in columns.items()}
     kept = list(range(len(next(iter(cells.values())))))
     for name in names:
-        if any(isinstance(cell, numbers_abc.Real) for cell in cells[name]):
+        if name in coded_names or any(isinstance(cell, numbers_abc.Real) for cell in cells[name]):
             kept = [row for row in kept if not _is_gone(cells[name][row])]
     found = {name: [column[row] for row in kept] for name, column in cells.items()}
     return found, len(next(iter(cells.values()))) - len(kept)
@@ -420,6 +484,8 @@ def _column(
         return _parsed([str(text) for text in array], name, role)
     if array.dtype.kind not in "biuf":
         message = f"the column {name!r} is of dtype {array.dtype}; use numbers or text"
+        if array.dtype.kind == "M":
+            message += f", or pass `date={name!r}` of a key"
         raise InputError(message, NAME)
     codes = wanted is None and array.dtype.kind in "iu"
     if wanted == "text" or (codes and np.abs(array.astype(np.float64)).max() >= numbers.LARGEST):

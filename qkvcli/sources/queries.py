@@ -11,6 +11,7 @@ from qkvcli.errors import InputError, UsageError, did_you_mean
 from qkvcli.sources import bytes_in, formats, numbers
 from qkvcli.sources.formats import QUERIES
 from qkvcli.sources.store import Asked, check_numeric, open_arrays_of, open_table
+from qkvcli.sources.table import coded
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -45,13 +46,19 @@ def queries_from_words(store: Store, words: Sequence[str]) -> Asked:
 
 def _vector(store: Store, word: str) -> list[float]:
     cells = [cell.strip() for cell in word.split(",")]
+    if store.columns.codings:
+        try:
+            return _coded_vector(store, _Row(cells, ""))
+        except InputError as error:
+            raise UsageError(f"the query {word!r}: {error.message}") from None
     if numbers.all_match(cells, numbers.NUMBER):
         if len(cells) != store.depth:
             message = (
                 f"the query {word!r} has width {len(cells)}, and the keys of {store.name} have "
                 f"width {store.depth}"
             )
-            raise UsageError(message)
+            apart = f"; write several queries apart: {' '.join(cells)}" if store.depth == 1 else ""
+            raise UsageError(message + apart)
         found = [float(cell) for cell in cells]
         if all(math.isfinite(x) for x in found):
             return found
@@ -75,13 +82,36 @@ def _named_vector(store: Store, word: str) -> list[float]:
         row = names.index(word)
         vector: list[float] = source.key(row).tolist()
         return vector
-    hint = (
-        did_you_mean(word, tuple(names))
-        if names
-        else "; the keys are numbers: ask with e.g. 1.5,0.3"
+    if names:
+        hint = did_you_mean(word, tuple(names))
+        message = f"the query {word!r} is not a vector of {store.depth} finite numbers{hint}"
+        raise UsageError(message)
+    raise UsageError(f"the query {word!r} {_why_no_vector(store, word)}")
+
+
+def _why_no_vector(store: Store, word: str) -> str:
+    """Return what a typed query is in place of numbers, and what to type."""
+    depth = store.depth
+    example = ("1.5", "1.5,0.3", "1.5,0.3,2")[depth - 1] if depth <= 3 else "1.5,0.3,…"
+    if _DATE.fullmatch(word.strip()):
+        return f"is a date, and the keys of {store.name} are numbers: ask with e.g. {example}"
+    apart = word.split()
+    if len(apart) > 1 and numbers.all_match(apart, numbers.NUMBER):
+        way = ",".join(apart) if depth > 1 else f"{' '.join(apart)} without quotes"
+        return f"is {len(apart)} numbers with spaces between; write {way}"
+    cells = [cell.strip() for cell in word.split(",")]
+    if len(cells) > 1:
+        odd = cells[numbers.mismatches(cells, numbers.NUMBER, most=1)[0]]
+        count = "1 number" if depth == 1 else f"{depth} numbers"
+        return f"has {odd!r} in it, and a key of {store.name} is {count}: ask with e.g. {example}"
+    return (
+        f"is not a vector of {depth} finite numbers; the keys are numbers: ask with e.g. {example}"
     )
-    message = f"the query {word!r} is not a vector of {store.depth} finite numbers{hint}"
-    raise UsageError(message)
+
+
+_DATE = re.compile(
+    r"[0-9]{4}-[0-9]{2}-[0-9]{2}(?:[T ].*)?|[0-9]{1,2}[./-][0-9]{1,2}[./-][0-9]{2,4}"
+)
 
 
 class _Row(NamedTuple):
@@ -189,9 +219,23 @@ def queries_from_columns(
     return _asked(store, found, names, tuple(map(tuple, rows)))
 
 
+def queries_from_rows(store: Store, rows: Sequence[Sequence[Any]]) -> Asked:
+    """Return queries in memory of which some cells are dates or categories.
+
+    Raises
+    ------
+    InputError
+        A cell that is none, or a row of another width.
+    """
+    found = [_Row([_text(cell) for cell in row], f"query {at}") for at, row in enumerate(rows)]
+    return _asked(store, found, (), ())
+
+
 def _text(cell: Any) -> str:  # noqa: ANN401 - of any library
     if cell is None or cell != cell:  # noqa: PLR0124 - NaN
         return ""
+    if hasattr(cell, "isoformat"):
+        return str(cell.isoformat())
     return number_text(cell) if isinstance(cell, float) else str(cell)
 
 
@@ -344,7 +388,27 @@ def _json_records(path: str, encoding: str | None, *, lines: bool) -> Iterator[_
             yield _Record(None, [cell(part) for part in parts], where)
 
 
+def _coded_vector(store: Store, row: _Row) -> list[float]:
+    """Return a query of which some cells are dates or categories."""
+    if len(row.cells) != store.depth:
+        count = "1 cell" if len(row.cells) == 1 else f"{len(row.cells)} cells"
+        message = f"{count}, and a key of {store.name} has {', '.join(store.columns.key)}"
+        raise InputError(message, row.where)
+    found = []
+    for cell, coding, name in zip(row.cells, store.columns.codings, store.columns.key, strict=True):
+        if coding is not None:
+            found += coded(coding, [cell], lambda _: row.where)
+        elif numbers.mismatches([cell.strip()], numbers.NUMBER):
+            message = f"{cell!r} is not a finite number, as the key column {name!r} has"
+            raise InputError(message, row.where)
+        else:
+            found.append(float(cell))
+    return found
+
+
 def _row_vector(store: Store, row: _Row) -> list[float]:
+    if store.columns.codings:
+        return _coded_vector(store, row)
     cells = [cell.strip() for cell in row.cells]
     if len(cells) == 1 and _is_name(store, cells[0]):
         return _named_vector(store, cells[0])
@@ -371,6 +435,10 @@ def queries_from_array(store: Store, stored: StoredArray) -> Asked:
         message = f"queries in an array, and the keys of {store.name} are text"
         raise UsageError(message)
     check_numeric(stored)
+    if store.columns.categories:
+        name = store.columns.key[store.columns.categories[0][0]]
+        message = f"queries in an array, and the key column {name!r} is of categories; "
+        raise UsageError(message + "ask with a table, or with rows of cells")
     if stored.ndim < 2 or stored.shape[-1] != store.depth or 0 in stored.shape:
         message = f"queries of shape {stored.shape}, and the keys have width {store.depth}"
         raise InputError(f"{message}; queries are (…, Q, {store.depth})", stored.name)
@@ -385,6 +453,12 @@ def queries_from_array(store: Store, stored: StoredArray) -> Asked:
 
 def _labels(store: Store, vectors: NDArray[np.floating]) -> tuple[str, ...]:
     """Return what queries in an array are called: their numbers, as the columns of a table have."""
+    codings = store.columns.codings
+    if codings:
+        return tuple(
+            ",".join(c.text(x) if c else number_text(x) for x, c in zip(row, codings, strict=True))
+            for row in vectors
+        )
     if store.kind == "table":
         return tuple(",".join(map(number_text, vector)) for vector in vectors)
     return tuple(map(str, range(len(vectors))))

@@ -120,21 +120,27 @@ class Store:
         """Whether keys have names of their own, and not only numbers of rows."""
         return self.kind != "array" or self.heads[0].names is not None
 
-    def first_text(self) -> tuple[str, str]:
-        """Return what makes the keys text, for a sentence, and the place of it."""
+    def first_text(self) -> tuple[str, str, tuple[str, str]]:
+        """Return what makes the keys text, for a sentence, its place, and what to call the column.
+
+        That is a date or categorical, and the column's name.
+        """
         from qkvcli.sources import numbers
         from qkvcli.sources.table import TableBlock
 
-        block = next(iter(self.heads[0].blocks())).load()
+        block = first_blocks(self.heads[0], 1)[0].load()
         if isinstance(block, TableBlock):
             for column in block.layout.key:
                 cells = block.cells.column(column)
                 row = numbers.first_mismatch(cells, numbers.PLAIN)
                 if row is not None:
                     shown = cells[row] if len(cells[row]) <= 40 else cells[row][:37] + "..."
-                    what = "a date, and so text" if _DATE.fullmatch(cells[row]) else "text"
-                    return f"the key {shown!r} is {what}", block.where(row)
-        return "the keys are text", self.name
+                    is_date = _DATE.fullmatch(cells[row]) is not None
+                    what = "a date, and so text" if is_date else "text"
+                    kind = "date" if is_date else "categorical"
+                    name = block.layout.column_name(column)
+                    return f"the key {shown!r} is {what}", block.where(row), (kind, name)
+        return "the keys are text", self.name, ("categorical", self.columns.key[0])
 
 
 class HeldSource:
@@ -225,14 +231,32 @@ def open_store(  # noqa: PLR0913 - what a database is made of
     """
     form = options.format or ("" if keys else formats.format_of(data, options.encoding))
     if keys is not None or form in formats.ARRAYS:
+        if options.codings:
+            kind = options.codings[0].kind
+            raise UsageError(f"`{kind}` is of a table's columns, and {keys or data} is an array")
         return _open_arrays(data, form, keys, values, labels, options.encoding)
     if labels is not None or values is not None:
         message = "`labels` and `values` go with arrays; a table names its own rows (`value`)"
         raise UsageError(message)
     source = open_table(data, options, form)
     if not source.reopenable:
-        source = HeldSource(source, whole=source.columns.numeric_key if twice is None else twice)
+        # Levels are known after one reading, and it is the next that needs them.
+        again = source.columns.numeric_key if twice is None else twice or bool(options.codings)
+        source = HeldSource(source, whole=again)
+    learn_levels(source)
     return Store(source.name, (source,))
+
+
+def learn_levels(source: Source) -> None:
+    """Have the categories of a source know all values that their columns have."""
+    from qkvcli.coded import CATEGORICAL
+
+    wanted = [(at, coding) for at, coding in enumerate(source.columns.codings) if coding]
+    wanted = [(at, coding) for at, coding in wanted if coding.kind == CATEGORICAL]
+    for reference in source.blocks() if wanted else ():
+        block = reference.load()
+        for at, coding in wanted:
+            coding.learn(block.key_texts(at))
 
 
 def open_table(path: str, options: TableOptions | None = None, form: str | None = None) -> Source:

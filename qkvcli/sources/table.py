@@ -7,17 +7,19 @@ from functools import cached_property
 from typing import TYPE_CHECKING, NoReturn, Protocol
 
 from qkvcli.blocks import Columns, Record, labels_of
+from qkvcli.coded import CodeError
 from qkvcli.errors import InputError, UsageError, did_you_mean
 from qkvcli.sources import numbers
 from qkvcli.sources.formats import NUMBER, TEXT
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     import numpy as np
     from numpy.typing import NDArray
 
     from qkvcli.blocks import Keys, Labels
+    from qkvcli.coded import Coding
     from qkvcli.key_bytes import KeyBytes
 
 SKIP = "skip"
@@ -49,6 +51,8 @@ class TableOptions:
     format
         ``"csv"``, ``"tsv"``, ``"json"``, ``"jsonl"``, ``"parquet"``, ``"arrow"`` or None, which
         decides by the file's name.
+    codings
+        Key columns that are dates or categories, each named as ``key`` is.
     """
 
     key: tuple[str, ...] = ()
@@ -61,6 +65,7 @@ class TableOptions:
     format: str | None = None
     missing: str | None = None
     name: str | None = None
+    codings: tuple[Coding, ...] = ()
 
     def named(self, name: str) -> TableOptions:
         """Return the options for a table that errors call so."""
@@ -226,6 +231,10 @@ class TableBlock:
         """Return text keys as they lie among bytes, where no string need be made for that."""
         return self.cells.key_bytes(self.layout.key[0]) if len(self.layout.key) == 1 else None
 
+    def key_texts(self, column: int) -> list[str]:
+        """Return the cells of one key column."""
+        return self.cells.column(self.layout.key[column])
+
     def values(self, rows: Sequence[int] | None = None) -> NDArray[np.float64]:
         """Return the numeric value columns of some rows, reading no others, or of all, (K, Dv)."""
         if rows is None:
@@ -252,6 +261,8 @@ class TableBlock:
     def _vectors_and_numbers(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Vector keys and numeric values, in one reading where the reader in C can do both."""
         layout, values = self.layout, self._numeric_positions
+        if layout.columns.codings:
+            return self._coded(), self._matrix(values, layout.value_grammar, "value")
         # What is a plain number is a value too; of other grammars both must be the same.
         grammar = numbers.PLAIN if layout.key_grammar == numbers.PLAIN else layout.value_grammar
         both = self.cells.matrix(layout.key + values, grammar)
@@ -259,6 +270,19 @@ class TableBlock:
             return both[:, : len(layout.key)], both[:, len(layout.key) :]
         keys = self._matrix(layout.key, layout.key_grammar, "key")
         return keys, self._matrix(values, layout.value_grammar, "value")
+
+    def _coded(self) -> NDArray[np.float64]:
+        """Return keys of which some columns are dates or categories."""
+        import numpy as np
+
+        parts = []
+        for at, coding in enumerate(self.layout.columns.codings):
+            if coding is None:
+                position = self.layout.key[at]
+                parts.append(self._matrix((position,), self.layout.key_grammar, "key")[:, 0])
+                continue
+            parts.append(np.array(coded(coding, self.key_texts(at), self.where), np.float64))
+        return np.column_stack(parts)
 
     @property
     def columns(self) -> Columns:
@@ -316,19 +340,66 @@ class TableBlock:
 
 def without_missing(cells: Cells, layout: Layout) -> Cells:
     """Return the rows in which no number of the key or of the values is missing."""
-    numeric = [layout.value[i] for i in layout.columns.numeric]
-    numeric += layout.key if layout.columns.numeric_key else ()
+    numeric = [(layout.value[i], numbers.is_missing) for i in layout.columns.numeric]
+    if layout.columns.numeric_key:
+        codings = layout.columns.codings or (None,) * len(layout.key)
+        numeric += [
+            (position, coding.is_missing if coding else numbers.is_missing)
+            for position, coding in zip(layout.key, codings, strict=True)
+        ]
     gone = {
         row
-        for position in numeric
+        for position, is_missing in numeric
         for row, cell in enumerate(cells.column(position))
-        if numbers.is_missing(cell)
+        if is_missing(cell)
     }
     rows = [row for row in range(len(cells)) if row not in gone]
     if not gone:
         return cells
     flat = [cell for row in rows for cell in cells.row(row)]
     return ListCells(flat, len(cells.row(0)), [cells.line(row) for row in rows])
+
+
+def coded(coding: Coding, cells: Sequence[str], where: Callable[[int], str]) -> list[float]:
+    """Return the numbers of the cells of a column of dates or categories.
+
+    Raises
+    ------
+    InputError
+        A cell that has none, at its place.
+    """
+    try:
+        return coding.numbers(cells)
+    except CodeError as error:
+        raise InputError(error.reason, where(error.row)) from None
+
+
+def codings_of(
+    options: TableOptions, names: Sequence[str], key: Sequence[int], name: str
+) -> tuple[Coding | None, ...]:
+    """Return how the cells of each key column become numbers, or nothing where all are numbers.
+
+    Raises
+    ------
+    UsageError
+        A column that is no key, or is named twice; or the key was said to be text.
+    """
+    found: dict[int, Coding] = {}
+    for coding in options.codings:
+        at = find_column(coding.column, names, f"`{coding.kind}`", name)
+        if at not in key:
+            listed = ", ".join(names[i] for i in key)
+            message = f"`{coding.kind}` names the column {names[at]!r}, and the key of {name} is "
+            raise UsageError(f"{message}{listed}; name it in `key` too")
+        if at in found:
+            message = f"`{found[at].kind}` and `{coding.kind}` both name the column {names[at]!r}"
+            raise UsageError(message)
+        found[at] = coding
+    if found and options.key_type is not None:
+        (coding, *_) = found.values()
+        message = f"`key_type` is of all key columns, and `{coding.kind}` says what one of them is"
+        raise UsageError(f"{message}; leave `key_type` out")
+    return tuple(found.get(at) for at in key) if found else ()
 
 
 def refuse_number(cell: str, where: str, role: str, column: str = "") -> NoReturn:
@@ -378,13 +449,31 @@ def layout(names: Sequence[str], first: Cells, options: TableOptions, name: str)
         skip = options.missing == SKIP
         return _is_numeric(first, position, role, wanted, (name, names[position]), skip=skip)
 
-    kinds = [is_numeric(i, "key", options.key_type) for i in key]
+    codings = codings_of(options, names, key, name)
+    kinds = [
+        any(codings[at : at + 1]) or is_numeric(i, "key", options.key_type)
+        for at, i in enumerate(key)
+    ]
+    if codings:
+        check_coded([names[i] for i in key], kinds, f"{name}:{first.line(0)}")
     numeric = [i for i, at in enumerate(value) if is_numeric(at, "value", options.value_type)]
     columns = Columns(
-        tuple(names[i] for i in key), tuple(names[i] for i in value), all(kinds), tuple(numeric)
+        tuple(names[i] for i in key),
+        tuple(names[i] for i in value),
+        all(kinds),
+        tuple(numeric),
+        codings,
     )
     grammars = _grammar("key", options.key_type), _grammar("value", options.value_type)
     return Layout(name, key, value, columns, *grammars)
+
+
+def check_coded(names: Sequence[str], kinds: Sequence[bool], where: str) -> None:
+    """Refuse a column of text beside dates and categories."""
+    text = next((name for name, is_number in zip(names, kinds, strict=True) if not is_number), None)
+    if text is not None:
+        message = f"the key column {text!r} is text, beside others that are dates or categories; "
+        raise InputError(message + f"pass `categorical={text!r}`, or other `key` columns", where)
 
 
 def key_columns(options: TableOptions, names: Sequence[str], name: str) -> tuple[int, ...]:

@@ -115,6 +115,10 @@ class VectorBlock:
     def key_bytes(self) -> None:
         """Return nothing: vectors have no letters."""
 
+    def key_texts(self, column: int) -> list[str]:
+        """Return one number of each key."""
+        return [number_text(x) for x in self.keys[:, column]]
+
     def values(self, rows: Sequence[int] | None = None) -> NDArray[np.floating]:
         """Return the values of some rows or all, of shape (K, Dv)."""
         return self.stored_values if rows is None else self.stored_values[list(rows)]

@@ -361,6 +361,36 @@ CASES |= {
             "",
             {"t.csv": b"x,y\n1,2\n3,4\n"},
         ),
+        "several queries in one": Case(
+            (command, "1,2", "--data", "t.csv"),
+            "have width 1; write several queries apart: 1 2",
+            "",
+            {"t.csv": b"x,y\n1,2\n3,4\n"},
+        ),
+        "numbers with a space between": Case(
+            (command, "1 2", "--data", "t.csv", "--key", "x,z"),
+            "the query '1 2' is 2 numbers with spaces between; write 1,2",
+            "",
+            {"t.csv": b"x,z,y\n1,2,3\n3,4,5\n"},
+        ),
+        "a word and a number": Case(
+            (command, "Oslo,3", "--data", "t.csv"),
+            "the query 'Oslo,3' has 'Oslo' in it, and a key of t.csv is 1 number: ask with e.g. 1.5",
+            "",
+            {"t.csv": b"x,y\n1,2\n3,4\n"},
+        ),
+        "a date for a number": Case(
+            (command, "2024-01-05", "--data", "t.csv"),
+            "the query '2024-01-05' is a date, and the keys of t.csv are numbers: ask with e.g. 1.5",
+            "",
+            {"t.csv": b"x,y\n1,2\n3,4\n"},
+        ),
+        "a list of columns in two options": Case(
+            (command, "1", "--data", "t.csv", "--key", "x", "--key", "z"),
+            "--key is given twice; name several in one: --key COL,COL",
+            "",
+            {"t.csv": b"x,z,y\n1,2,3\n3,4,5\n"},
+        ),
         "no number": Case(
             (command, "Li", "--data", "t.csv"),
             "the query 'Li' is not a vector of 1 finite numbers",

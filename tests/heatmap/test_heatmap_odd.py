@@ -84,6 +84,17 @@ def test_cells_that_overflow_are_grey_and_said(
     assert sum("NaN or infinite, drawn grey, though no weight is" in line for line in lines) == 1
 
 
+@pytest.mark.parametrize("limits", [("-1e308", "1e308"), ("0", "1e300")], ids=str)
+def test_limits_beyond_the_dtype_of_the_weights(
+    save: Save, qkv: Command, limits: tuple[str, str]
+) -> None:
+    weights = np.eye(3, dtype=np.float32)
+    low, high = limits
+    shown = qkv("heatmap", save(weights), "--vmin", low, "--vmax", high, "-o", "x.svg")
+    assert shown.returncode == 0
+    assert all(line.startswith("qkv: ") for line in shown.stderr.decode().splitlines())
+
+
 def test_infinities_are_called_so(save: Save, draw: Draw) -> None:
     svg = draw(save([[np.inf, -np.inf, np.nan, 0.5]]), "--annotate")
     assert [cell.weight for cell in svg.cells[:2]] == [np.inf, -np.inf]

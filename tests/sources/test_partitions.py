@@ -312,7 +312,10 @@ def test_the_command_answers_alike_whatever_reads(put: Callable[[str, str], str]
         assert len({run.out for run in told}) == 1
 
 
-def test_an_interrupted_command_leaves_no_process(put: Callable[[str, str], str]) -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+def test_a_command_that_is_ended_leaves_no_process(
+    put: Callable[[str, str], str], number: signal.Signals
+) -> None:
     path = put("big.csv", "name,kind,x\n" + "".join(names(60_000)) * 30)
     asked = ["lookup", "nose", "-m", "softmax", "--workers", "3", "-d", path]
     command = [sys.executable, "-m", "qkvcli", *asked]
@@ -326,7 +329,18 @@ def test_an_interrupted_command_leaves_no_process(put: Callable[[str, str], str]
         until = time.monotonic() + 20
         while len(forked) < 2 and time.monotonic() < until:
             forked = children.read_text().split()
-        os.kill(process.pid, signal.SIGINT)
-        assert process.wait(10) == -signal.SIGINT
+        os.kill(process.pid, number)
+        assert process.wait(10) == -number
         assert len(forked) == 2
-        assert not any(Path(f"/proc/{pid}").exists() for pid in forked)
+        until = time.monotonic() + (5 if number == signal.SIGKILL else 0)  # they see it in time
+        while any(map(_is_running, forked)) and time.monotonic() < until:
+            time.sleep(0.01)
+        assert not any(map(_is_running, forked))
+
+
+def _is_running(pid: str) -> bool:
+    """Return whether a process is there, and is not one that nobody waits for."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False

@@ -25,12 +25,22 @@ from qkvcli.sources.arrow.files import File, files_of, told
 from qkvcli.sources.arrow.pieces import ROWS, Piece, batch_of, opened, step_of
 from qkvcli.sources.arrow.sizes import check_sizes
 from qkvcli.sources.formats import NUMBER, TEXT
-from qkvcli.sources.table import SKIP, TableOptions, find_column, key_columns, key_note
+from qkvcli.sources.table import (
+    SKIP,
+    TableOptions,
+    check_coded,
+    codings_of,
+    find_column,
+    key_columns,
+    key_note,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     import pyarrow as pa
+
+    from qkvcli.coded import Coding
 
 
 class ParquetTable:
@@ -70,7 +80,15 @@ class ParquetTable:
         piece = next(self._pieces(), None)
         if piece is None:
             raise InputError("has no rows", path)
-        keys = tuple(self._field(name, "key", piece[0]) for name in key)
+        codings = codings_of(options, names, [names.index(name) for name in key], path)
+        keys = tuple(
+            self._coded(name, codings[at], piece[0])
+            if any(codings[at : at + 1])
+            else self._field(name, "key", piece[0])
+            for at, name in enumerate(key)
+        )
+        if codings:
+            check_coded(key, [field.kind != TEXT for field in keys], piece[0].where(0))
         values = tuple(self._field(name, "value", piece[0]) for name in value)
         if len(keys) > 1 and any(field.kind == VECTOR for field in keys):
             message = f"a column of vectors is a key of its own; pass one `key` of {', '.join(key)}"
@@ -219,12 +237,23 @@ class ParquetTable:
             raise UsageError(message)
         return Field(name, role, kind, self._width(name, piece))
 
+    def _coded(self, name: str, coding: Coding | None, piece: Piece) -> Field:
+        """Return a key column of dates or categories, whatever it is stored as."""
+        if name not in self._folders and not types.is_temporal(self._schema.field(name).type):
+            kind = self._kind_of(piece.file, self._schema, name)
+            if kind == VECTOR:
+                message = f"the column {name!r} of {self.name} is of vectors, and no `date` or "
+                raise UsageError(f"{message}`categorical` is")
+        return Field(name, "key", NUMBER, coding=coding)
+
     def _kind_of(self, file: File, schema: pa.Schema, name: str) -> str:
         found = schema.field(name).type
         kind = kind_of(found)
         if kind is None:
             message = f"the column {name!r} is of type {found}, which is neither numbers nor text"
             way_out = "cast it, or choose others with `key` and `value`"
+            if types.is_date(found) or types.is_timestamp(found):
+                way_out = f"as a key pass `date={name!r}`; else {way_out}"
             raise InputError(f"{message}; {way_out}", file.name)
         return kind
 
@@ -264,6 +293,8 @@ class ParquetTable:
             if name in folders:
                 continue
             mine, other = self._schema.field(name).type, schema.field(name).type
+            if types.is_temporal(mine) and types.is_temporal(other):
+                continue
             if self._kind_of(file, schema, name) != kind_of(mine):
                 message = f"the column {name!r} is of type {other}, and in {first.name} of {mine}"
                 raise InputError(f"{message}; files of one table have the same", file.name)

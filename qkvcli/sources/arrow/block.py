@@ -18,7 +18,7 @@ from qkvcli.sources import numbers
 from qkvcli.sources.arrow.fields import VECTOR, first_code, is_text, may_be_codes, working
 from qkvcli.sources.arrow.files import told
 from qkvcli.sources.formats import TEXT
-from qkvcli.sources.table import refuse_number
+from qkvcli.sources.table import coded, refuse_number
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -77,6 +77,8 @@ class ArrowBlock:
     def is_missing(self, field: Field) -> NDArray[np.bool_]:
         """Return in which rows a number is null or NaN, or is text that says so."""
         column = self._column(field.name)
+        if field.coding is not None:
+            return np.array([field.coding.is_missing(cell) for cell in self._texts(field)], bool)
         if is_text(column.type):
             return np.array([numbers.is_missing(cell) for cell in self._texts(field)], bool)
         with told(self.piece.file.name):
@@ -107,6 +109,10 @@ class ArrowBlock:
         ends = np.frombuffer(offsets, np.int32)[texts.offset : texts.offset + len(texts) + 1]
         places = ends.astype(np.intp)
         return KeyBytes(letters.to_pybytes(), b"", lambda: (places[:-1], places[1:]))
+
+    def key_texts(self, column: int) -> list[str]:
+        """Return the cells of one key column."""
+        return self._texts(self.fields.key[column])
 
     def values(self, rows: Sequence[int] | None = None) -> NDArray[np.floating]:
         """Return the numeric value columns of some rows or all, of shape (K, Dv)."""
@@ -154,6 +160,8 @@ class ArrowBlock:
             column = self.table[name]
             if types.is_dictionary(column.type):
                 column = column.cast(column.type.value_type)
+            if types.is_timestamp(column.type):  # of nanoseconds Python has no dates
+                column = column.cast(pa.timestamp("us", column.type.tz), safe=False)
             return column.cast(pa.string()) if column.type == pa.string_view() else column
 
     def _texts(self, field: Field, rows: Sequence[int] | None = None) -> list[str]:
@@ -186,6 +194,9 @@ class ArrowBlock:
 
     def _numbers(self, field: Field) -> NDArray[np.floating]:
         """Return a column as finite numbers of shape (K, width)."""
+        if field.coding is not None:
+            cells = self._texts(field)
+            return np.array(coded(field.coding, cells, self.where), np.float64).reshape(-1, 1)
         column = self._column(field.name)
         if is_text(column.type):
             return self._parsed(field)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
@@ -13,6 +14,9 @@ from pyarrow import types
 from qkvcli.blocks import Columns
 from qkvcli.sources import numbers
 from qkvcli.sources.formats import NUMBER, TEXT
+
+if TYPE_CHECKING:
+    from qkvcli.coded import Coding
 
 VECTOR = "vector"
 
@@ -31,6 +35,8 @@ class Field:
         How many numbers make a vector; else 1.
     is_plain
         Whether a whole number of more than 15 digits is an error, since it may be a code.
+    coding
+        How the cells of a key column of dates or categories become numbers.
     """
 
     name: str
@@ -38,6 +44,7 @@ class Field:
     kind: str
     width: int = 1
     is_plain: bool = False
+    coding: Coding | None = None
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -66,7 +73,14 @@ class Fields:
             names += field.names
         keys = tuple(field.name for field in self.key)
         numeric = all(field.kind != TEXT for field in self.key)
-        return Columns(("row",) if self.is_vector else keys, tuple(names), numeric, tuple(pooled))
+        codings = tuple(field.coding for field in self.key)
+        return Columns(
+            ("row",) if self.is_vector else keys,
+            tuple(names),
+            numeric,
+            tuple(pooled),
+            codings if any(codings) else (),
+        )
 
     @property
     def is_vector(self) -> bool:

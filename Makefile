@@ -3,7 +3,7 @@ PYTHON ?= .venv/bin/python
 BIN = $(dir $(PYTHON))
 ROUNDS ?= 100000
 
-.PHONY: help test slow lint format docs made cover bench fuzz mutants ci
+.PHONY: help test slow lint format docs made cover bench fuzz mutants pages ci
 
 help:      ## these tasks
 	@sed -n 's/^\([a-z]*\):  *## /\1\t/p' $(MAKEFILE_LIST)
@@ -45,6 +45,9 @@ fuzz:      ## mutated files, ROUNDS of each format, others each time
 
 mutants:   ## mutation testing of the fold, the scores and the readers; SAMPLE=50 of each file alone
 	OPENBLAS_NUM_THREADS=1 $(PYTHON) -m tests.mutation $(if $(SAMPLE),--sample $(SAMPLE))
+
+pages:     ## man pages and completions, anew from the commands
+	$(PYTHON) packaging/pages.py
 
 ci:        ## all that a change must pass, from an empty environment
 	.ci/run

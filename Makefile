@@ -3,7 +3,7 @@ PYTHON ?= .venv/bin/python
 BIN = $(dir $(PYTHON))
 ROUNDS ?= 100000
 
-.PHONY: help test slow lint format cover bench fuzz mutants pages ci
+.PHONY: help test slow lint format docs made cover bench fuzz mutants pages ci
 
 help:      ## these tasks
 	@sed -n 's/^\([a-z]*\):  *## /\1\t/p' $(MAKEFILE_LIST)
@@ -23,6 +23,16 @@ lint:      ## style, types and import layers
 format:    ## lay the code out
 	$(BIN)ruff check --fix
 	$(BIN)ruff format
+
+docs:      ## the site of the documents, in site/ (pip install -e '.[docs]')
+	NO_MKDOCS_2_WARNING=1 $(BIN)mkdocs build --strict --quiet
+
+made:      ## what is made of commands and of the code: pictures, pages, the notebook, man pages
+	$(PYTHON) docs/pictures.py
+	$(PYTHON) -m docs.screens
+	$(PYTHON) docs/pages.py
+	$(PYTHON) docs/notebook.py
+	$(PYTHON) packaging/pages.py
 
 cover:     ## branch coverage, with the lines that are missed
 	$(PYTHON) -m pytest -n auto --cov --cov-report=term-missing --cov-report=html

@@ -9,21 +9,29 @@ import subprocess
 import sys
 import uuid
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from qkvcli.attention.formulas import Tokens, available
-from qkvcli.scores import TEXT_SCORES
 from tests.support import readme
-from tests.support.command import QKV, SAMPLES, environment, run_inside
+from tests.support.command import QKV, SAMPLES, environment
+from tests.support.slow import mostly_slow
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+TRANSLATED = {"docs/id/index.md": "README.md", "docs/id/chapter.md": "docs/chapter.md"}
+"""Documents in another language, and those whose sessions they have."""
 SECONDS = 120
 
 
+def run_at(document: Path) -> Any:
+    """Return a document with its name; what is run in another language already is slow."""
+    name = str(document.relative_to(ROOT))
+    return pytest.param(document, id=name, marks=[pytest.mark.slow] * (name in TRANSLATED))
+
+
 @pytest.mark.skipif(not shutil.which("bash"), reason="bash runs the documents' commands")
-@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
+@pytest.mark.parametrize("document", [*map(run_at, DOCUMENTS)])
 def test_commands_show_what_the_document_shows(
     document: Path, tmp_path: Path, subtests: pytest.Subtests
 ) -> None:
@@ -60,6 +68,20 @@ def run_session(commands: list[str], folder: Path) -> list[tuple[str, int]]:
     )
     parts = re.split(rf"\n{mark} (\d+)\n", done.stdout.decode())
     return [(shown, int(status)) for shown, status in zip(parts[::2], parts[1::2], strict=False)]
+
+
+@pytest.mark.parametrize("name", ["README.md", "docs/python.md"])
+def test_the_python_of_a_document_runs(name: str, tmp_path: Path) -> None:
+    """One program a document: what one block makes, the next may use."""
+    shutil.copytree(SAMPLES, tmp_path / "sample_data")
+    found = readme.fences((ROOT / name).read_text())
+    code = "\n".join(fence.body for fence in found if fence.kind == "python")
+    assert "qkvcli" in code
+    line = [sys.executable, "-W", "error", "-c", code]
+    done = subprocess.run(
+        line, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=SECONDS
+    )
+    assert done.returncode == 0, done.stderr
 
 
 def test_two_set_up_commands_need_only_pip() -> None:
@@ -106,50 +128,52 @@ def test_sessions_are_found() -> None:
     ]
 
 
-@pytest.mark.parametrize(
-    ("command", "document", "least"),
-    [("lookup", "lookup", 30), ("heads", "models", 15), ("capture", "models", 10)],
+@pytest.mark.parametrize("name", TRANSLATED)
+def test_a_translation_has_the_sessions_of_the_original(name: str) -> None:
+    """So all that it shows is run with the original."""
+    here, there = ((ROOT / path).read_text() for path in (name, TRANSLATED[name]))
+    own, known = ([f.body for f in readme.fences(text) if f.is_run] for text in (here, there))
+    assert own == known[: len(own)]
+    assert len(own) > 3
+
+
+PICTURES = sorted(
+    path.name
+    for path in (ROOT / "docs" / "images").glob("*.svg")
+    if path.name != "scale.svg"  # which is measured
 )
-def test_every_option_is_documented(command: str, document: str, least: int) -> None:
-    text = (ROOT / "docs" / f"{document}.md").read_text()
-    shown = run_inside(command, "--help").text
-    options = set(re.findall(r"^  (?:-\w, )?(--[a-z-]+)", shown, re.MULTILINE))
-    assert len(options) > least
-    missing = {option for option in options - {"--help"} if f"{option}" not in text}
-    assert not missing
 
 
-def test_every_score_and_statistic_is_documented() -> None:
-    text = (ROOT / "docs" / "lookup.md").read_text()
-    for score in TEXT_SCORES:
-        assert f"`{score}`" in text
-    text = (ROOT / "docs" / "models.md").read_text()
-    for name in available(Tokens(1, 1, ("",), ("",)), values=True):
-        assert f"| `{name}` |" in text
-
-
-def test_pictures_are_those_of_their_commands(tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", mostly_slow(PICTURES, 6))
+def test_a_picture_is_that_of_its_command(name: str, tmp_path: Path) -> None:
     done = subprocess.run(
-        [sys.executable, ROOT / "docs" / "pictures.py", tmp_path],
+        [sys.executable, ROOT / "docs" / "pictures.py", tmp_path, name],
         capture_output=True,
         text=True,
         check=False,
         timeout=SECONDS,
     )
     assert done.returncode == 0, done.stderr
-    for path in tmp_path.iterdir():
-        now, then = path.read_text(), (ROOT / "docs" / "images" / path.name).read_text()
-        # Numbers may differ in their last digit from processor to processor.
-        digits = re.compile(r"-?[0-9.]+(?:e-?[0-9]+)?")
-        assert digits.sub("#", now) == digits.sub("#", then), path.name
-        pairs = zip(digits.findall(now), digits.findall(then), strict=True)
-        far = [(a, b) for a, b in pairs if a != b and abs(float(a) - float(b)) > 0.02]
-        assert not far, (path.name, far[:3])
+    now, then = ((d / name).read_text() for d in (tmp_path, ROOT / "docs" / "images"))
+    # Numbers may differ in their last digit from processor to processor.
+    digits = re.compile(r"-?[0-9.]+(?:e-?[0-9]+)?")
+    assert digits.sub("#", now) == digits.sub("#", then)
+    pairs = zip(digits.findall(now), digits.findall(then), strict=True)
+    assert not [(a, b) for a, b in pairs if a != b and abs(float(a) - float(b)) > 0.02][:3]
 
 
 def test_links_resolve() -> None:
-    for document in DOCUMENTS:
+    for document in [*DOCUMENTS, *ROOT.glob("*.md")]:
         text = document.read_text()
-        for target in re.findall(r"\]\(([^)#\s]+)[^)]*\)", text):
-            if "://" not in target:
-                assert (document.parent / target).exists(), (document.name, target)
+        for target, part in re.findall(r"\]\(([^)#\s]*)#?([^)]*)\)", text):
+            if "://" in target:
+                continue
+            there = document.parent / target if target else document
+            assert there.exists(), (document.name, target)
+            assert not part or part in headings(there.read_text()), (document.name, target, part)
+
+
+def headings(text: str) -> set[str]:
+    """Return what a link to a heading of a document may end in."""
+    found = re.findall(r"^#+ (.+)$", text, re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", title).strip().lower().replace(" ", "-") for title in found}

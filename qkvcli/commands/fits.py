@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from qkvcli.render.writer import Target
     from qkvcli.run.work import Executor
 
-PICTURES = ("svg", "png", "pdf")
 _LABELS = 6
 """How many places along an axis of a map have a label, but for the first."""
 

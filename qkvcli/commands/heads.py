@@ -9,6 +9,7 @@ import typer
 from qkvcli.commands import options, outputs
 from qkvcli.commands.options import counting, whole
 from qkvcli.errors import OutputError, UsageError
+from qkvcli.heatmap import PICTURES
 from qkvcli.render.console import note
 
 if TYPE_CHECKING:
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
 
 FORMATS = ("tsv", "csv", "json", "jsonl")
 EXTENSIONS = {f".{name}": name for name in FORMATS}
-PICTURES = (".svg", ".png", ".pdf")
 
 
 def heads(  # noqa: PLR0913 - an argument an option
@@ -107,8 +107,9 @@ def heads(  # noqa: PLR0913 - an argument an option
     files = [file for file in (weights, labels) if file is not None]
     sink = outputs.planned(output, form, extensions=EXTENSIONS, color=color, inputs=files)
     drawn = None if plot is None else target(plot, inputs=files)
-    if plot is not None and not plot.lower().endswith(PICTURES):
-        raise OutputError(f"--plot names a {', '.join(PICTURES)} file", plot)
+    endings = tuple(f".{form}" for form in PICTURES)
+    if plot is not None and not plot.lower().endswith(endings):
+        raise OutputError(f"--plot names a {', '.join(endings)} file", plot)
     apart = None if distances is None else target(distances, inputs=files)
     if distances is not None and not distances.lower().endswith(".npz"):
         raise OutputError("--distances names a .npz file", distances)

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from qkvcli.attention.weights import APPROXIMATE, EXACT
 from qkvcli.commands import inputs, outputs
-from qkvcli.commands.fits import PICTURES
 from qkvcli.errors import NoMatchError, UsageError
+from qkvcli.heatmap import PICTURES
 from qkvcli.joined import Join
 from qkvcli.render.console import is_terminal, note
 from qkvcli.render.joins import summary, write

@@ -7,8 +7,8 @@ import typer
 
 from qkvcli.attention.weights import EXACT, MODES
 from qkvcli.commands import inputs, options, outputs
-from qkvcli.commands.fits import PICTURES
 from qkvcli.errors import NoMatchError, UsageError
+from qkvcli.heatmap import PICTURES
 from qkvcli.render.console import note, warn
 from qkvcli.render.machine import FORMATS
 

@@ -6,8 +6,9 @@ import typer
 
 from qkvcli.attention.weights import AVERAGE, EXACT, MODES, SOFTMAX
 from qkvcli.commands import inputs, options, outputs
-from qkvcli.commands.fits import PICTURES, check, draw
+from qkvcli.commands.fits import check, draw
 from qkvcli.errors import NoMatchError, UsageError
+from qkvcli.heatmap import PICTURES
 from qkvcli.render.console import note
 
 if TYPE_CHECKING:

@@ -7,3 +7,6 @@
 ``draw`` runs these steps. Only ``matplotlib_painter`` (and a colour map that is not built in)
 imports Matplotlib.
 """
+
+PICTURES = ("svg", "png", "pdf")
+"""What a painter is for, by the ending of a file; ``draw.pieces`` calls it."""

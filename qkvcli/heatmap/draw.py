@@ -134,17 +134,8 @@ def draw_curves(curves: Sequence[Curve], place: Target, form: str) -> None:
 
 def draw_chart(page: Chart, place: Target, form: str) -> None:
     """Draw a page of charts in one of ``PICTURES``."""
-    parts: Iterable[bytes]
-    if form == "svg":
-        from qkvcli.heatmap.svg import chart_svg
-
-        parts = chart_svg(page)
-    else:
-        from qkvcli.heatmap.matplotlib_painter import painted_chart
-
-        parts = [painted_chart(page, form, Style().dpi)]
     with open_target(place) as stream:
-        stream.writelines(parts)
+        stream.writelines(pieces(page, form, Style().dpi))
 
 
 def _paint(request: Request, selection: Selection, form: str, place: Target) -> None:
@@ -157,23 +148,25 @@ def _paint(request: Request, selection: Selection, form: str, place: Target) -> 
     _say(request, selection, layout.picture)
     if request.style.annotate and not layout.annotated:
         note("warning: the numbers of --annotate do not fit in the cells; try a larger --size")
-    parts = _parts(layout, form, dpi)
+    parts = pieces(layout, form, dpi)
     with open_target(place) as stream:
-        for part in parts:
-            stream.write(part)
+        stream.writelines(parts)
     if form == "svg":
         _say_what_cells_are(layout, place.name)
     _say_shrunk(layout.picture, place.name, request.shrink)
 
 
-def _parts(layout: Layout, form: str, dpi: int) -> Iterable[bytes]:
+def pieces(page: Layout | Chart, form: str, dpi: int) -> Iterable[bytes]:
+    """Return a page as the pieces of a file, by the painter of one of ``PICTURES``."""
     if form == "svg":
-        from qkvcli.heatmap.svg import svg
+        from qkvcli.heatmap.svg import chart_svg, svg
 
-        return svg(layout)
-    from qkvcli.heatmap.matplotlib_painter import painted  # imports Matplotlib
+        return svg(page) if isinstance(page, Layout) else chart_svg(page)
+    from qkvcli.heatmap.matplotlib_painter import painted, painted_chart  # imports Matplotlib
 
-    return [painted(layout, form, dpi)]
+    if isinstance(page, Layout):
+        return [painted(page, form, dpi)]
+    return [painted_chart(page, form, dpi)]
 
 
 def _show(request: Request, selection: Selection, place: Target) -> None:

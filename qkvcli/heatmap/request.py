@@ -9,11 +9,11 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from qkvcli.errors import OutputError, UsageError, did_you_mean
+from qkvcli.heatmap import PICTURES
 
 if TYPE_CHECKING:
     from qkvcli.sources.matrices import ReadOptions
 
-PICTURES = ("svg", "png", "pdf")
 NUMBERS = ("npy", "npz", "csv")
 TERMINAL, HTML = "terminal", "html"
 FORMS = (*PICTURES, HTML, TERMINAL, *NUMBERS)

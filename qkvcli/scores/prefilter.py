@@ -20,8 +20,18 @@ if TYPE_CHECKING:
 
 _ROUNDING = 1e-9
 """How far a score may be from what its formula says."""
-_UNBOUNDED = ("ngrams", "token-sort", "token-set")
-"""Scores of which the number of letters in common says nothing."""
+_BOUNDED = (
+    "tokens",
+    "indel-winkler",
+    "jaro-winkler",
+    "osa",
+    "indel",
+    "levenshtein",
+    "damerau-levenshtein",
+    "lcs",
+    "prefix",
+)
+"""Scores that ``upper_bounds`` knows; of others the number of letters in common says nothing."""
 _LARGEST_TABLE = 1 << 20
 """Of how many counts of letters the bounds are worked out at once, at most."""
 BONUS, LETTERS = 0.1, 4
@@ -85,7 +95,7 @@ def may_reach(
         Whether text is scored as it is.
     """
     words = words_of(query) if name == "tokens" else [query]
-    if name in _UNBOUNDED or len(words) != 1:
+    if name not in _BOUNDED or len(words) != 1:
         return np.ones(len(keys.lengths), np.bool_)
     query = words[0]
     # By tokens one word beside one word is bounded, and no other key.

@@ -50,8 +50,7 @@ def __getattr__(name: str) -> object:
         from qkvcli import database
 
         return getattr(database, name)
-    message = f"module 'qkvcli' has no attribute {name!r}"
-    raise AttributeError(message)
+    raise AttributeError(f"module 'qkvcli' has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:

@@ -110,16 +110,18 @@ class Recording:
         if not self._calls:
             raise UsageError("no layer of attention was recorded; call the model once inside")
         if self._repeated:
-            message = "the model was called more than once; call it once, with `use_cache=False`"
-            raise UsageError(message)
+            raise UsageError(
+                "the model was called more than once; call it once, with `use_cache=False`"
+            )
         kind = kind or ("cross" if "cross" in self.kinds else self.kinds[0])
         calls = [call for call in self._calls if call.kind == kind]
         if not calls:
             held = ", ".join(self.kinds)
             raise UsageError(f"`attention` {kind!r} is not what this model has: {held}")
         if len({(call.queries.shape, call.keys.shape, call.values.shape) for call in calls}) > 1:
-            message = "layers have queries or keys of different shapes; pass `layers` that agree"
-            raise UsageError(message)
+            raise UsageError(
+                "layers have queries or keys of different shapes; pass `layers` that agree"
+            )
         names = ["queries", "keys", "values"] if self.has_queries else []
         if self.with_weights or not names or not all(call.fits for call in calls):
             names.append("weights")
@@ -260,8 +262,10 @@ def capturing(model: Any, **options: Any) -> Iterator[Recording]:  # noqa: ANN40
 
     if not supports(model):
         name = type(model).__name__
-        message = f"{name} does not hand its queries and keys out (AttentionInterface); "
-        raise UsageError(message + "call it with output_attentions=True and save the weights")
+        raise UsageError(
+            f"{name} does not hand its queries and keys out (AttentionInterface); "
+            "call it with output_attentions=True and save the weights"
+        )
     options.setdefault("name", getattr(model.config, "name_or_path", "") or type(model).__name__)
     recording = Recording(**options)
     kinds = _kinds(model)
@@ -277,8 +281,7 @@ def capturing(model: Any, **options: Any) -> Iterator[Recording]:  # noqa: ANN40
     ) -> Any:  # noqa: ANN401
         eager = getattr(sys.modules[type(module).__module__], "eager_attention_forward", None)
         if eager is None:
-            message = f"{type(module).__name__} has no eager attention to be recorded"
-            raise UsageError(message)
+            raise UsageError(f"{type(module).__name__} has no eager attention to be recorded")
         output, weights = eager(module, query, key, value, attention_mask, scaling=scaling, **more)
         bias, mask = more.get("position_bias"), attention_mask
         if bias is not None:
@@ -461,8 +464,9 @@ def load(path: str, *, download: bool) -> tuple[Any, Any]:
     try:
         import transformers
     except ImportError as error:
-        message = "`qkv capture` needs torch and transformers: pip install 'qkvcli[capture]'"
-        raise UsageError(f"{message} ({error})") from None
+        raise UsageError(
+            f"`qkv capture` needs torch and transformers: pip install 'qkvcli[capture]' ({error})"
+        ) from None
     transformers.utils.logging.set_verbosity_error()
     transformers.utils.logging.disable_progress_bar()
     folder, options = path, {}  # type: str, dict[str, Any]
@@ -560,8 +564,10 @@ def record(
     if target is not None and not pair:
         raise UsageError("`target` is for encoder-decoder models, and this one has one part")
     if pair and target is None and kind != "encoder":
-        message = "an encoder-decoder model needs `target`, the text that it writes; "
-        raise UsageError(message + "or pass `attention=encoder`")
+        raise UsageError(
+            "an encoder-decoder model needs `target`, the text that it writes; "
+            "or pass `attention=encoder`"
+        )
     for part in (text, *([target] if target else [])):
         _check_length(model, part)
     kind = kind or ("cross" if pair else None)
@@ -611,8 +617,9 @@ def _check_length(model: Any, text: Text) -> None:  # noqa: ANN401
     if not text.ids:
         raise UsageError("the text has no tokens")
     if most and len(text.ids) > most:
-        message = f"{len(text.ids)} tokens, and the model takes {most}; pass `max_tokens` {most}"
-        raise UsageError(message)
+        raise UsageError(
+            f"{len(text.ids)} tokens, and the model takes {most}; pass `max_tokens` {most}"
+        )
 
 
 def _from_outputs(

@@ -105,8 +105,10 @@ def _check_words(words: Iterable[str], options: set[str]) -> None:
     """Refuse an option that stands where all is taken for a query."""
     for word in words:
         if word.partition("=")[0] in options:
-            message = f"{word!r} stands after --, behind which all is a query; put it before, or "
-            raise UsageError(message + "put a query of this name in a file")
+            raise UsageError(
+                f"{word!r} stands after --, behind which all is a query; put it before, or "
+                "put a query of this name in a file"
+            )
 
 
 class _Commands(typer.core.TyperGroup):
@@ -228,8 +230,10 @@ def _call(arguments: list[str]) -> int:
     if arguments[:1] == ["help"]:
         arguments = [*arguments[1:], "--help"]
     if arguments[:1] in (["--show-completion"], ["--install-completion"]) and arguments[1:]:
-        message = f"{arguments[0]} is for the shell that calls it, without {arguments[1]!r}; "
-        raise UsageError(message + "call it from the shell that it is for")
+        raise UsageError(
+            f"{arguments[0]} is for the shell that calls it, without {arguments[1]!r}; "
+            "call it from the shell that it is for"
+        )
     if _COMPLETION in os.environ:
         command.main(args=arguments, prog_name="qkv")
     try:
@@ -281,8 +285,9 @@ def _check_encoding(arguments: list[str]) -> None:
         try:
             word.encode()
         except UnicodeEncodeError:
-            message = f"{name} is not UTF-8; put such text in a file, and rename such a file"
-            raise UsageError(message) from None
+            raise UsageError(
+                f"{name} is not UTF-8; put such text in a file, and rename such a file"
+            ) from None
 
 
 def _os_line(error: OSError) -> str:

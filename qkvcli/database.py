@@ -170,8 +170,9 @@ class Database:
             What cannot be read, with the place and the way out.
         """
         if missing not in (None, SKIP):
-            message = f"`missing` {missing!r} is not 'skip'; by default what is missing is refused"
-            raise UsageError(message)
+            raise UsageError(
+                f"`missing` {missing!r} is not 'skip'; by default what is missing is refused"
+            )
         codings = _codings(date=date, categorical=categorical, ordered=ordered)
         options = TableOptions(
             key=(key,) if isinstance(key, str) else tuple(map(str, key)),
@@ -582,8 +583,7 @@ class Database:
             raise UsageError("`metric` and `rank` are of numbers, and the keys are text")
         folds = {"case_sensitive": case_sensitive, "keep_accents": keep_accents}
         if queries is None or truth is None:
-            message = "learning needs `queries` and their column of right answers, `truth`"
-            raise UsageError(message)
+            raise UsageError("learning needs `queries` and their column of right answers, `truth`")
         with executor(workers) as runner:
             found = self.examples(queries, truth, runner, query_key, progress, **folds)
         return learn.learn_text(*found, training)
@@ -622,8 +622,10 @@ class Database:
         keys = np.concatenate([np.array(block.keys, np.float64) for block in blocks])
         vectors = np.array(asked.queries[0].keys, np.float64)
         if len(vectors) != len(keys):
-            message = f"{len(vectors)} queries for {len(keys)} keys; the key of a query's row is "
-            raise UsageError(message + "the right one, so give as many")
+            raise UsageError(
+                f"{len(vectors)} queries for {len(keys)} keys; the key of a query's row is "
+                "the right one, so give as many"
+            )
         places = np.arange(len(keys))
         return metrics.learn_pairs(vectors, keys, places, training, rank, self.store.name)
 

@@ -374,8 +374,10 @@ def distances(model: Model, tell: Callable[[int], None] | None = None) -> NDArra
     count, tokens = len(model.members), model.tokens
     room = _DISTANCE_BYTES // max(1, count)
     if room < 8 * tokens.keys:
-        message = f"{count} heads of {tokens.keys} keys are more than are compared at once; "
-        raise UsageError(message + "choose some with `layers` and `heads`")
+        raise UsageError(
+            f"{count} heads of {tokens.keys} keys are more than are compared at once; "
+            "choose some with `layers` and `heads`"
+        )
     total = np.zeros((count, count))
     for queries in model.bands(room):
         rows = np.stack([model.read(member, queries) for member in model.members])

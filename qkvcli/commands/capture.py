@@ -136,8 +136,9 @@ def capture(  # noqa: PLR0913 - an argument an option
 def _text(text: str | None, file: str | None, random_tokens: int | None) -> str | None:
     """Return the text, or None where random tokens are asked for."""
     if sum(one is not None for one in (text, file, random_tokens)) != 1:
-        message = "give one text: an argument, - for stdin, --file FILE or --random-tokens N"
-        raise UsageError(message)
+        raise UsageError(
+            "give one text: an argument, - for stdin, --file FILE or --random-tokens N"
+        )
     if random_tokens is not None:
         return None
     if file is not None or text == "-":

@@ -44,8 +44,7 @@ def database(given: Mapping[str, Any], *, read_twice: bool | None = True) -> Dat
     from qkvcli.database import Database
 
     if given["data"] is not None and given["keys"] is not None:
-        message = "--data and --keys both name the keys; pass one of them"
-        raise UsageError(message)
+        raise UsageError("--data and --keys both name the keys; pass one of them")
     for name in ("data", "keys", "values", "labels"):
         _check_name(f"--{name}", given[name])
     coded: dict[str, Any] = {name: columns(given.get(name), f"--{name}") for name in _CODED}
@@ -66,8 +65,7 @@ def database(given: Mapping[str, Any], *, read_twice: bool | None = True) -> Dat
 
 def _check_name(option: str, file: str | None) -> None:
     if file == "":
-        message = f"{option} needs a file name"
-        raise UsageError(message)
+        raise UsageError(f"{option} needs a file name")
 
 
 def files(*names: str | None) -> list[str]:
@@ -94,15 +92,14 @@ def check_ways(
         They do not, or it is not.
     """
     if sum([bool(words), file is not None, own]) > 1:
-        message = "queries come from the arguments, --queries or --self; pass one of them"
-        raise UsageError(message)
+        raise UsageError("queries come from the arguments, --queries or --self; pass one of them")
     if words and bytes_in.STDIN in words and len(words) > 1:
-        message = "- reads queries from stdin and stands alone; put a query that is - in a file"
-        raise UsageError(message)
+        raise UsageError(
+            "- reads queries from stdin and stands alone; put a query that is - in a file"
+        )
     _check_name("--queries", file)
     if data == bytes_in.STDIN and (words == [bytes_in.STDIN] or file == bytes_in.STDIN):
-        message = "stdin cannot be both --data and the queries; put one of them in a file"
-        raise UsageError(message)
+        raise UsageError("stdin cannot be both --data and the queries; put one of them in a file")
 
 
 def queries(database: Database, given: Mapping[str, Any]) -> Asked | None:
@@ -110,8 +107,7 @@ def queries(database: Database, given: Mapping[str, Any]) -> Asked | None:
     words = list(given["query"] or ())
     file = bytes_in.STDIN if words == [bytes_in.STDIN] else given["queries"]
     if given["query_key"] is not None and file is None:
-        message = "--query-key chooses a column of a table of queries; pass --queries FILE"
-        raise UsageError(message)
+        raise UsageError("--query-key chooses a column of a table of queries; pass --queries FILE")
     if given["own"]:
         return database.own_keys()
     if file is not None:
@@ -172,24 +168,25 @@ def lengths(text: str | None) -> NDArray[np.int64] | None:
     if not os.path.exists(text):
         cells = [cell.strip() for cell in text.split(",")]
         if not all(map(_is_whole, cells)):
-            message = f"--valid-lens {text!r} is neither whole numbers such as 3,5 nor a file"
-            raise UsageError(message)
+            raise UsageError(
+                f"--valid-lens {text!r} is neither whole numbers such as 3,5 nor a file"
+            )
         return np.array([int(cell) for cell in cells])
     if text.lower().endswith((".npy", ".npz")):
         from qkvcli.sources.npy import open_array
 
         stored = open_array(text)
         if stored.dtype.kind not in "iu":
-            message = f"is of dtype {stored.dtype}; valid lengths are whole numbers"
-            raise InputError(message, text)
+            raise InputError(f"is of dtype {stored.dtype}; valid lengths are whole numbers", text)
         return stored.read().astype(np.int64)
     lines = enumerate(bytes_in.read_lines(text), 1)
     numbered = [(at, line.replace(",", " ").split()) for at, line in lines if line.strip()]
     rows = [row for _, row in numbered]
     for at, row in numbered or [(1, [""])]:
         if len(row) != len(rows[0] if rows else ()) or not all(map(_is_whole, row)):
-            message = "valid lengths are whole numbers, as many on every line"
-            raise InputError(message, f"{text}:{at}")
+            raise InputError(
+                "valid lengths are whole numbers, as many on every line", f"{text}:{at}"
+            )
     found = np.array([[int(cell) for cell in row] for row in rows])
     return found[:, 0] if found.shape[1] == 1 else found
 
@@ -223,10 +220,12 @@ def mask(path: str | None) -> NDArray[Any] | None:
         except UsageError as error:
             raise InputError(error.message.removeprefix("`mask` "), path) from None
     if stored.dtype.kind not in "biu":
-        message = f"is of dtype {stored.dtype}; a mask is True (1) where a query may attend, else 0"
-        raise InputError(message, path)
+        raise InputError(
+            f"is of dtype {stored.dtype}; a mask is True (1) where a query may attend, else 0", path
+        )
     odd = found[~np.isin(found, (0, 1))]
     if odd.size:
-        message = f"holds {odd.flat[0]}; a mask is True (1) where a query may attend, else 0"
-        raise InputError(message, path)
+        raise InputError(
+            f"holds {odd.flat[0]}; a mask is True (1) where a query may attend, else 0", path
+        )
     return found.astype(np.bool_)

@@ -99,8 +99,7 @@ def learn(  # noqa: PLR0913 - one parameter an option
     if queries == "":
         raise UsageError("--queries needs a file name")
     if queries == "-" == data:
-        message = "stdin cannot be both --data and the queries; put one of them in a file"
-        raise UsageError(message)
+        raise UsageError("stdin cannot be both --data and the queries; put one of them in a file")
     files = inputs.files(data, queries, keys, values, labels)
     sink = outputs.planned(output, "json", extensions=EXTENSIONS, inputs=files)
     if output != "-" and not output.endswith(".json"):

@@ -33,16 +33,14 @@ def whole(text: str | int) -> int:
         Anything else; the parser adds the option's name.
     """
     if not _INTEGER.fullmatch(str(text)):
-        message = f"{text!r} is not a whole number from 0"
-        raise typer.BadParameter(message)
+        raise typer.BadParameter(f"{text!r} is not a whole number from 0")
     return int(text)
 
 
 def counting(text: str | int) -> int:
     """Read a whole number from 1, strictly."""
     if not _INTEGER.fullmatch(str(text)) or int(text) < 1:
-        message = f"{text!r} is not a whole number from 1"
-        raise typer.BadParameter(message)
+        raise typer.BadParameter(f"{text!r} is not a whole number from 1")
     return int(text)
 
 
@@ -55,8 +53,7 @@ def number(text: str | float) -> float:
         Anything else; the parser adds the option's name.
     """
     if not _NUMBER.fullmatch(str(text)) or abs(float(text)) == float("inf"):
-        message = f"{text!r} is not a finite number"
-        raise typer.BadParameter(message)
+        raise typer.BadParameter(f"{text!r} is not a finite number")
     return float(text)
 
 
@@ -64,8 +61,7 @@ def above_zero(text: str | float) -> float:
     """Read a finite decimal number above 0, strictly."""
     found = number(text)
     if found <= 0:
-        message = f"{text!r} is not above 0"
-        raise typer.BadParameter(message)
+        raise typer.BadParameter(f"{text!r} is not above 0")
     return found
 
 
@@ -73,8 +69,7 @@ def share(text: str | float) -> float:
     """Read a number from 0 to 1, strictly."""
     found = number(text)
     if not 0 <= found <= 1:
-        message = f"{text!r} is not from 0 to 1"
-        raise typer.BadParameter(message)
+        raise typer.BadParameter(f"{text!r} is not from 0 to 1")
     return found
 
 
@@ -83,8 +78,7 @@ def one_of(*choices: str) -> Callable[[str], str]:
 
     def read(text: str) -> str:
         if text not in choices:
-            message = f"there is no {text!r}{did_you_mean(text, choices)}"
-            raise typer.BadParameter(message)
+            raise typer.BadParameter(f"there is no {text!r}{did_you_mean(text, choices)}")
         return text
 
     return read
@@ -356,8 +350,7 @@ def columns(text: str | None, option: str) -> tuple[str, ...]:
         return ()
     names = tuple(name.strip() for name in text.split(","))
     if not all(names) or len(set(names)) < len(names):
-        message = f"{option} {text!r} names a column twice, or none between two commas"
-        raise UsageError(message)
+        raise UsageError(f"{option} {text!r} names a column twice, or none between two commas")
     return names
 
 
@@ -430,6 +423,5 @@ def bandwidth(text: str | None) -> str | tuple[float, ...] | None:
     cells = text.split(",")
     if not all(_NUMBER.fullmatch(cell) and 0 < float(cell) < float("inf") for cell in cells):
         hint = did_you_mean(text, RULES) if cells[0].isalpha() else "; a width is above 0"
-        message = f"--bandwidth {text!r} is neither a rule nor numbers{hint}"
-        raise UsageError(message)
+        raise UsageError(f"--bandwidth {text!r} is neither a rule nor numbers{hint}")
     return tuple(float(cell) for cell in cells)

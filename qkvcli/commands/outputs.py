@@ -70,8 +70,7 @@ def workers(count: int | None, scheduler: str | None) -> int | None:
         Workers of this machine beside those of a cluster.
     """
     if count is not None and scheduler is not None:
-        message = "--workers and --scheduler both say what runs the work; pass one of them"
-        raise UsageError(message)
+        raise UsageError("--workers and --scheduler both say what runs the work; pass one of them")
     return count
 
 
@@ -160,8 +159,7 @@ def planned(  # noqa: PLR0913 - what a sink is made of
         form = _by_place(output, extensions)
     matrix = target(weights, inputs=inputs) if weights is not None else None
     if matrix and place and matrix.replace and matrix.real == place.real:
-        message = f"--weights and --output are both {weights}; name two files"
-        raise UsageError(message)
+        raise UsageError(f"--weights and --output are both {weights}; name two files")
     sink = Sink(place, form, matrix, _array_form(weights), color)
     if matrix and matrix.is_stdout and is_terminal(sys.stdout):
         _refuse_binary("--weights -")
@@ -171,8 +169,7 @@ def planned(  # noqa: PLR0913 - what a sink is made of
 
 
 def _refuse_binary(option: str) -> NoReturn:
-    message = f"{option} is not text, and stdout is a terminal; redirect it, or name a file"
-    raise UsageError(message)
+    raise UsageError(f"{option} is not text, and stdout is a terminal; redirect it, or name a file")
 
 
 def _by_place(output: str, extensions: dict[str, str]) -> str:
@@ -184,8 +181,7 @@ def _by_place(output: str, extensions: dict[str, str]) -> str:
     if not extension or _is_stream(output):
         return "tsv"
     hint = did_you_mean(extension, list(extensions))
-    message = f"--output {output}: the extension names no format{hint}; or pass --format"
-    raise UsageError(message)
+    raise UsageError(f"--output {output}: the extension names no format{hint}; or pass --format")
 
 
 def _is_stream(place: str) -> bool:
@@ -198,6 +194,5 @@ def _array_form(weights: str | None) -> str:
         return "npz"
     extension = os.path.splitext(weights.lower())[1]
     if extension not in (".npz", ".npy"):
-        message = f"--weights {weights}: name a .npz (with labels) or .npy file, or -"
-        raise UsageError(message)
+        raise UsageError(f"--weights {weights}: name a .npz (with labels) or .npy file, or -")
     return extension[1:]

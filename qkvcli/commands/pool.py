@@ -125,8 +125,7 @@ def pool(  # noqa: PLR0913 - one parameter an option
     from qkvcli.run.choose import executor
 
     if len(modes or ()) > 1:
-        message = "pool has one --mode; lookup shows several side by side"
-        raise UsageError(message)
+        raise UsageError("pool has one --mode; lookup shows several side by side")
     (mode,) = modes or (SOFTMAX,)
     inputs.check_ways(query, queries, own=own, data=data)
     files = inputs.files(data, queries, keys, values, labels, mask, valid_lens)

@@ -95,8 +95,9 @@ def band(captured: Captured, matrix: int, queries: range) -> NDArray[np.floating
     try:
         normalised(scores)
     except NotFiniteError:
-        message = "the products of queries and keys overflow; save them as float64"
-        raise InputError(message, captured.name) from None
+        raise InputError(
+            "the products of queries and keys overflow; save them as float64", captured.name
+        ) from None
     return out
 
 

@@ -50,8 +50,7 @@ def target(path: str, *, inputs: Iterable[str] = ()) -> Target:
         A directory, a missing directory, no permission, or the same file as an input.
     """
     if not path:
-        message = "an output needs a file name"
-        raise OutputError(message)
+        raise OutputError("an output needs a file name")
     descriptor = _descriptor(path)
     if descriptor is not None:
         return Target(path, path, replace=False, mode=None, descriptor=descriptor)
@@ -59,23 +58,20 @@ def target(path: str, *, inputs: Iterable[str] = ()) -> Target:
     real = os.path.realpath(path)
     folder = real if path.endswith(os.sep) else os.path.dirname(real)
     if status is not None and stat.S_ISDIR(status.st_mode):
-        message = "is a directory; name a file in it"
-        raise OutputError(message, path)
+        raise OutputError("is a directory; name a file in it", path)
     if status is not None and not stat.S_ISREG(status.st_mode):
         return Target(path, real, replace=False, mode=None)  # a FIFO, a terminal
     if not os.path.isdir(folder):
-        message = f"there is no directory {folder!r}; make it first"
-        raise OutputError(message, path)
+        raise OutputError(f"there is no directory {folder!r}; make it first", path)
     if not os.access(folder, os.W_OK | os.X_OK):
-        message = "no permission to write in its directory; choose another place"
-        raise OutputError(message, path)
+        raise OutputError("no permission to write in its directory; choose another place", path)
     if status is not None and not os.access(real, os.W_OK):
-        message = "no permission to write this file; choose another, or change its mode"
-        raise OutputError(message, path)
+        raise OutputError(
+            "no permission to write this file; choose another, or change its mode", path
+        )
     for source in inputs:
         if status is not None and _same_file(source, real):
-            message = "is also an input; write to another file"
-            raise OutputError(message, path)
+            raise OutputError("is also an input; write to another file", path)
     return Target(path, real, replace=True, mode=status and stat.S_IMODE(status.st_mode))
 
 
@@ -136,8 +132,7 @@ def open_target(place: Target) -> Iterator[BinaryIO]:
 
 def _stdout() -> Iterator[BinaryIO]:
     if sys.stdout is None:  # closed by the caller, as in `>&-`
-        message = "is closed"
-        raise OutputError(message, "stdout")
+        raise OutputError("is closed", "stdout")
     try:
         sys.stdout.flush()
         yield sys.stdout.buffer

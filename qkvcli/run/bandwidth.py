@@ -85,14 +85,18 @@ def by_rule(rule: str, source: Source) -> Bandwidth:
     named = dict(source.columns.categories)
     depth = every - len(named)
     if count < 2:
-        message = f"one row has no spread for `bandwidth={rule!r}`; give a number"
-        raise InputError(message, source.name)
+        raise InputError(
+            f"one row has no spread for `bandwidth={rule!r}`; give a number", source.name
+        )
     for column, deviation in enumerate(deviations):
         if not deviation > 0:
             names = source.columns.key
             label = repr(names[column]) if len(names) == every else str(column + 1)
-            message = f"the key column {label} is constant, so {rule} gives no width; "
-            raise InputError(message + "pass `bandwidth` with a number, or drop it", source.name)
+            raise InputError(
+                f"the key column {label} is constant, so {rule} gives no width; "
+                "pass `bandwidth` with a number, or drop it",
+                source.name,
+            )
     factor = count ** (-1 / (depth + 4))
     if rule == "silverman":
         factor = (count * (depth + 2) / 4) ** (-1 / (depth + 4))

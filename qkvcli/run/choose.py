@@ -74,8 +74,7 @@ def executor(workers: int | None = 1, scheduler: str | None = None) -> Iterator[
         Less than one worker, or workers beside a scheduler.
     """
     if workers is not None and workers < 1:
-        message = f"`workers` {workers!r} is not a whole number from 1"
-        raise UsageError(message)
+        raise UsageError(f"`workers` {workers!r} is not a whole number from 1")
     if scheduler is None:
         yield Workers(workers or processors())
         return

@@ -159,8 +159,7 @@ def _work_on_worker(work: bytes, wanted: str) -> Work:
     """Keep the work on a worker; as a task, so that it is done again where it is lost."""
     here = version("qkvcli")
     if here != wanted:
-        message = f"a worker has qkv {here}, and this is {wanted}; install the same"
-        raise QkvError(message)
+        raise QkvError(f"a worker has qkv {here}, and this is {wanted}; install the same")
     found: Work = pickle.loads(work)  # noqa: S301 - from the program that connected
     return found
 
@@ -172,8 +171,10 @@ def _folded(work: Work, packed: bytes, part: int) -> States:
         return Local().run(only, pickle.loads(packed))[0]  # noqa: S301 - as above
     except InputError as error:
         if isinstance(error.__context__, OSError):
-            message = f"{error.message} on a worker; all workers must see it at the same path"
-            raise InputError(message, error.where) from None
+            raise InputError(
+                f"{error.message} on a worker; all workers must see it at the same path",
+                error.where,
+            ) from None
         raise
 
 
@@ -212,13 +213,15 @@ def _client(name: str, address: str) -> Client:
             lambda: Client(name, timeout=TIMEOUT, set_as_default=False), TIMEOUT + 0.5
         )
     except (OSError, MemoryError):  # another protocol's greeting, read as a length, is exbibytes
-        message = f"no scheduler answers at {address}; start one with: dask scheduler"
-        raise QkvError(message) from None
+        raise QkvError(
+            f"no scheduler answers at {address}; start one with: dask scheduler"
+        ) from None
     except Exception as error:  # noqa: BLE001 - what Dask makes of an address may be anything
         what = " ".join(str(error).split()) or type(error).__name__
         is_none = "is no address" if isinstance(error, ValueError) else "is beyond Dask as it is"
-        message = f"`scheduler` {address!r} {is_none} ({what}); give tcp://host:8786"
-        raise UsageError(message) from None
+        raise UsageError(
+            f"`scheduler` {address!r} {is_none} ({what}); give tcp://host:8786"
+        ) from None
 
 
 @contextmanager
@@ -236,8 +239,9 @@ def connected(address: str) -> Iterator[Cluster]:
         import dask
         import distributed  # noqa: F401 - so that its loggers are there to be silenced
     except ImportError:
-        message = "`scheduler` needs Dask's distributed engine: pip install 'qkvcli[cluster]'"
-        raise UsageError(message) from None
+        raise UsageError(
+            "`scheduler` needs Dask's distributed engine: pip install 'qkvcli[cluster]'"
+        ) from None
     _silence()
     name = address if "://" in address else f"tcp://{address}"
     settings = {"distributed.comm.timeouts.connect": f"{TIMEOUT}s"}
@@ -248,8 +252,9 @@ def connected(address: str) -> Iterator[Cluster]:
             try:
                 client.wait_for_workers(1, timeout=TIMEOUT)
             except TimeoutError:
-                message = f"the scheduler has no workers; start one with: dask worker {name}"
-                raise QkvError(message, address) from None
+                raise QkvError(
+                    f"the scheduler has no workers; start one with: dask worker {name}", address
+                ) from None
             yield Cluster(client)
         finally:
             client.close(timeout=TIMEOUT)
@@ -267,17 +272,17 @@ def _errors_as_lines() -> Iterator[None]:
             warnings.simplefilter("ignore")  # a pipe's blocks carry their bytes: a "large graph"
             yield
     except KilledWorker:
-        message = "workers died of the same blocks again and again; for want of memory?"
-        raise QkvError(message) from None
+        raise QkvError(
+            "workers died of the same blocks again and again; for want of memory?"
+        ) from None
     except (CancelledError, FuturesCancelledError, CommClosedError):
-        message = "the scheduler was lost; is it still running?"
-        raise QkvError(message) from None
+        raise QkvError("the scheduler was lost; is it still running?") from None
     except ModuleNotFoundError as error:
-        message = f"the scheduler or a worker lacks {error.name}; install there what is here"
-        raise QkvError(message) from None
+        raise QkvError(
+            f"the scheduler or a worker lacks {error.name}; install there what is here"
+        ) from None
     except QkvError:
         raise
     except Exception as error:  # noqa: BLE001 - whatever a worker may run into
         what = " ".join(f"{type(error).__name__}: {error}".split())
-        message = f"a worker failed ({what}); are all of one version?"
-        raise QkvError(message) from None
+        raise QkvError(f"a worker failed ({what}); are all of one version?") from None

@@ -201,8 +201,11 @@ def _one_factor(left_out: LeaveOneOut, widths: NDArray[np.float64]) -> _Found:
         log_factor, least = next((pair for pair in wider if math.isfinite(pair[1])), (0, math.inf))
     if not math.isfinite(least):
         differ = " and residuals differ" if left_out.rule == "aicc" else ""
-        message = f"`bandwidth={left_out.rule!r}` finds no width at which every row has a neighbour"
-        raise InputError(f"{message}{differ}; give a number", left_out.name)
+        raise InputError(
+            f"`bandwidth={left_out.rule!r}` finds no width at which every row has a neighbour"
+            f"{differ}; give a number",
+            left_out.name,
+        )
     at_edge = not logs[1] < log_factor < logs[-2]
     return _Found(unit * math.exp(log_factor), least, at_edge)
 
@@ -369,8 +372,10 @@ class LeaveOneOut:
         count = sum(map(len, blocks))
         line = _is_line(source, kernel, temperature)
         if count > (cap := LINE_CAP if line else CAP):
-            message = f"{count} rows are over the cap of {cap} for `bandwidth='cv'`; use scott"
-            raise InputError(message, source.name)
+            raise InputError(
+                f"{count} rows are over the cap of {cap} for `bandwidth='cv'`; use scott",
+                source.name,
+            )
         self._blocks = [block.load() for block in blocks]
         for block in self._blocks:
             block.check()
@@ -392,8 +397,10 @@ class LeaveOneOut:
         self._most = {at: largest(levels) for at, levels in source.columns.categories}
         self._criterion = rule == "aicc"
         if self._criterion and (self._labels or not self._values.shape[1]):
-            message = "`bandwidth='aicc'` is of numbers, and there are values that are text; use cv"
-            raise InputError(message, source.name)
+            raise InputError(
+                "`bandwidth='aicc'` is of numbers, and there are values that are text; use cv",
+                source.name,
+            )
         self._weighting = Weighting(SOFTMAX, temperature)
 
     def __len__(self) -> int:

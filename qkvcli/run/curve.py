@@ -44,12 +44,18 @@ class Extent:
         names = source.columns.key
         if not source.columns.numeric_key or not 1 <= source.depth <= 2:
             held = "text" if not source.columns.numeric_key else f"{source.depth} columns"
-            message = f"a picture of a fit has one or two numeric key columns, and these are {held}"
-            raise UsageError(f"{message}; choose with `key`", source.name)
+            raise UsageError(
+                f"a picture of a fit has one or two numeric key columns, and these are {held}"
+                "; choose with `key`",
+                source.name,
+            )
         if source.columns.categories:
             name = names[source.columns.categories[0][0]]
-            message = f"a picture of a fit is along numbers or dates, and {name!r} is of categories"
-            raise UsageError(f"{message}; choose with `key`", source.name)
+            raise UsageError(
+                f"a picture of a fit is along numbers or dates, and {name!r} is of categories"
+                "; choose with `key`",
+                source.name,
+            )
         self.names = tuple(names) if len(names) == source.depth else ("x", "y")[: source.depth]
         self.columns = source.columns
         keys, values = [], []

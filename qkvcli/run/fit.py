@@ -49,8 +49,7 @@ def std_errors(
     keys, values = _rows(source)
     if len(keys) < FEWEST:
         rows = "one row has" if len(keys) == 1 else f"{len(keys)} rows have"
-        message = f"{rows} no scatter for a standard error; it takes {FEWEST}"
-        raise InputError(message, source.name)
+        raise InputError(f"{rows} no scatter for a standard error; it takes {FEWEST}", source.name)
     own = Queries(tuple(map(str, range(len(keys)))), keys)
     left_out = replace(plan, mask=Mask(own=np.arange(len(keys))), perplexity=False)
     (found,) = answers(source, own, [left_out], executor)
@@ -60,8 +59,9 @@ def std_errors(
     residuals = np.square(found.output / size - values / size) / (1 + squares[:, None])
     alone = ~np.isfinite(residuals).all(axis=1)  # nothing is known of these
     if alone.all():
-        message = "no row has a neighbour, so there is no standard error; widen `bandwidth`"
-        raise InputError(message, source.name)
+        raise InputError(
+            "no row has a neighbour, so there is no standard error; widen `bandwidth`", source.name
+        )
     from qkvcli.sources.memory import store_of
 
     scatter = store_of(keys[~alone], residuals[~alone]).heads[0]

@@ -150,8 +150,10 @@ def _assigned(join: Join) -> Join:
     """
     pairs = [(i, one) for i, row in enumerate(join.rows) for one in row.candidates]
     if len(pairs) > MOST:
-        message = f"{len(pairs)} candidates, and `one_to_one` weighs {MOST} at most; "
-        raise UsageError(message + "pass a higher `null_score`")
+        raise UsageError(
+            f"{len(pairs)} candidates, and `one_to_one` weighs {MOST} at most; "
+            "pass a higher `null_score`"
+        )
     if not pairs:
         return replace(join, top=1)
     from scipy.sparse import csr_array
@@ -287,8 +289,7 @@ def grouped(resolved: Resolved, executor: Executor, progress: Progress | None = 
         found = listed(best(asked, count, executor, progress), null)
         pairs += [(i, row) for i, some in zip(rows, found, strict=True) for row, _ in some]
         if len(pairs) > _PAIRS:
-            message = f"more than {_PAIRS} pairs score {null:g}; pass a higher `null_score`"
-            raise UsageError(message)
+            raise UsageError(f"more than {_PAIRS} pairs score {null:g}; pass a higher `null_score`")
         # Where a list is full there may be more that match.
         full = [i for i, some in zip(rows, found, strict=True) if len(some) == count]
         rows = full if count < len(places) - 1 else []

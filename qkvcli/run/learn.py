@@ -181,8 +181,9 @@ def text_examples(  # noqa: PLR0913, PLR0917 - what examples are made of
         theirs = keys[start : start + _KEYS]
         features[pairs] = score.features(mine, theirs, places, to[pairs] - start, np.float32)
     if (features == features[0]).all():
-        message = "all keys are alike to every example, so nothing tells them apart"
-        raise InputError(message, resolved.store.name)
+        raise InputError(
+            "all keys are alike to every example, so nothing tells them apart", resolved.store.name
+        )
     answerable = np.array([bool(some) for some in wanted])
     return Examples(features, counts, fits & answerable[at], answerable, np.ones(len(kept)))
 
@@ -207,8 +208,7 @@ def _texts_of(
 def _refuse(wanted: Sequence[str], called: Sequence[str], where: str) -> None:
     first = next(filter(None, wanted), None)
     if first is None:
-        message = "no example has a right answer: every cell of `truth` is empty"
-        raise InputError(message)
+        raise InputError("no example has a right answer: every cell of `truth` is empty")
     message = "no right answer of the examples is among the best keys of its query: the first is "
     message += f"{first[:40]!r}, and answers here are such as {called[0][:40]!r}; `truth` is the "
     raise InputError(message + "column of right keys, or COL=ID of values of the column ID", where)

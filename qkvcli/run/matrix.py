@@ -38,11 +38,11 @@ def check_size(shape: tuple[int, ...], itemsize: int, where: str) -> None:
     for n in shape:
         size *= n
     if size > CAP:
-        message = (
+        raise OutputError(
             f"weights of shape {shape} would take {size / 2**30:.1f} GiB, over the cap of "
-            f"{CAP >> 30} GiB; ask fewer queries at a time"
+            f"{CAP >> 30} GiB; ask fewer queries at a time",
+            where,
         )
-        raise OutputError(message, where)
 
 
 def labelled_weights(resolved: Resolved, where: str, executor: Executor) -> dict[str, Runs]:

@@ -238,8 +238,10 @@ def table_of(store: Store) -> Table:
     columns = store.columns
     if columns.text and columns.numeric:
         names = ", ".join(columns.value)
-        message = f"values are numbers and text ({names}); choose columns of one kind with `value`"
-        raise InputError(message, store.name)
+        raise InputError(
+            f"values are numbers and text ({names}); choose columns of one kind with `value`",
+            store.name,
+        )
     if columns.text:
         texts = [
             record.value[columns.text[0]]
@@ -252,8 +254,11 @@ def table_of(store: Store) -> Table:
         if len(classes) < 2:
             raise InputError(f"all values are {str(classes[0])[:40]!r}; give classes", store.name)
         if len(classes) > len(keys) // 2:
-            message = f"has {len(classes)} distinct values in {len(keys)} rows, which are no "
-            raise InputError(message + "classes; choose a column with `value`", store.name)
+            raise InputError(
+                f"has {len(classes)} distinct values in {len(keys)} rows, which are no "
+                "classes; choose a column with `value`",
+                store.name,
+            )
         values = np.eye(len(classes))[codes]
     else:
         values = np.concatenate([np.array(block.values(), np.float64) for block in blocks])
@@ -271,8 +276,11 @@ def table_of(store: Store) -> Table:
             if store.kind == "table"
             else str(int(np.argmax(flat)) + 1)
         )
-        message = f"the key column {name!r} is constant, so there is no scale of it; "
-        raise InputError(message + "choose others with `key`", store.name)
+        raise InputError(
+            f"the key column {name!r} is constant, so there is no scale of it; "
+            "choose others with `key`",
+            store.name,
+        )
     return Table((keys - keys.mean(axis=0)) / scale, values, scale, bool(columns.text))
 
 
@@ -423,8 +431,10 @@ def learn_pairs(  # noqa: PLR0913, PLR0917 - what pairs are
     depth = keys.shape[1]
     rank = min(depth, queries.shape[1]) if rank is None else rank
     if rank > min(depth, queries.shape[1]):
-        message = f"`rank` {rank}, and vectors have {min(depth, queries.shape[1])} numbers; "
-        raise UsageError(message + "give at most that")
+        raise UsageError(
+            f"`rank` {rank}, and vectors have {min(depth, queries.shape[1])} numbers; "
+            "give at most that"
+        )
     learning, held = training.split(len(queries))
     left, sizes, other = np.linalg.svd(queries[learning].T @ keys[right[learning]])
     if not sizes[0] > 0:

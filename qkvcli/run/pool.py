@@ -69,5 +69,8 @@ def _check(answer: Answer, resolved: Resolved) -> None:
     for position, found in zip(store.columns.text, answer.labels, strict=True):
         if found is None:
             name = store.columns.value[position]
-            message = f"the column {name!r} has over {LABEL_CAP:,} distinct texts to pool; "
-            raise InputError(message + "choose numeric columns with `value`", store.name)
+            raise InputError(
+                f"the column {name!r} has over {LABEL_CAP:,} distinct texts to pool; "
+                "choose numeric columns with `value`",
+                store.name,
+            )

@@ -130,24 +130,20 @@ def request(  # noqa: PLR0913 - one argument for each thing that may be asked
     if len(scores) > 1 and len(modes) > 1:
         raise UsageError("several `score` or several `mode` stand side by side, not both")
     if temperature is not None and not (_is_number(temperature) and 0 < temperature < math.inf):
-        message = f"`temperature` {temperature!r} is not a finite number above 0"
-        raise UsageError(message)
+        raise UsageError(f"`temperature` {temperature!r} is not a finite number above 0")
     if neighbors is not None and not (_is_whole(neighbors) and neighbors > 0):
-        message = f"`neighbors` {neighbors!r} is not a whole number from 1"
-        raise UsageError(message)
+        raise UsageError(f"`neighbors` {neighbors!r} is not a whole number from 1")
     if null_score is not None and not (_is_number(null_score) and math.isfinite(null_score)):
-        message = f"`null_score` {null_score!r} is not a finite number"
-        raise UsageError(message)
+        raise UsageError(f"`null_score` {null_score!r} is not a finite number")
     if null_score is not None and jacobian:
-        message = "`jacobian` is of weights that sum to 1, and `null_score` takes some of them"
-        raise UsageError(message)
+        raise UsageError(
+            "`jacobian` is of weights that sum to 1, and `null_score` takes some of them"
+        )
     top = EVERY if top is None else top
     if not (_is_whole(top) and top >= 0):
-        message = f"`top` {top!r} is not a whole number from 0"
-        raise UsageError(message)
+        raise UsageError(f"`top` {top!r} is not a whole number from 0")
     if not (_is_number(min_weight) and 0 <= min_weight <= 1):
-        message = f"`min_weight` {min_weight!r} is not a number from 0 to 1"
-        raise UsageError(message)
+        raise UsageError(f"`min_weight` {min_weight!r} is not a number from 0 to 1")
     return Request(
         modes,
         None if neighbors is None else int(neighbors),
@@ -182,21 +178,24 @@ def _fit(  # noqa: PLR0913 - what a fit does not go with
     band: float | None,
 ) -> tuple[int | None, bool, float | None]:
     if degree not in (None, 0, 1):
-        message = f"`degree` {degree!r} is neither 0 (a weighted mean) nor 1 (a weighted line)"
-        raise UsageError(message)
+        raise UsageError(
+            f"`degree` {degree!r} is neither 0 (a weighted mean) nor 1 (a weighted line)"
+        )
     if band is not None and not (_is_number(band) and 0 < band < 1):
-        message = f"`band` {band!r} is not between 0 and 1; give 0.95 for a band of 95 per cent"
-        raise UsageError(message)
+        raise UsageError(
+            f"`band` {band!r} is not between 0 and 1; give 0.95 for a band of 95 per cent"
+        )
     asked = "degree" if degree else "band" if band is not None else "std_error"
     if degree or std_error or band is not None:
         if modes != (SOFTMAX,) or neighbors is not None:
-            message = (
+            raise UsageError(
                 f"`{asked}` is of a kernel's weights over all keys: leave `mode` softmax, and "
+                "`neighbors` out"
             )
-            raise UsageError(message + "`neighbors` out")
         if null_score is not None:
-            message = f"`{asked}` is of weights that sum to 1, and `null_score` takes some of them"
-            raise UsageError(message)
+            raise UsageError(
+                f"`{asked}` is of weights that sum to 1, and `null_score` takes some of them"
+            )
     degree = None if degree is None else int(degree)
     return degree, std_error or band is not None, None if band is None else float(band)
 
@@ -222,8 +221,7 @@ def _model(
 
 def _check_choice(name: str, word: object, choices: tuple[str, ...]) -> None:
     if word not in choices:
-        message = f"`{name}`: there is no {word!r}{did_you_mean(str(word), choices)}"
-        raise UsageError(message)
+        raise UsageError(f"`{name}`: there is no {word!r}{did_you_mean(str(word), choices)}")
 
 
 def _is_number(value: object) -> bool:
@@ -237,20 +235,19 @@ def _is_whole(value: object) -> bool:
 
 def _bandwidth(given: Any) -> str | tuple[float, ...] | None:  # noqa: ANN401
     if isinstance(given, str) and given not in BANDWIDTH_RULES:
-        message = f"`bandwidth`: there is no rule {given!r}{did_you_mean(given, BANDWIDTH_RULES)}"
-        raise UsageError(message)
+        raise UsageError(
+            f"`bandwidth`: there is no rule {given!r}{did_you_mean(given, BANDWIDTH_RULES)}"
+        )
     if given is None or isinstance(given, str):
         return given
     parts = (given,) if _is_number(given) and not hasattr(given, "__len__") else given
     try:
         widths = tuple(float(h) for h in parts)
     except (TypeError, ValueError):
-        message = f"`bandwidth` {given!r} is neither a rule nor numbers"
-        raise UsageError(message) from None
+        raise UsageError(f"`bandwidth` {given!r} is neither a rule nor numbers") from None
     if not widths or not all(0 < h < math.inf for h in widths):
         shown = ",".join(map(str, widths))
-        message = f"`bandwidth` {shown}: a width must be above 0"
-        raise UsageError(message)
+        raise UsageError(f"`bandwidth` {shown}: a width must be above 0")
     return widths
 
 
@@ -261,8 +258,7 @@ def _valid_lens(given: Any) -> NDArray[np.int64] | None:  # noqa: ANN401
 
     lengths = np.asarray(given)
     if lengths.dtype.kind not in "iu":
-        message = f"`valid_lens` of dtype {lengths.dtype}; they are whole numbers"
-        raise UsageError(message)
+        raise UsageError(f"`valid_lens` of dtype {lengths.dtype}; they are whole numbers")
     return lengths.astype(np.int64)
 
 
@@ -282,14 +278,17 @@ def mask_of(given: Any) -> NDArray[Any] | None:  # noqa: ANN401 - whatever NumPy
     if mask.dtype == np.bool_:
         return mask
     if mask.dtype.kind != "f":
-        message = f"`mask` of dtype {mask.dtype}; it is True where a query may attend, or floats "
-        raise UsageError(message + "that are added to the scores")
+        raise UsageError(
+            f"`mask` of dtype {mask.dtype}; it is True where a query may attend, or floats "
+            "that are added to the scores"
+        )
     odd = np.argwhere(np.isnan(mask) | (mask == np.inf))
     if len(odd):
         place = ", ".join(map(str, odd[0].tolist()))
-        message = f"`mask` has NaN or +∞ at index [{place}]; it is added to the scores"
-        raise UsageError(message)
+        raise UsageError(f"`mask` has NaN or +∞ at index [{place}]; it is added to the scores")
     if mask.any() and np.isin(mask, (0, 1)).all():
-        message = f"`mask` holds 0 and 1 as {mask.dtype}, which would be added to the scores; "
-        raise UsageError(message + "save it as bool, or as 0 and −∞")
+        raise UsageError(
+            f"`mask` holds 0 and 1 as {mask.dtype}, which would be added to the scores; "
+            "save it as bool, or as 0 and −∞"
+        )
     return mask

@@ -76,8 +76,9 @@ class Resolved:
         """
         count = self.request.neighbors or 0
         if count > rows:
-            message = f"`neighbors` {count}, and {self.store.name} has {rows} keys; "
-            raise UsageError(message + f"give at most {rows}")
+            raise UsageError(
+                f"`neighbors` {count}, and {self.store.name} has {rows} keys; give at most {rows}"
+            )
 
 
 def resolve(store: Store, asked: Asked | None, request: Request, executor: Executor) -> Resolved:
@@ -103,10 +104,9 @@ def resolve(store: Store, asked: Asked | None, request: Request, executor: Execu
     _check_model(store, request)
     temperature = request.temperature or _temperature(store, request)
     if request.jacobian and (store.kind == "text" or request.modes != (SOFTMAX,)):
-        message = (
+        raise UsageError(
             "`jacobian` is of softmax weights over vectors; text keys and other modes have none"
         )
-        raise UsageError(message)
     names = _score_names(store, request)
     if len(names) > 1 and store.kind != "text":
         raise UsageError(f"several `score` are of text, and the keys of {store.name} are numbers")
@@ -211,12 +211,14 @@ def _check_fit(store: Store, names: Sequence[str], request: Request) -> None:
         return
     asked = "degree" if request.degree else "band" if request.band else "std_error"
     if store.batch_shape or store.kind == "text" or names[0] not in KERNELS:
-        message = f"`{asked}` is of a kernel over columns of numbers, "
-        raise UsageError(message + f"and `score={names[0]!r}` is none")
+        raise UsageError(
+            f"`{asked}` is of a kernel over columns of numbers, and `score={names[0]!r}` is none"
+        )
     if store.columns.text:
         name = store.columns.value[store.columns.text[0]]
-        message = f"`{asked}` is of numbers, and the values {name!r} are text; choose with `value`"
-        raise UsageError(message)
+        raise UsageError(
+            f"`{asked}` is of numbers, and the values {name!r} are text; choose with `value`"
+        )
 
 
 def _without_itself(count: int, store: Store) -> Mask:
@@ -306,8 +308,10 @@ def _score_name(store: Store, name: str | None) -> str:
         return _DEFAULT_SCORES[store.kind]
     if store.columns.categories and name not in KERNELS:
         column = store.columns.key[store.columns.categories[0][0]]
-        message = f"the key column {column!r} is of categories, which `score={name!r}` does not "
-        raise UsageError(f"{message}compare; take a kernel, such as gaussian")
+        raise UsageError(
+            f"the key column {column!r} is of categories, which `score={name!r}` does not "
+            "compare; take a kernel, such as gaussian"
+        )
     if (name in TEXT_SCORES) == (store.kind == "text"):
         return name
     if store.kind == "text":
@@ -317,8 +321,10 @@ def _score_name(store: Store, name: str | None) -> str:
         raise UsageError(
             f"{message}pass `{kind}={column!r}`, other `key` columns{mixed}, or a text score", where
         )
-    message = f"the keys of {store.name} are numbers, and `score={name!r}` compares text; "
-    raise UsageError(message + "pass `key_type='text'`, or a vector score")
+    raise UsageError(
+        f"the keys of {store.name} are numbers, and `score={name!r}` compares text; "
+        "pass `key_type='text'`, or a vector score"
+    )
 
 
 def _check_model(store: Store, request: Request) -> None:
@@ -336,13 +342,16 @@ def _check_model(store: Store, request: Request) -> None:
 
     if (model.kind == "text") != (store.kind == "text"):
         is_of, keys = ("text", "numbers") if model.kind == "text" else ("numbers", "text")
-        message = f"`model` scores {is_of}, and the keys of {store.name} are {keys}; "
-        raise UsageError(message + "pass a model that was learned of such keys")
+        raise UsageError(
+            f"`model` scores {is_of}, and the keys of {store.name} are {keys}; "
+            "pass a model that was learned of such keys"
+        )
     if isinstance(model, TextModel):
         for name in ("case_sensitive", "keep_accents"):
             if getattr(request, name) and not getattr(model, name):
-                message = f"`{name}` is not how `model` was learned; learn it so, or leave it"
-                raise UsageError(message)
+                raise UsageError(
+                    f"`{name}` is not how `model` was learned; learn it so, or leave it"
+                )
         return
     columns = tuple(store.columns.key) if store.kind == "table" else array_columns(store.depth)
     if columns != model.columns:
@@ -391,8 +400,7 @@ def _width(  # noqa: PLR0913, PLR0917 - what a width depends on
     given, degree = request.bandwidth, request.degree or 0
     if name not in KERNELS:
         if given is not None:
-            message = f"`bandwidth` is the width of a kernel, and `score={name!r}` has none"
-            raise UsageError(message)
+            raise UsageError(f"`bandwidth` is the width of a kernel, and `score={name!r}` has none")
         return None, degree
     from qkvcli.run import bandwidth as rules  # NumPy, for kernels only
 
@@ -492,8 +500,9 @@ def _lengths(
 
     odd = lengths[(lengths > keys) | (lengths < 0)]
     if odd.size:
-        message = f"`valid_lens` has {odd.flat[0]}, and there are {keys} keys; give 0 to {keys}"
-        raise InputError(message)
+        raise InputError(
+            f"`valid_lens` has {odd.flat[0]}, and there are {keys} keys; give 0 to {keys}"
+        )
     shape, batch = lengths.shape, batch_shape[:1]
     inner = (1,) * (len(batch_shape) - 1)
     if shape in ((), (1,)):
@@ -505,10 +514,10 @@ def _lengths(
     elif shape == (count,):
         wide = lengths
     else:
-        message = (
+        raise InputError(
             f"`valid_lens` of shape {shape} for {count} queries and leading axes {batch_shape}"
+            "; give one for all, for each batch entry or for each query"
         )
-        raise InputError(message + "; give one for all, for each batch entry or for each query")
     return list(np.broadcast_to(wide, (*batch_shape, count)).reshape(heads, count))
 
 
@@ -524,8 +533,10 @@ def _mask_parts(
     try:
         wide = np.broadcast_to(mask, shape)
     except ValueError:
-        message = f"`mask` of shape {mask.shape}, and the weights are of shape {shape}; "
-        raise InputError(message + "give that, or what broadcasts to it") from None
+        raise InputError(
+            f"`mask` of shape {mask.shape}, and the weights are of shape {shape}; "
+            "give that, or what broadcasts to it"
+        ) from None
     # Not reshaped, which would copy what is broadcast.
     parts = [wide[index] for index in heads_of(shape[:-2])]
     return (parts, nothing) if mask.dtype == np.bool_ else (nothing, parts)

@@ -384,20 +384,26 @@ def read_text(text: str, where: str) -> Model:
     try:
         content = json.loads(text, parse_constant=_refused, object_pairs_hook=_distinct)
     except (ValueError, RecursionError):
-        message = "is no model file: it is not JSON as qkv learn writes it; learn it anew"
-        raise InputError(message, where) from None
+        raise InputError(
+            "is no model file: it is not JSON as qkv learn writes it; learn it anew", where
+        ) from None
     schema = content.get("schema") if isinstance(content, dict) else None
     name, _, version = schema.partition("/") if isinstance(schema, str) else ("", "", "")
     if name != SCHEMA or not (version.isascii() and version.isdigit()):
-        message = f"is no model file: it has no schema {SCHEMA}/{VERSION}; qkv learn makes one"
-        raise InputError(message, where)
+        raise InputError(
+            f"is no model file: it has no schema {SCHEMA}/{VERSION}; qkv learn makes one", where
+        )
     if int(version[:9]) != VERSION:
-        message = f"is a model of version {version[:9]}, and this qkv reads version {VERSION}; "
-        raise InputError(message + "use the qkv that wrote it, or learn it anew", where)
+        raise InputError(
+            f"is a model of version {version[:9]}, and this qkv reads version {VERSION}; "
+            "use the qkv that wrote it, or learn it anew",
+            where,
+        )
     checksum = content.pop("checksum", None)
     if checksum != _checksum(content):
-        message = "was changed since it was learned: its checksum differs; learn it anew"
-        raise InputError(message, where)
+        raise InputError(
+            "was changed since it was learned: its checksum differs; learn it anew", where
+        )
     try:
         kinds: dict[str, Callable[[Mapping[str, Any]], Model]] = {
             "text": _text_model,
@@ -405,8 +411,9 @@ def read_text(text: str, where: str) -> Model:
         }
         return kinds[content["kind"]](content)
     except (KeyError, TypeError, ValueError, AttributeError):
-        message = "is a model file with something missing or wrong in it; learn it anew"
-        raise InputError(message, where) from None
+        raise InputError(
+            "is a model file with something missing or wrong in it; learn it anew", where
+        ) from None
 
 
 def _refused(word: str) -> float:

@@ -123,8 +123,7 @@ class _Returnable(io.RawIOBase):
 
 def _stdin() -> io.FileIO:
     if sys.stdin is None:
-        message = "is closed; give a file, or send data"
-        raise InputError(message, "stdin")
+        raise InputError("is closed; give a file, or send data", "stdin")
     return io.FileIO(os.dup(sys.stdin.fileno()), "rb")
 
 
@@ -154,11 +153,13 @@ class _Unpacked(gzip.GzipFile):
         try:
             data = super().read(size)
         except (OSError, EOFError, zlib.error) as error:
-            message = f"the gzip data is damaged or truncated ({error})"
-            raise InputError(message, self._name) from None
+            raise InputError(
+                f"the gzip data is damaged or truncated ({error})", self._name
+            ) from None
         if self.tell() > GZIP_CAP:
-            message = f"unpacks to more than {GZIP_CAP >> 30} GiB; unpack it to a file first"
-            raise InputError(message, self._name)
+            raise InputError(
+                f"unpacks to more than {GZIP_CAP >> 30} GiB; unpack it to a file first", self._name
+            )
         return data
 
     def readinto(self, target: WriteableBuffer) -> int:
@@ -255,8 +256,7 @@ def start_in_file(path: str, encoding: str | None = None) -> int | None:
         with open(path, "rb", buffering=0) as stream:
             start = stream.read(4)
     except OSError as error:
-        message = f"cannot be read: {error.strerror or error}"
-        raise InputError(message, display_name(path)) from None
+        raise InputError(f"cannot be read: {error.strerror or error}", display_name(path)) from None
     mark, marked = _marked(start)
     if start.startswith(b"\x1f\x8b") or _codec(encoding, marked).name != "utf-8":
         return None
@@ -304,8 +304,7 @@ def read_place(place: Place, name: str) -> bytes:
     except OSError as error:
         raise InputError(f"cannot be read: {error.strerror or error}", name) from None
     if len(data) < place.length:
-        message = "is shorter than when it was opened; was it rewritten meanwhile?"
-        raise InputError(message, name)
+        raise InputError("is shorter than when it was opened; was it rewritten meanwhile?", name)
     return data
 
 
@@ -334,8 +333,9 @@ def _codec(encoding: str | None, marked: str) -> codecs.CodecInfo:
             raise LookupError
     except LookupError:
         known = ("utf-8", "utf-16", "utf-32", "latin-1", "cp1252", "ascii", "shift_jis", "gb18030")
-        message = f"`encoding` {encoding!r} is not known{did_you_mean(encoding, known)}"
-        raise UsageError(message) from None
+        raise UsageError(
+            f"`encoding` {encoding!r} is not known{did_you_mean(encoding, known)}"
+        ) from None
     return codec
 
 
@@ -350,8 +350,9 @@ def _transcoded(
         except UnicodeError as error:  # UTF-16 without its mark is not even a decoding error
             if isinstance(error, UnicodeDecodeError):
                 line += error.object[: error.start].count(b"\n")
-            message = f"is not {codec.name} here; pass another `encoding`"
-            raise InputError(message, f"{name}:{line}") from None
+            raise InputError(
+                f"is not {codec.name} here; pass another `encoding`", f"{name}:{line}"
+            ) from None
         line += text.count("\n")
         if text:
             yield text.removeprefix("\ufeff").encode("utf-8", "surrogatepass")
@@ -396,8 +397,10 @@ def decode(data: bytes, name: str, line: int = 1) -> str:
         return data.decode()
     except UnicodeDecodeError as error:
         line += data.count(b"\n", 0, error.start)
-        message = f"byte 0x{data[error.start]:02x} is not UTF-8; pass `encoding`, e.g. latin-1"
-        raise InputError(message, f"{name}:{line}") from None
+        raise InputError(
+            f"byte 0x{data[error.start]:02x} is not UTF-8; pass `encoding`, e.g. latin-1",
+            f"{name}:{line}",
+        ) from None
 
 
 def read_lines(path: str, encoding: str | None = None) -> list[str]:

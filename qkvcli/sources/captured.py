@@ -162,18 +162,23 @@ def read_captured(arrays: Mapping[str, StoredArray], name: str) -> Captured:
     values = next((arrays[one] for one in VALUES if one in arrays), None)
     for array in (queries, keys, *([values] if values else [])):
         if array.dtype.kind == "U" or not 2 <= array.ndim <= 4 or 0 in array.shape:
-            message = f"is of shape {array.shape} and dtype {array.dtype}; it is (L, H, T, D)"
-            raise InputError(message, array.name)
+            raise InputError(
+                f"is of shape {array.shape} and dtype {array.dtype}; it is (L, H, T, D)", array.name
+            )
     check_pair(queries, keys)
     if values is not None and values.shape[:-1] != keys.shape[:-1]:
-        message = f"values of shape {values.shape} for keys of shape {keys.shape}"
-        raise InputError(f"{message}; they must agree but for the last axis", values.name)
+        raise InputError(
+            f"values of shape {values.shape} for keys of shape {keys.shape}"
+            "; they must agree but for the last axis",
+            values.name,
+        )
     found = Captured(name, queries, keys, values, read_settings(arrays, name, queries.shape))
     labels = (found.settings.query_labels, found.settings.key_labels)
     for what, texts, count in zip(("query", "key"), labels, found.shape[-2:], strict=True):
         if texts is not None and len(texts) != count:
-            message = f"{len(texts)} {what}_labels for {count}; there must be one for each"
-            raise InputError(message, name)
+            raise InputError(
+                f"{len(texts)} {what}_labels for {count}; there must be one for each", name
+            )
     return found
 
 
@@ -194,8 +199,9 @@ def check_pair(queries: StoredArray, keys: StoredArray) -> None:
     if lead != others:
         raise InputError(f"{shown} are not of as many layers", queries.name)
     if ours % theirs:
-        message = f"{ours} heads of queries do not divide among {theirs} of keys"
-        raise InputError(message, queries.name)
+        raise InputError(
+            f"{ours} heads of queries do not divide among {theirs} of keys", queries.name
+        )
 
 
 def read_settings(arrays: Mapping[str, StoredArray], name: str, shape: tuple[int, ...]) -> Settings:
@@ -299,8 +305,11 @@ def _numbers(
         return ()
     array = arrays[label]
     if array.dtype.kind not in "iu" or array.shape != (count,):
-        message = f"{label} of shape {array.shape} and dtype {array.dtype}; they are whole numbers"
-        raise InputError(f"{message}, one for each of {count}", name)
+        raise InputError(
+            f"{label} of shape {array.shape} and dtype {array.dtype}; they are whole numbers"
+            f", one for each of {count}",
+            name,
+        )
     return tuple(array.read().tolist())
 
 
@@ -309,8 +318,9 @@ def _texts(arrays: Mapping[str, StoredArray], label: str, name: str) -> tuple[st
         return None
     array = arrays[label]
     if array.dtype.kind != "U" or array.ndim > 1:
-        message = f"{label} of shape {array.shape} and dtype {array.dtype}; they are text, (T,)"
-        raise InputError(message, name)
+        raise InputError(
+            f"{label} of shape {array.shape} and dtype {array.dtype}; they are text, (T,)", name
+        )
     return tuple(map(str, array.read().reshape(-1)))
 
 
@@ -319,11 +329,17 @@ def _mask(arrays: Mapping[str, StoredArray], name: str) -> NDArray[Any] | None:
         return None
     stored = arrays["mask"]
     if stored.size > MASK_CAP:
-        message = f"a mask of {stored.size >> 20} MiB, over the cap of {MASK_CAP >> 20} MiB"
-        raise InputError(f"{message}; write causal and window instead", name)
+        raise InputError(
+            f"a mask of {stored.size >> 20} MiB, over the cap of {MASK_CAP >> 20} MiB"
+            "; write causal and window instead",
+            name,
+        )
     if stored.ndim < 2 or stored.dtype.kind not in "bf":
-        message = f"a mask of shape {stored.shape} and dtype {stored.dtype}; it is (…, Tq, Tk), "
-        raise InputError(message + "True where a query may attend, or floats to add", name)
+        raise InputError(
+            f"a mask of shape {stored.shape} and dtype {stored.dtype}; it is (…, Tq, Tk), "
+            "True where a query may attend, or floats to add",
+            name,
+        )
     mask = stored.read()
     if mask.dtype.kind == "f" and (np.isnan(mask) | (mask == np.inf)).any():
         raise InputError("its mask has NaN or +∞; it is added to the scores", name)

@@ -187,8 +187,10 @@ def read_header(
         names = tuple(record)
         twice = next((n for i, n in enumerate(names) if n in names[:i]), None)
         if twice is not None:
-            message = f"two columns are named {twice!r}; rename one, or pass `header=False`"
-            raise InputError(message, f"{name}:{run.line}")
+            raise InputError(
+                f"two columns are named {twice!r}; rename one, or pass `header=False`",
+                f"{name}:{run.line}",
+            )
         run = run.without(length, ends)
     return Header(names, dialect, run, note)
 
@@ -226,8 +228,7 @@ def checked_delimiter(delimiter: str) -> str:
     """
     spelled = {"tab": "\t", "\\t": "\t"}.get(delimiter, delimiter)
     if len(spelled) != 1 or not spelled.isascii() or spelled in '"\r\n\0':
-        message = f"`delimiter` {delimiter!r} is not one ASCII character (or tab)"
-        raise UsageError(message)
+        raise UsageError(f"`delimiter` {delimiter!r} is not one ASCII character (or tab)")
     return spelled
 
 
@@ -300,8 +301,10 @@ def runs_of(
             yield run
             line, offset = line + run.line_ends, offset + len(data)
         if len(held) > FIELD_CAP:
-            message = f"a record is longer than {FIELD_CAP >> 20} MiB; is a quote unbalanced?"
-            raise InputError(message, f"{name}:{line}")
+            raise InputError(
+                f"a record is longer than {FIELD_CAP >> 20} MiB; is a quote unbalanced?",
+                f"{name}:{line}",
+            )
     if held and ends:
         yield Run(held, line, held.count(b"\n"), offset)
     return offset
@@ -616,11 +619,11 @@ def refuse_stray_quote(text: str, first_line: int, delimiter: str, name: str) ->
         if not found["stray"]:
             continue
         line = first_line + text.count("\n", 0, found.start())
-        message = (
+        raise InputError(
             "a quote inside a cell that does not start with one; "
-            'quote the whole cell and double it ("")'
+            'quote the whole cell and double it ("")',
+            f"{name}:{line}",
         )
-        raise InputError(message, f"{name}:{line}")
 
 
 def csv_reason(error: csv.Error) -> str:
@@ -639,8 +642,9 @@ def _refuse_ragged(found: int, dialect: Dialect, line: int) -> NoReturn:
     fields = "field" if found == 1 else "fields"
     sign = {",": "comma", "\t": "tab", ";": "semicolon"}.get(dialect.delimiter, "delimiter")
     hint = f"quote the {sign} or pass `delimiter`" if found > dialect.width else "pass `delimiter`"
-    message = f"{found} {fields} where the header has {dialect.width}; {hint}"
-    raise InputError(message, f"{dialect.name}:{line}")
+    raise InputError(
+        f"{found} {fields} where the header has {dialect.width}; {hint}", f"{dialect.name}:{line}"
+    )
 
 
 def _refuse_other_delimiter(cells: ListCells, dialect: Dialect) -> None:
@@ -648,8 +652,8 @@ def _refuse_other_delimiter(cells: ListCells, dialect: Dialect) -> None:
         for row, cell in enumerate(cells.flat):
             if sign in cell:
                 keep = f"or {_SPELLED[dialect.delimiter]} to keep it"
-                message = (
+                raise InputError(
                     f"one column, and a {_SPELLED[sign]} in it; "
-                    f"pass `delimiter={_SPELLED[sign]}` ({keep})"
+                    f"pass `delimiter={_SPELLED[sign]}` ({keep})",
+                    f"{dialect.name}:{cells.line(row)}",
                 )
-                raise InputError(message, f"{dialect.name}:{cells.line(row)}")

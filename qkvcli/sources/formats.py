@@ -97,8 +97,9 @@ def starts_as_array(path: str) -> bool:
 
 def refuse_pytorch(path: str) -> NoReturn:
     """Raise the error for a PyTorch file."""
-    message = "a PyTorch file, which is a pickle and not read; save it as .safetensors or .npy"
-    raise InputError(message, path)
+    raise InputError(
+        "a PyTorch file, which is a pickle and not read; save it as .safetensors or .npy", path
+    )
 
 
 def format_of(path: str, encoding: str | None = None) -> str:

@@ -38,8 +38,7 @@ class _RefusedError(ValueError):
 
 
 def _constant(name: str) -> NoReturn:
-    message = f"{name} is not JSON; write null, or leave the row out"
-    raise _RefusedError(message)
+    raise _RefusedError(f"{name} is not JSON; write null, or leave the row out")
 
 
 def _pairs(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -47,23 +46,20 @@ def _pairs(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(found) < len(pairs):
         names = [name for name, _ in pairs]
         twice = next(name for name in names if names.count(name) > 1)
-        message = f"the key {twice!r} stands twice in one object; keep one"
-        raise _RefusedError(message)
+        raise _RefusedError(f"the key {twice!r} stands twice in one object; keep one")
     return found
 
 
 def _integer(digits: str) -> int:
     if abs(float(digits)) == float("inf"):
-        message = f"an integer of {len(digits.lstrip('-'))} digits; write it as a string"
-        raise _RefusedError(message)
+        raise _RefusedError(f"an integer of {len(digits.lstrip('-'))} digits; write it as a string")
     return int(digits)
 
 
 def _real(digits: str) -> float:
     number = float(digits)
     if abs(number) == float("inf"):
-        message = f"{digits} is out of the range of a double; write it as a string"
-        raise _RefusedError(message)
+        raise _RefusedError(f"{digits} is out of the range of a double; write it as a string")
     return number
 
 
@@ -314,8 +310,7 @@ def runs_of_lines(path: str, encoding: str | None, name: str) -> Iterator[tuple[
             line += data.count(b"\n", 0, cut)
         held = data[cut:]
         if len(held) > FIELD_CAP:
-            message = f"a line is longer than {FIELD_CAP >> 20} MiB"
-            raise InputError(message, f"{name}:{line}")
+            raise InputError(f"a line is longer than {FIELD_CAP >> 20} MiB", f"{name}:{line}")
     if held:
         yield held, line
 
@@ -334,8 +329,7 @@ class JsonTable(TableSource):
         with bytes_in.closed_after_failure(self._stream):
             first = next(self._stream, None)
             if first is None:
-                message = "holds no rows"
-                raise InputError(message, self.name)
+                raise InputError("holds no rows", self.name)
             self._layout: Layout = layout(self._names, first, options, self.name)
         self._first: ListCells | None = first
         self.columns: Columns = self._layout.columns
@@ -373,8 +367,10 @@ class JsonTable(TableSource):
                     shape = (row.names, len(row.cells))
                     self._names = row.names or self._names
                     if not row.cells:
-                        message = "an empty record; a row needs a key"
-                        raise InputError(message, f"{self.name}:{row.line}:{row.column}")
+                        raise InputError(
+                            "an empty record; a row needs a key",
+                            f"{self.name}:{row.line}:{row.column}",
+                        )
                 flat += self._ordered(row, shape[0])
             yield ListCells(flat, shape[1], [row.line for row in batch])  # type: ignore[index]
 
@@ -384,7 +380,9 @@ class JsonTable(TableSource):
             return row.cells
         if row.names is None or wanted is None or set(row.names) != set(wanted):
             shape = f"an object with {', '.join(wanted)}" if wanted else "a [key, value] pair"
-            message = f"this row has another shape than the first, which is {shape}"
-            raise InputError(message, f"{self.name}:{row.line}:{row.column}")
+            raise InputError(
+                f"this row has another shape than the first, which is {shape}",
+                f"{self.name}:{row.line}:{row.column}",
+            )
         found = dict(zip(row.names, row.cells, strict=True))
         return [found[name] for name in wanted]

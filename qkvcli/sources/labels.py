@@ -22,8 +22,10 @@ def labels_of(path: str, count: int, axis: str, encoding: str | None = None) -> 
     """
     labels = read_labels(path, encoding)
     if len(labels) != count:
-        message = f"{len(labels)} labels for {count} {axis}; there must be one for each"
-        raise InputError(message, bytes_in.display_name(path))
+        raise InputError(
+            f"{len(labels)} labels for {count} {axis}; there must be one for each",
+            bytes_in.display_name(path),
+        )
     return labels
 
 

@@ -134,8 +134,9 @@ def _streamed(path: str, form: str, options: ReadOptions, file: str) -> Matrices
     if held in ("npy", "npz"):
         return _picked(npy.arrays_in(whole, file), options, file)
     if held == "safetensors":
-        message = "holds safetensors, which are read from a file whose name ends in .safetensors"
-        raise InputError(message, file)
+        raise InputError(
+            "holds safetensors, which are read from a file whose name ends in .safetensors", file
+        )
     if not held:
         raise InputError(_EMPTY, file)
     data = b"".join(bytes_in.up_to_cap(whole, path))

@@ -123,8 +123,9 @@ def _refuse_nonfinite(part: NDArray[np.floating], name: str, start: int) -> None
     index = first_nonfinite(part, start)
     if index is not None:
         place = ", ".join(map(str, index))
-        message = f"NaN or infinity at index [{place}]; attention needs finite numbers"
-        raise InputError(message, name)
+        raise InputError(
+            f"NaN or infinity at index [{place}]; attention needs finite numbers", name
+        )
 
 
 class MemorySource:
@@ -212,8 +213,9 @@ def store_of(keys: ArrayLike, values: ArrayLike | None = None) -> Store:
         numeric = _matrix(values, "values")
     if len(rows) != len(numeric) or not len(numeric):
         count = len(numeric)
-        message = f"{len(rows)} keys and {count} values do not fit; there must be one for each"
-        raise InputError(message, NAME)
+        raise InputError(
+            f"{len(rows)} keys and {count} values do not fit; there must be one for each", NAME
+        )
     width = numeric.shape[1]
     names = ("value",) if value_texts is not None or width == 1 else _numbered(width)
     columns = Columns(("key",), names, key_texts is None, tuple(range(width)))
@@ -245,8 +247,9 @@ def _array(data: Any, name: str) -> NDArray[Any]:  # noqa: ANN401 - whatever Num
     try:
         return np.asarray(data)
     except (ValueError, TypeError):
-        message = "rows of different lengths make no array; give each the same width"
-        raise InputError(message, name) from None
+        raise InputError(
+            "rows of different lengths make no array; give each the same width", name
+        ) from None
 
 
 def _at_least_2d(data: Any, name: str) -> NDArray[Any]:  # noqa: ANN401
@@ -258,8 +261,7 @@ def _matrix(data: Any, name: str) -> NDArray[np.floating]:  # noqa: ANN401
     """Return numbers as float32 or float64, of shape (K, D)."""
     stored = in_memory(_at_least_2d(data, name), name)
     if stored.ndim != 2:
-        message = f"of shape {stored.shape}; beside text they are (K,) or (K, width)"
-        raise InputError(message, name)
+        raise InputError(f"of shape {stored.shape}; beside text they are (K,) or (K, width)", name)
     return stored.rows(0, stored.shape[0])
 
 
@@ -298,8 +300,7 @@ def queries_of(store: Store, queries: ArrayLike) -> Asked:
     texts = texts_of(queries)
     if (store.kind == "text") != (texts is not None):
         ours, theirs = ("text", "numbers") if texts is not None else ("numbers", "text")
-        message = f"the `queries` are {ours}, and the keys of {store.name} are {theirs}"
-        raise UsageError(message)
+        raise UsageError(f"the `queries` are {ours}, and the keys of {store.name} are {theirs}")
     if texts is not None:
         return Asked((), [Queries(tuple(texts), texts)])
     array = _array(queries, "queries")
@@ -336,8 +337,10 @@ def columns_of(data: Any) -> dict[str, Any] | None:  # noqa: ANN401, PLR0911 - a
         names = tuple(data[0])
         odd = next((i for i, row in enumerate(data) if set(row) != set(names)), None)
         if odd is not None:
-            message = f"this record has another shape than the first, which has {', '.join(names)}"
-            raise InputError(message, f"{NAME}: row {odd}")
+            raise InputError(
+                f"this record has another shape than the first, which has {', '.join(names)}",
+                f"{NAME}: row {odd}",
+            )
         return {str(name): [row[name] for row in data] for name in names}
     if _is_pairs(data):
         return {"key": [pair[0] for pair in data], "value": [pair[1] for pair in data]}
@@ -474,8 +477,9 @@ def _column(
     """Return a column as numbers, or as text with nothing for what is missing."""
     array = np.asarray(cells)
     if array.ndim != 1:
-        message = f"the column {name!r} is of shape {array.shape}; give one cell a row"
-        raise InputError(message, NAME)
+        raise InputError(
+            f"the column {name!r} is of shape {array.shape}; give one cell a row", NAME
+        )
     if array.dtype == object:
         array = _of_objects(array, name)
     if array.dtype.kind in "UT":
@@ -509,21 +513,28 @@ def _of_objects(array: NDArray[Any], name: str) -> NDArray[Any]:
         if is_gone:
             _refuse_missing(row, name, cell)
         if not isinstance(cell, numbers_abc.Real):
-            message = f"{cell!r} in the column {name!r} is neither a number nor text"
-            raise InputError(message, f"{NAME}: row {row}")
+            raise InputError(
+                f"{cell!r} in the column {name!r} is neither a number nor text",
+                f"{NAME}: row {row}",
+            )
     if all(isinstance(cell, int) for cell in cells) and max(map(abs, cells)) >= numbers.LARGEST:
         return np.array(list(map(str, cells)))  # which a double does not hold
     return np.array(cells, np.float64)
 
 
 def _refuse_missing(row: int, name: str, cell: object) -> NoReturn:
-    message = f"{cell} in the column {name!r}, which has numbers; fill it, or pass `missing='skip'`"
-    raise InputError(message, f"{NAME}: row {row}")
+    raise InputError(
+        f"{cell} in the column {name!r}, which has numbers; fill it, or pass `missing='skip'`",
+        f"{NAME}: row {row}",
+    )
 
 
 def _parsed(cells: list[str], name: str, role: str) -> NDArray[np.float64]:
     odd = numbers.first_mismatch(cells, numbers.NUMBER)
     if odd is not None:
-        message = f"{cells[odd]!r} in the column {name!r} is not a finite number; "
-        raise InputError(message + f"mend it, or pass `{role}_type='text'`", f"{NAME}: row {odd}")
+        raise InputError(
+            f"{cells[odd]!r} in the column {name!r} is not a finite number; "
+            f"mend it, or pass `{role}_type='text'`",
+            f"{NAME}: row {odd}",
+        )
     return np.array(cells, np.float64)

@@ -213,8 +213,7 @@ def arrays_in(parts: Iterable[bytes], name: str) -> Mapping[str, StoredArray]:
     stream = _Parts(whole)
     found, fortran = _header(stream, name)
     if found.size > WHOLE_CAP:
-        message = f"more than {WHOLE_CAP >> 30} GiB from a pipe; give it as a file"
-        raise InputError(message, name)
+        raise InputError(f"more than {WHOLE_CAP >> 30} GiB from a pipe; give it as a file", name)
     return {"": _loaded(stream, found, fortran=fortran)}
 
 
@@ -282,8 +281,9 @@ def _joined(parts: Iterable[bytes], name: str) -> bytes:
         held.append(part)
         size += len(part)
         if size > WHOLE_CAP:
-            message = f"more than {WHOLE_CAP >> 30} GiB from a pipe; give it as a file"
-            raise InputError(message, name)
+            raise InputError(
+                f"more than {WHOLE_CAP >> 30} GiB from a pipe; give it as a file", name
+            )
     return b"".join(held)
 
 
@@ -324,8 +324,10 @@ def open_array(path: str) -> StoredArray:
     """
     found = open_arrays(path)
     if len(found) != 1:
-        message = f"holds {len(found)} arrays ({', '.join(found)}); give a file with one"
-        raise InputError(message, bytes_in.display_name(path))
+        raise InputError(
+            f"holds {len(found)} arrays ({', '.join(found)}); give a file with one",
+            bytes_in.display_name(path),
+        )
     return next(iter(found.values()))
 
 
@@ -338,8 +340,9 @@ def _in_place(stream: IO[bytes], name: str, path: str, end: int) -> StoredArray:
     if path and not fortran:
         return replace(found, path=path, offset=offset)
     if found.size > WHOLE_CAP:
-        message = f"is Fortran-ordered and over {WHOLE_CAP >> 30} GiB; save it in C order"
-        raise InputError(message, name)
+        raise InputError(
+            f"is Fortran-ordered and over {WHOLE_CAP >> 30} GiB; save it in C order", name
+        )
     return _loaded(stream, found, fortran=fortran)
 
 
@@ -366,19 +369,15 @@ def _header(stream: IO[bytes] | _Parts, name: str) -> tuple[StoredArray, bool]:
             shape, fortran, dtype = readers[version](stream)
         shape = tuple(int(n) for n in shape)
     except damage:
-        message = "not a .npy file, or one whose header is damaged"
-        raise InputError(message, name) from None
+        raise InputError("not a .npy file, or one whose header is damaged", name) from None
     if dtype.hasobject:
-        message = "holds Python objects, which are not read; save it as numbers"
-        raise InputError(message, name)
+        raise InputError("holds Python objects, which are not read; save it as numbers", name)
     width = dtype.itemsize
     if dtype.kind not in "biufU" or not width or (width > 8 and dtype.kind != "U"):
-        message = f"is of dtype {dtype}; save it as float32 or float64"
-        raise InputError(message, name)
+        raise InputError(f"is of dtype {dtype}; save it as float32 or float64", name)
     extent = math.prod(n for n in shape if n) * width  # NumPy's own bounds
     if any(n < 0 for n in shape) or len(shape) > _AXES or (extent >> 63 and 0 in shape):
-        message = f"its header claims the shape {shape}"
-        raise InputError(message, name)
+        raise InputError(f"its header claims the shape {shape}", name)
     return StoredArray(name, shape, dtype), bool(fortran)
 
 
@@ -400,11 +399,11 @@ class _Archive(Mapping[str, StoredArray]):
             members = [m for m in archive.infolist() if m.filename.endswith(".npy")]
             unpacked = sum(m.file_size for m in members if m.compress_type or not path)
         if unpacked > WHOLE_CAP:
-            message = f"unpacks to {unpacked >> 20} MiB, over the cap of {WHOLE_CAP >> 20} MiB"
-            raise InputError(message, name)
+            raise InputError(
+                f"unpacks to {unpacked >> 20} MiB, over the cap of {WHOLE_CAP >> 20} MiB", name
+            )
         if not members:
-            message = "holds no arrays"
-            raise InputError(message, name)
+            raise InputError("holds no arrays", name)
         self._members = {member.filename[:-4]: member for member in members}
 
     @contextmanager
@@ -418,8 +417,7 @@ class _Archive(Mapping[str, StoredArray]):
         except QkvError:  # which is a ValueError too
             raise
         except _ZIP_DAMAGE as error:
-            message = f"not a .npz file, or a damaged one ({error})"
-            raise InputError(message, self._name) from None
+            raise InputError(f"not a .npz file, or a damaged one ({error})", self._name) from None
         except OSError as error:
             raise InputError(f"cannot be read: {error.strerror or error}", self._name) from None
 

@@ -84,8 +84,9 @@ def _named_vector(store: Store, word: str) -> list[float]:
         return vector
     if names:
         hint = did_you_mean(word, tuple(names))
-        message = f"the query {word!r} is not a vector of {store.depth} finite numbers{hint}"
-        raise UsageError(message)
+        raise UsageError(
+            f"the query {word!r} is not a vector of {store.depth} finite numbers{hint}"
+        )
     raise UsageError(f"the query {word!r} {_why_no_vector(store, word)}")
 
 
@@ -166,8 +167,10 @@ def queries_from_file(  # noqa: PLR0913 - how a file is read
         return queries_from_array(store, stored)
     is_table = form in formats.TABLES and not by_start and formats.ending_of(path) != ".txt"
     if key and not is_table:
-        message = "`query_key` chooses a column of a table, and this is read line by line"
-        raise UsageError(message, bytes_in.display_name(path))
+        raise UsageError(
+            "`query_key` chooses a column of a table, and this is read line by line",
+            bytes_in.display_name(path),
+        )
     if is_table:
         columns = _KeyColumns(store, key, bytes_in.display_name(path), form)
         records = list(_records(store, path, encoding, form, header))
@@ -177,8 +180,7 @@ def queries_from_file(  # noqa: PLR0913 - how a file is read
         found = list(_lines(store, path, encoding))
         names, cells = ("query",), tuple((" ".join(row.cells),) for row in found)
     if not found:
-        message = "holds no queries; give one a line"
-        raise InputError(message, bytes_in.display_name(path))
+        raise InputError("holds no queries; give one a line", bytes_in.display_name(path))
     return _asked(store, found, names, cells)
 
 
@@ -314,8 +316,9 @@ class _KeyColumns:
         if record.names is None or not self._wanted:
             if self._is_text and len(record.cells) != len(self._wanted):
                 cells = "1 cell" if len(record.cells) == 1 else f"{len(record.cells)} cells"
-                message = f"{cells}, and a key has {len(self._wanted)}; pass `query_key`"
-                raise InputError(message, record.where)
+                raise InputError(
+                    f"{cells}, and a key has {len(self._wanted)}; pass `query_key`", record.where
+                )
             return list(range(len(record.cells)))
         folded = [name.strip().casefold() for name in names]
         lacking = [name for name in self._wanted if name.casefold() not in folded]
@@ -392,15 +395,17 @@ def _coded_vector(store: Store, row: _Row) -> list[float]:
     """Return a query of which some cells are dates or categories."""
     if len(row.cells) != store.depth:
         count = "1 cell" if len(row.cells) == 1 else f"{len(row.cells)} cells"
-        message = f"{count}, and a key of {store.name} has {', '.join(store.columns.key)}"
-        raise InputError(message, row.where)
+        raise InputError(
+            f"{count}, and a key of {store.name} has {', '.join(store.columns.key)}", row.where
+        )
     found = []
     for cell, coding, name in zip(row.cells, store.columns.codings, store.columns.key, strict=True):
         if coding is not None:
             found += coded(coding, [cell], lambda _: row.where)
         elif numbers.mismatches([cell.strip()], numbers.NUMBER):
-            message = f"{cell!r} is not a finite number, as the key column {name!r} has"
-            raise InputError(message, row.where)
+            raise InputError(
+                f"{cell!r} is not a finite number, as the key column {name!r} has", row.where
+            )
         else:
             found.append(float(cell))
     return found
@@ -414,12 +419,14 @@ def _row_vector(store: Store, row: _Row) -> list[float]:
         return _named_vector(store, cells[0])
     odd = numbers.mismatches(cells, numbers.NUMBER, most=1)
     if odd:
-        message = f"{cells[odd[0]]!r} is not a finite number; ask with numbers such as 1.5,0.3"
-        raise InputError(message, row.where)
+        raise InputError(
+            f"{cells[odd[0]]!r} is not a finite number; ask with numbers such as 1.5,0.3", row.where
+        )
     if len(cells) != store.depth:
         count = "1 number" if len(cells) == 1 else f"{len(cells)} numbers"
-        message = f"{count}, and the keys of {store.name} have width {store.depth}"
-        raise InputError(message, row.where)
+        raise InputError(
+            f"{count}, and the keys of {store.name} have width {store.depth}", row.where
+        )
     return [float(cell) for cell in cells]
 
 
@@ -432,16 +439,20 @@ def queries_from_array(store: Store, stored: StoredArray) -> Asked:
         A width that does not fit, with both shapes, or a number that is not finite.
     """
     if store.kind == "text":
-        message = f"queries in an array, and the keys of {store.name} are text"
-        raise UsageError(message)
+        raise UsageError(f"queries in an array, and the keys of {store.name} are text")
     check_numeric(stored)
     if store.columns.categories:
         name = store.columns.key[store.columns.categories[0][0]]
-        message = f"queries in an array, and the key column {name!r} is of categories; "
-        raise UsageError(message + "ask with a table, or with rows of cells")
+        raise UsageError(
+            f"queries in an array, and the key column {name!r} is of categories; "
+            "ask with a table, or with rows of cells"
+        )
     if stored.ndim < 2 or stored.shape[-1] != store.depth or 0 in stored.shape:
-        message = f"queries of shape {stored.shape}, and the keys have width {store.depth}"
-        raise InputError(f"{message}; queries are (…, Q, {store.depth})", stored.name)
+        raise InputError(
+            f"queries of shape {stored.shape}, and the keys have width {store.depth}"
+            f"; queries are (…, Q, {store.depth})",
+            stored.name,
+        )
     batch_shape, count = stored.shape[:-2], stored.shape[-2]
     found = []
     for head in range(math.prod(batch_shape)):

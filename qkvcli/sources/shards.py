@@ -56,8 +56,7 @@ def matches(pattern: str) -> list[str]:
         return [pattern]
     found = sorted(file for file in glob.glob(pattern, recursive=True) if os.path.isfile(file))
     if not found:
-        message = "no file has a name like this; mind the quotes and the folder"
-        raise InputError(message, pattern)
+        raise InputError("no file has a name like this; mind the quotes and the folder", pattern)
     return found
 
 
@@ -115,8 +114,10 @@ def pairs(first: str, second: str | None) -> list[tuple[str, str | None]]:
     if len(one) != len(other):
         alone = min(len(one), len(other))
         lonely, pattern = (one, second) if len(one) > alone else (other, first)
-        message = f"has no counterpart among the {alone} files of {pattern}"
-        raise InputError(f"{message}; there must be one for each", lonely[alone])
+        raise InputError(
+            f"has no counterpart among the {alone} files of {pattern}; there must be one for each",
+            lonely[alone],
+        )
     return list(zip(one, other, strict=True))
 
 
@@ -132,11 +133,16 @@ def check_alike(first: StoredArray, other: StoredArray) -> None:
 
     shapes = [(*array.shape[:-2], "K", *array.shape[-1:]) for array in (first, other)]
     if shapes[0] != shapes[1]:
-        message = f"of shape {other.shape}, and {first.name} of {first.shape}"
-        raise InputError(f"{message}; shards may differ in the number of keys alone", other.name)
+        raise InputError(
+            f"of shape {other.shape}, and {first.name} of {first.shape}"
+            "; shards may differ in the number of keys alone",
+            other.name,
+        )
     if working_dtype(first.dtype) != working_dtype(other.dtype):
-        message = f"of dtype {other.dtype}, and {first.name} of {first.dtype}"
-        raise InputError(f"{message}; save them alike", other.name)
+        raise InputError(
+            f"of dtype {other.dtype}, and {first.name} of {first.dtype}; save them alike",
+            other.name,
+        )
 
 
 class ShardedTable(TableSource):
@@ -168,14 +174,18 @@ class ShardedTable(TableSource):
         for role in ("key", "value"):
             mine, theirs = getattr(self.columns, role), getattr(columns, role)
             if mine != theirs:
-                message = f"its {role} columns are {_listed(theirs)}, and those of {first} "
                 raise InputError(
-                    message + f"{_listed(mine)}; files of one table have the same", name
+                    f"its {role} columns are {_listed(theirs)}, and those of {first} "
+                    f"{_listed(mine)}; files of one table have the same",
+                    name,
                 )
         if columns != self.columns:
             role = "key" if columns.numeric_key != self.columns.numeric_key else "value"
-            message = f"a {role} column is of numbers here and of text in {first}, or the reverse"
-            raise InputError(f"{message}; pass `{role}_type='text'`", name)
+            raise InputError(
+                f"a {role} column is of numbers here and of text in {first}, or the reverse"
+                f"; pass `{role}_type='text'`",
+                name,
+            )
 
 
 def _listed(names: tuple[str, ...]) -> str:

@@ -236,8 +236,9 @@ def open_store(  # noqa: PLR0913 - what a database is made of
             raise UsageError(f"`{kind}` is of a table's columns, and {keys or data} is an array")
         return _open_arrays(data, form, keys, values, labels, options.encoding)
     if labels is not None or values is not None:
-        message = "`labels` and `values` go with arrays; a table names its own rows (`value`)"
-        raise UsageError(message)
+        raise UsageError(
+            "`labels` and `values` go with arrays; a table names its own rows (`value`)"
+        )
     source = open_table(data, options, form)
     if not source.reopenable:
         # Levels are known after one reading, and it is the next that needs them.
@@ -286,10 +287,9 @@ def open_table(path: str, options: TableOptions | None = None, form: str | None 
     if form in formats.COLUMNAR:
         return _open_columnar(path, options, form)
     if "://" in path:
-        message = (
+        raise UsageError(
             f"{path}: by URL only Parquet and Arrow files are read; fetch it, or name a format"
         )
-        raise UsageError(message)
     if any(sign in path for sign in "*?["):
         from qkvcli.sources.shards import ShardedTable, is_pattern
 
@@ -300,15 +300,15 @@ def open_table(path: str, options: TableOptions | None = None, form: str | None 
 
 def _open_columnar(path: str, options: TableOptions, form: str) -> Source:
     if path == bytes_in.STDIN:
-        message = f"`data=-` is a stream, and {form} is read at random; name a file"
-        raise UsageError(message)
+        raise UsageError(f"`data=-` is a stream, and {form} is read at random; name a file")
     try:
         from qkvcli.sources.arrow import ParquetTable
     except ModuleNotFoundError as error:
         if (error.name or "").partition(".")[0] != "pyarrow":
             raise
-        message = f"{path}: {form} is read by pyarrow: pip install 'qkvcli[arrow]'"
-        raise UsageError(message) from None
+        raise UsageError(
+            f"{path}: {form} is read by pyarrow: pip install 'qkvcli[arrow]'"
+        ) from None
     return ParquetTable(path, options)
 
 
@@ -401,18 +401,23 @@ def check_shapes(keys: StoredArray, values: StoredArray) -> None:
     for array, role in ((keys, "keys"), (values, "values")):
         check_numeric(array)
         if array.ndim < 2:
-            message = f"{role} of shape {array.shape}; they are (K, D), (H, K, D), (B, H, K, D), …"
-            raise InputError(message, array.name)
+            raise InputError(
+                f"{role} of shape {array.shape}; they are (K, D), (H, K, D), (B, H, K, D), …",
+                array.name,
+            )
         if 0 in array.shape:
-            message = f"{role} of shape {array.shape}: there is nothing to attend to"
-            raise InputError(message, array.name)
+            raise InputError(
+                f"{role} of shape {array.shape}: there is nothing to attend to", array.name
+            )
     if keys.shape[:-1] != values.shape[:-1]:
-        message = f"keys of shape {keys.shape} and values of shape {values.shape} do not fit"
-        raise InputError(f"{message}; they must agree but for the last axis", values.name)
+        raise InputError(
+            f"keys of shape {keys.shape} and values of shape {values.shape} do not fit"
+            "; they must agree but for the last axis",
+            values.name,
+        )
 
 
 def check_numeric(array: StoredArray) -> None:
     """Refuse an array of text where numbers are wanted."""
     if array.dtype.kind == "U":
-        message = f"is of dtype {array.dtype}; numbers were expected"
-        raise InputError(message, array.name)
+        raise InputError(f"is of dtype {array.dtype}; numbers were expected", array.name)

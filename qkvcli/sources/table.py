@@ -389,16 +389,21 @@ def codings_of(
         at = find_column(coding.column, names, f"`{coding.kind}`", name)
         if at not in key:
             listed = ", ".join(names[i] for i in key)
-            message = f"`{coding.kind}` names the column {names[at]!r}, and the key of {name} is "
-            raise UsageError(f"{message}{listed}; name it in `key` too")
+            raise UsageError(
+                f"`{coding.kind}` names the column {names[at]!r}, and the key of {name} is "
+                f"{listed}; name it in `key` too"
+            )
         if at in found:
-            message = f"`{found[at].kind}` and `{coding.kind}` both name the column {names[at]!r}"
-            raise UsageError(message)
+            raise UsageError(
+                f"`{found[at].kind}` and `{coding.kind}` both name the column {names[at]!r}"
+            )
         found[at] = coding
     if found and options.key_type is not None:
         (coding, *_) = found.values()
-        message = f"`key_type` is of all key columns, and `{coding.kind}` says what one of them is"
-        raise UsageError(f"{message}; leave `key_type` out")
+        raise UsageError(
+            f"`key_type` is of all key columns, and `{coding.kind}` says what one of them is"
+            "; leave `key_type` out"
+        )
     return tuple(found.get(at) for at in key) if found else ()
 
 
@@ -407,12 +412,14 @@ def refuse_number(cell: str, where: str, role: str, column: str = "") -> NoRetur
     shown = repr(cell if len(cell) <= 40 else cell[:37] + "...")
     if numbers.is_missing(cell):
         named = f" {column!r}" if column else ""
-        message = f"{shown} in the {role} column{named}, which has numbers: pass `missing='skip'` "
-        raise InputError(message + f"to leave such rows out, or `{role}_type='text'`", where)
+        raise InputError(
+            f"{shown} in the {role} column{named}, which has numbers: pass `missing='skip'` "
+            f"to leave such rows out, or `{role}_type='text'`",
+            where,
+        )
     finite = "a finite number" if role == "value" else "a plain decimal number"
     way_out = f"mend it, or pass `{role}_type='text'`"
-    message = f"{shown} is not {finite}, as its {role} column has; {way_out}"
-    raise InputError(message, where)
+    raise InputError(f"{shown} is not {finite}, as its {role} column has; {way_out}", where)
 
 
 def layout(names: Sequence[str], first: Cells, options: TableOptions, name: str) -> Layout:
@@ -439,8 +446,7 @@ def layout(names: Sequence[str], first: Cells, options: TableOptions, name: str)
     for option, found in (("`key`", key), ("`value`", value)):
         twice = next((names[i] for i in found if found.count(i) > 1), None)
         if twice is not None:
-            message = f"{option} names the column {twice!r} of {name} twice"
-            raise UsageError(message)
+            raise UsageError(f"{option} names the column {twice!r} of {name} twice")
     if not value:
         # A bare list of keys is its own values, as in self-attention.
         value = tuple(i for i in range(len(names)) if i not in key) or key
@@ -472,8 +478,11 @@ def check_coded(names: Sequence[str], kinds: Sequence[bool], where: str) -> None
     """Refuse a column of text beside dates and categories."""
     text = next((name for name, is_number in zip(names, kinds, strict=True) if not is_number), None)
     if text is not None:
-        message = f"the key column {text!r} is text, beside others that are dates or categories; "
-        raise InputError(message + f"pass `categorical={text!r}`, or other `key` columns", where)
+        raise InputError(
+            f"the key column {text!r} is text, beside others that are dates or categories; "
+            f"pass `categorical={text!r}`, or other `key` columns",
+            where,
+        )
 
 
 def key_columns(options: TableOptions, names: Sequence[str], name: str) -> tuple[int, ...]:
@@ -525,8 +534,9 @@ def find_column(column: str, names: Sequence[str], option: str, name: str) -> in
     folded = [i for i, known in enumerate(names) if known.casefold() == column.casefold()]
     if len(folded) == 1:
         return folded[0]
-    message = f"{option}: {name} has no column {column!r}{did_you_mean(column, list(names))}"
-    raise UsageError(message)
+    raise UsageError(
+        f"{option}: {name} has no column {column!r}{did_you_mean(column, list(names))}"
+    )
 
 
 def _is_numeric(  # noqa: PLR0913 - a column, and how it is to be read

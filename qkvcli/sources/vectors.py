@@ -264,7 +264,6 @@ def in_memory(array: NDArray[np.generic], name: str) -> StoredArray:
     """Return an array in memory as one that is read like a file's; nothing is copied."""
     whole = np.ascontiguousarray(array)
     if whole.dtype.kind not in "biuf" or whole.dtype.itemsize > 8:
-        message = f"is of dtype {whole.dtype}; use numbers of at most 64 bits"
-        raise InputError(message, name)
+        raise InputError(f"is of dtype {whole.dtype}; use numbers of at most 64 bits", name)
     view = whole.reshape(-1).view(np.uint8).data
     return StoredArray(name, whole.shape, whole.dtype, data=view)

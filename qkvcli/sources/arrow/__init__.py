@@ -233,8 +233,9 @@ class ParquetTable:
         if kind != VECTOR:
             return Field(name, role, wanted or kind, is_plain=wanted is None)
         if wanted is not None:
-            message = f"`{role}_type={wanted!r}`: the column {name!r} of {self.name} is of vectors"
-            raise UsageError(message)
+            raise UsageError(
+                f"`{role}_type={wanted!r}`: the column {name!r} of {self.name} is of vectors"
+            )
         return Field(name, role, kind, self._width(name, piece))
 
     def _coded(self, name: str, coding: Coding | None, piece: Piece) -> Field:
@@ -242,8 +243,10 @@ class ParquetTable:
         if name not in self._folders and not types.is_temporal(self._schema.field(name).type):
             kind = self._kind_of(piece.file, self._schema, name)
             if kind == VECTOR:
-                message = f"the column {name!r} of {self.name} is of vectors, and no `date` or "
-                raise UsageError(f"{message}`categorical` is")
+                raise UsageError(
+                    f"the column {name!r} of {self.name} is of vectors, and no `date` or "
+                    "`categorical` is"
+                )
         return Field(name, "key", NUMBER, coding=coding)
 
     def _kind_of(self, file: File, schema: pa.Schema, name: str) -> str:
@@ -276,8 +279,7 @@ class ParquetTable:
             width = len(first[0]) if first and first[0].is_valid else 0
         if not width:
             what = "empty" if first and first[0].is_valid else "null; pass `missing='skip'`"
-            message = f"the first vector of the column {name!r} is {what}"
-            raise InputError(message, piece.where(0))
+            raise InputError(f"the first vector of the column {name!r} is {what}", piece.where(0))
         return width
 
     def _check_alike(self, file: File, fields: Fields) -> None:
@@ -288,13 +290,19 @@ class ParquetTable:
             if (name in folders) != (name in dict(first.partition)) or (
                 name not in folders and name not in schema.names
             ):
-                message = f"has no column {name!r}, and {first.name} has it"
-                raise InputError(f"{message}; files of one table have the same", file.name)
+                raise InputError(
+                    f"has no column {name!r}, and {first.name} has it"
+                    "; files of one table have the same",
+                    file.name,
+                )
             if name in folders:
                 continue
             mine, other = self._schema.field(name).type, schema.field(name).type
             if types.is_temporal(mine) and types.is_temporal(other):
                 continue
             if self._kind_of(file, schema, name) != kind_of(mine):
-                message = f"the column {name!r} is of type {other}, and in {first.name} of {mine}"
-                raise InputError(f"{message}; files of one table have the same", file.name)
+                raise InputError(
+                    f"the column {name!r} is of type {other}, and in {first.name} of {mine}"
+                    "; files of one table have the same",
+                    file.name,
+                )

@@ -222,10 +222,11 @@ class ArrowBlock:
         lengths = pc.list_value_length(lists)
         odd = pc.index(pc.not_equal(lengths, field.width), value=True).as_py()
         if odd >= 0:
-            message = (
+            raise InputError(
                 f"{lengths[odd]} numbers in the column {field.name!r}, and {field.width} before"
+                "; vectors are of one width",
+                self.where(odd),
             )
-            raise InputError(f"{message}; vectors are of one width", self.where(odd))
         flat = lists.flatten()
         if flat.null_count:
             at = pc.index(flat.is_null(), value=True).as_py()

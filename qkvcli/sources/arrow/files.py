@@ -121,11 +121,14 @@ def _resolved(url: str) -> tuple[fs.FileSystem, str]:
 
         known, path = fsspec.core.url_to_fs(f"{scheme}://{rest}")
     except ImportError as error:
-        message = f"{url}: pyarrow has no file system for {scheme}://, and fsspec none"
-        raise UsageError(f"{message} ({one_line(error)}); install one") from None
+        raise UsageError(
+            f"{url}: pyarrow has no file system for {scheme}://, and fsspec none"
+            f" ({one_line(error)}); install one"
+        ) from None
     except ValueError as error:
-        message = f"{url}: there is no file system for {scheme}:// ({one_line(error)})"
-        raise UsageError(message) from None
+        raise UsageError(
+            f"{url}: there is no file system for {scheme}:// ({one_line(error)})"
+        ) from None
     return fs.PyFileSystem(fs.FSSpecHandler(known)), path
 
 
@@ -137,8 +140,10 @@ def _safe(scheme: str, rest: str) -> str:
     if scheme in ("abfs", "abfss") and not _AZURE_CREDENTIALS.search(rest):
         # Otherwise it looks for credentials by running az, and where that has none it aborts.
         if not all(map(os.environ.get, _AZURE_ENVIRONMENT)):
-            message = f"{scheme}://{rest}: no credentials; set {', '.join(_AZURE_ENVIRONMENT)}, "
-            raise UsageError(message + "or add ?credential_kind=anonymous")
+            raise UsageError(
+                f"{scheme}://{rest}: no credentials; set {', '.join(_AZURE_ENVIRONMENT)}, "
+                "or add ?credential_kind=anonymous"
+            )
         more = "credential_kind=environment"
     return f"{scheme}://{rest}" + (("&" if "?" in rest else "?") + more if more else "")
 

@@ -76,8 +76,10 @@ class Piece:
                 with self.file.open() as stream:
                     found = batch_of(opened(stream, inside), self.index)
             if len(found) != self.rows:
-                message = "is not as it was when it was opened; was it rewritten meanwhile?"
-                raise InputError(message, self.file.name)
+                raise InputError(
+                    "is not as it was when it was opened; was it rewritten meanwhile?",
+                    self.file.name,
+                )
             return found
 
     def _part_of_group(self, names: list[str]) -> pa.Table:
@@ -135,11 +137,12 @@ def step_of(file: File, parquet: pq.ParquetFile, index: int, fields: Fields) -> 
         chunk = group.column(at)
         if field.kind == VECTOR:
             if chunk.num_values * _NUMBER > WHOLE_CAP:
-                message = (
+                raise InputError(
                     f"row group {index} holds {chunk.num_values} numbers in the column "
                     f"{field.name!r}, over the cap of {WHOLE_CAP // _NUMBER}"
+                    "; write it in smaller row groups",
+                    file.name,
                 )
-                raise InputError(f"{message}; write it in smaller row groups", file.name)
             step = min(step, _BYTES // _NUMBER * group.num_rows // max(1, chunk.num_values))
         else:
             step = min(step, _BYTES * group.num_rows // max(1, chunk.total_uncompressed_size))
@@ -166,8 +169,9 @@ def _first_row(file: File, index: int, names: list[str], texts: set[str]) -> pa.
         wanted = list(dict.fromkeys(names))
         head = next(parquet.iter_batches(1, [index], wanted, use_threads=False), None)
     if head is None:
-        message = f"cannot be read: row group {index} lacks the rows that it claims"
-        raise InputError(message, file.name)
+        raise InputError(
+            f"cannot be read: row group {index} lacks the rows that it claims", file.name
+        )
     return head
 
 

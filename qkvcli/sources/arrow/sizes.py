@@ -66,8 +66,9 @@ def check_sizes(stream: pa.NativeFile, name: str) -> None:
         for kind, field in (("dictionary", _DICTIONARIES), ("batch", _BATCHES)):
             for index, (start, head, body) in enumerate(footer.vector(field, "<qi4xq")):
                 if min(start, head, body) < 0 or start + head + body > size:
-                    message = f"cannot be read: {kind} {index} lies outside of the file"
-                    raise InputError(message, name)
+                    raise InputError(
+                        f"cannot be read: {kind} {index} lies outside of the file", name
+                    )
                 unpacked = _unpacked(stream, start, head, is_batch=field == _BATCHES)
                 if unpacked > WHOLE_CAP:
                     message = f"{kind} {index} unpacks to {unpacked >> 20} MiB, over the cap of "

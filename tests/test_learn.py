@@ -524,3 +524,15 @@ def test_a_metric_of_one_column_holds_for_many_queries(tmp_path: Path) -> None:
     few = database.attend(x[:100][:, None], model=model).output
     many = database.attend(x[:, None], model=model).output[:100]
     assert np.abs(few - many).max() < 1e-9
+
+
+def test_too_few_left_to_learn_from_are_refused(tmp_path: Path) -> None:
+    table = tmp_path / "t.csv"
+    table.write_text("x,y\n" + "".join(f"{i},{i}\n" for i in range(15)))
+    asked = ["--data", str(table), "--validate", "0.9", "-o", str(tmp_path / "m.json")]
+    run = run_inside("learn", *asked)
+    assert (run.status, run.text) == (2, "")
+    assert run.error == (
+        "qkv: --validate 0.9 holds 14 of 15 examples out, which leaves too few to learn from; "
+        "hold fewer out\n"
+    )

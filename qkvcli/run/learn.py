@@ -61,9 +61,20 @@ class Training:
     seed: int = 0
 
     def split(self, count: int) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-        """Return which of so many examples are learned from, and which are held out."""
+        """Return which of so many examples are learned from, and which are held out.
+
+        Raises
+        ------
+        UsageError
+            One example or none is left to learn from.
+        """
         order = np.random.default_rng(self.seed).permutation(count)
-        held = min(count - 1, max(1, math.ceil(self.validate * count)))
+        held = max(1, math.ceil(self.validate * count))
+        if count - held < 2:
+            raise UsageError(
+                f"`validate` {self.validate:g} holds {held} of {count} examples out, which leaves "
+                "too few to learn from; hold fewer out"
+            )
         return np.sort(order[held:]), np.sort(order[:held])
 
 

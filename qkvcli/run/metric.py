@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from qkvcli.attention.softmax import exponentials, log_weights, normalised, shift_of
 from qkvcli.errors import InputError, UsageError
 from qkvcli.run.learn import Learned, Training, Watched, check_count, interval, trained
 from qkvcli.scores.model import VectorModel, array_columns
@@ -118,17 +119,22 @@ def pair_loss(
     total, of_query, of_key = 0.0, np.zeros_like(query_map), np.zeros_like(key_map)
     for rows in _parts(len(queries), len(keys)):
         asked = queries[rows] @ query_map.T
-        logits = asked @ mapped.T
-        logits -= logits.max(axis=1, keepdims=True)
-        slope = np.exp(logits)
-        sums = slope.sum(axis=1, keepdims=True)
-        at = np.arange(len(asked)), right[rows]
-        total += float(np.sum(np.log(sums[:, 0]) - logits[at]))
-        slope /= sums
-        slope[at] -= 1
+        slope, losses = _log_loss(asked @ mapped.T, right[rows])
+        total += float(losses.sum())
+        slope[np.arange(len(asked)), right[rows]] -= 1
         of_query += (slope @ mapped).T @ queries[rows]
         of_key += scale * (asked.T @ slope) @ keys
     return total / len(queries), of_query / len(queries), of_key / len(queries)
+
+
+def _log_loss(scores: Floats, right: NDArray[np.intp]) -> tuple[Floats, Floats]:
+    """Return the weights of scores (Q, K), in their place, and −log of the right key's, (Q,)."""
+    logs = log_weights(scores, shift_of(scores, 1.0, exact=True), 1.0)
+    own = logs[np.arange(len(logs)), right]
+    weights: Floats = np.asarray(exponentials(logs), np.float64)
+    total = weights.sum(axis=1)
+    weights /= total[:, None]
+    return weights, np.log(total) - own
 
 
 def _parts(queries: int, keys: int) -> Iterator[slice]:
@@ -144,11 +150,7 @@ def _weights(queries: Floats, keys: Floats, own: slice | None = None) -> Floats:
     found -= (np.vecdot(queries, queries) / 2)[:, None]
     if own is not None:
         found[np.arange(len(queries)), np.arange(own.start, own.stop)] = -np.inf
-    found -= found.max(axis=1, keepdims=True)
-    np.maximum(found, -700, out=found, where=np.isfinite(found))
-    np.exp(found, out=found)
-    found /= found.sum(axis=1, keepdims=True)
-    return found
+    return np.asarray(normalised(found), np.float64)
 
 
 @dataclass(frozen=True, eq=False)
@@ -493,9 +495,8 @@ def _pair_losses(
     for rows in _parts(len(queries), len(keys)):
         logits = (queries[rows] @ query_map.T) @ mapped.T
         own = logits[np.arange(len(logits)), right[rows]]
-        top = logits.max(axis=1)
-        losses.append(np.log(np.exp(logits - top[:, None]).sum(axis=1)) + top - own)
         ranks.append(1 + np.sum(logits > own[:, None], axis=1))
+        losses.append(_log_loss(logits, right[rows])[1])
     return np.concatenate(losses), np.concatenate(ranks)
 
 

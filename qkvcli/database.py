@@ -578,7 +578,8 @@ class Database:
             for option in ("case_sensitive", "keep_accents"):
                 if locals()[option]:
                     raise UsageError(f"`{option}` is of text, and the keys are numbers")
-            return self._learned_of_numbers(queries, truth, metric, rank, training)
+            with executor(workers) as runner:
+                return self._learned_of_numbers(queries, truth, metric, rank, training, runner)
         if metric is not None or rank is not None:
             raise UsageError("`metric` and `rank` are of numbers, and the keys are text")
         folds = {"case_sensitive": case_sensitive, "keep_accents": keep_accents}
@@ -588,13 +589,14 @@ class Database:
             found = self.examples(queries, truth, runner, query_key, progress, **folds)
         return learn.learn_text(*found, training)
 
-    def _learned_of_numbers(
+    def _learned_of_numbers(  # noqa: PLR0913, PLR0917 - what learning is told
         self,
         queries: Any,  # noqa: ANN401 - what ``join`` takes
         truth: str | None,
         metric: str | None,
         rank: int | None,
         training: Training,
+        runner: Executor,
     ) -> Learned:
         """Return a learned metric, or of pairs of vectors two projections."""
         from qkvcli.run import metric as metrics
@@ -609,7 +611,9 @@ class Database:
             raise UsageError("`truth` is a column of text, and the keys are numbers; leave it out")
         asked = self._asked(queries)
         if asked is None:
-            return metrics.learn_metric(self.store, training, metric or metrics.DIAGONAL, rank)
+            return metrics.learn_metric(
+                self.store, training, metric or metrics.DIAGONAL, rank, runner
+            )
         if metric is not None:
             raise UsageError("`metric` is of rows and their values; of `queries` pass `rank`")
         if self.batch_shape or asked.batch_shape:
@@ -627,7 +631,7 @@ class Database:
                 "the right one, so give as many"
             )
         places = np.arange(len(keys))
-        return metrics.learn_pairs(vectors, keys, places, training, rank, self.store.name)
+        return metrics.learn_pairs(vectors, keys, places, training, rank, self.store.name, runner)
 
     def examples(  # noqa: PLR0913 - what examples are made of
         self,

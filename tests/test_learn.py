@@ -536,3 +536,17 @@ def test_too_few_left_to_learn_from_are_refused(tmp_path: Path) -> None:
         "qkv: --validate 0.9 holds 14 of 15 examples out, which leaves too few to learn from; "
         "hold fewer out\n"
     )
+
+
+@pytest.mark.parametrize("of_pairs", [False, True])
+def test_workers_change_no_byte_of_what_numbers_teach(
+    of_pairs: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(metric, "_CELLS", 500)  # so that there are several parts
+    random = np.random.default_rng(2)
+    keys = random.normal(size=(60, 3))
+    queries = keys + random.normal(size=keys.shape) if of_pairs else None
+    database = qkvcli.Database(keys, np.sin(keys[:, :1]))
+    told = [database.learned(queries, workers=workers) for workers in (1, 2)]
+    assert told[0].after == told[1].after
+    assert models.write(told[0].model) == models.write(told[1].model)

@@ -47,7 +47,9 @@ def check(given: Mapping[str, Any]) -> None:
     if odd is not None:
         names = {"query": "a query", "own": "--self"}
         name = names.get(odd, f"--{odd.replace('_', '-')}")
-        raise UsageError(f"a picture is of the whole fit, and {name} does not go with it")
+        raise UsageError(
+            f"a picture is of the whole fit, and {name} does not go with it; leave one of them out"
+        )
     if given["plot"] and given["form"] != AUTO:
         raise UsageError("--plot draws in the terminal, and --format says another form; pass one")
     if given["plot"] and given["output"] != "-":

@@ -8,7 +8,7 @@ from functools import cache
 from itertools import chain, islice
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
-from qkvcli.run.work import Tree, floor_of, merged, totals
+from qkvcli.run.work import Tree, totals
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -84,7 +84,7 @@ def _in_order(
     progress: Progress | None,
 ) -> list[States]:
     """Submit jobs and merge their results in order; no more than ``ahead`` wait at a time."""
-    trees: list[Tree[Any]] = [Tree(merged) for _ in work.parts]
+    trees: list[Tree[Any]] = [Tree(work.merge) for _ in work.parts]
     waiting: deque[tuple[int, int, _Promise]] = deque()
 
     def take() -> None:
@@ -97,7 +97,7 @@ def _in_order(
     waits = 0 if work.is_sparse and work.is_text else ahead
     for block in blocks:
         for part, tree in enumerate(trees):
-            waiting.append((len(block), part, submit(block, part, floor_of(work, tree))))
+            waiting.append((len(block), part, submit(block, part, work.floor(tree))))
             while len(waiting) > waits:  # so that a stream is not read ahead of the work
                 take()
         waits = ahead

@@ -15,7 +15,9 @@ import numpy as np
 
 from qkvcli.attention.softmax import exponentials, log_weights, normalised, shift_of
 from qkvcli.errors import InputError, UsageError
+from qkvcli.run.choose import Workers
 from qkvcli.run.learn import Learned, Training, Watched, check_count, interval, trained
+from qkvcli.run.work import added
 from qkvcli.scores.model import VectorModel, array_columns
 
 if TYPE_CHECKING:
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from qkvcli.run.work import Executor
     from qkvcli.sources.store import Store
 
     Floats = NDArray[np.float64]
@@ -31,6 +34,7 @@ DIAGONAL, LOW_RANK, FULL, PAIRS = "diagonal", "low-rank", "full", "pairs"
 MOST = 4096
 """How many rows are learned from at most: each is predicted from all the others."""
 _CELLS = 1 << 20
+_ALONE = Workers(1)
 _STEPS = 200
 _TELL = 100
 """How many rows held out tell which of two beginnings ends better."""
@@ -76,6 +80,7 @@ def metric_loss(
     keys: Floats,
     values: Floats,
     loss: Callable[[Floats, Floats, Floats], Slopes],
+    executor: Executor = _ALONE,
 ) -> tuple[float, Floats]:
     """Return the mean loss of each row, predicted from all others, and its gradient (R, D).
 
@@ -87,28 +92,34 @@ def metric_loss(
         (N, D) and (N, C).
     loss
         ``squared_error`` or ``wrong_share``.
+    executor
+        What runs the sums over rows.
 
     Notes
     -----
     ∂a/∂L = −L (q − k)(q − k)ᵀ, summed under the slopes without forming differences.
     """
     mapped = keys @ projection.T
-    total, spread = 0.0, np.zeros((keys.shape[1], keys.shape[1]))
-    column = np.zeros(len(keys))
-    for rows in _parts(len(keys), len(keys)):
-        weights = _weights(mapped[rows], mapped, own=rows)
-        found = loss(weights, values, values[rows])
-        total += float(found.losses.sum())
+
+    def of(rows: slice) -> tuple[float, Floats, Floats]:
+        found = loss(_weights(mapped[rows], mapped, own=rows), values, values[rows])
         some = keys[rows]
         cross = some.T @ (found.slope @ keys)
-        spread += (some.T * found.slope.sum(axis=1)) @ some - cross - cross.T
-        column += found.slope.sum(axis=0)
+        spread = (some.T * found.slope.sum(axis=1)) @ some - cross - cross.T
+        return float(found.losses.sum()), spread, found.slope.sum(axis=0)
+
+    total, spread, column = added(of, _parts(len(keys), len(keys)), executor)
     spread += (keys.T * column) @ keys
     return total / len(keys), -(projection @ spread) / len(keys)
 
 
-def pair_loss(
-    query_map: Floats, key_map: Floats, queries: Floats, keys: Floats, right: NDArray[np.intp]
+def pair_loss(  # noqa: PLR0913, PLR0917 - what pairs are
+    query_map: Floats,
+    key_map: Floats,
+    queries: Floats,
+    keys: Floats,
+    right: NDArray[np.intp],
+    executor: Executor = _ALONE,
 ) -> tuple[float, Floats, Floats]:
     """Return the mean −log α of the right keys, and its gradients by both maps (R, D).
 
@@ -116,14 +127,15 @@ def pair_loss(
     """
     scale = 1 / np.sqrt(len(query_map))
     mapped = keys @ key_map.T * scale
-    total, of_query, of_key = 0.0, np.zeros_like(query_map), np.zeros_like(key_map)
-    for rows in _parts(len(queries), len(keys)):
+
+    def of(rows: slice) -> tuple[float, Floats, Floats]:
         asked = queries[rows] @ query_map.T
         slope, losses = _log_loss(asked @ mapped.T, right[rows])
-        total += float(losses.sum())
         slope[np.arange(len(asked)), right[rows]] -= 1
-        of_query += (slope @ mapped).T @ queries[rows]
-        of_key += scale * (asked.T @ slope) @ keys
+        of_query = (slope @ mapped).T @ queries[rows]
+        return float(losses.sum()), of_query, scale * (asked.T @ slope) @ keys
+
+    total, of_query, of_key = added(of, _parts(len(queries), len(keys)), executor)
     return total / len(queries), of_query / len(queries), of_key / len(queries)
 
 
@@ -137,10 +149,15 @@ def _log_loss(scores: Floats, right: NDArray[np.intp]) -> tuple[Floats, Floats]:
     return weights, np.log(total) - own
 
 
-def _parts(queries: int, keys: int) -> Iterator[slice]:
+def _parts(queries: int, keys: int) -> Iterator[range]:
+    """Yield runs of queries whose scores are some megabytes."""
     step = max(1, _CELLS // max(1, keys))
     for start in range(0, queries, step):
-        yield slice(start, min(queries, start + step))
+        yield range(start, min(queries, start + step))
+
+
+def _slices(queries: int, keys: int) -> Iterator[slice]:
+    return (slice(rows.start, rows.stop) for rows in _parts(queries, keys))
 
 
 def _weights(queries: Floats, keys: Floats, own: slice | None = None) -> Floats:
@@ -188,7 +205,7 @@ class Table:
         mapped, asked = self.keys @ projection.T, held.keys @ projection.T
         parts = [
             self.loss(_weights(asked[rows], mapped), self.values, held.values[rows]).losses
-            for rows in _parts(len(asked), len(mapped))
+            for rows in _slices(len(asked), len(mapped))
         ]
         return np.concatenate(parts)
 
@@ -197,7 +214,7 @@ class Table:
         mapped = self.keys @ projection.T
         parts = [
             self.loss(_weights(mapped[rows], mapped, own=rows), self.values, self.values[rows])
-            for rows in _parts(len(mapped), len(mapped))
+            for rows in _slices(len(mapped), len(mapped))
         ]
         return float(np.mean(np.concatenate([part.losses for part in parts])))
 
@@ -207,7 +224,7 @@ class Table:
         found = np.concatenate(
             [
                 _weights(asked[rows], mapped) @ self.values
-                for rows in _parts(len(asked), len(mapped))
+                for rows in _slices(len(asked), len(mapped))
             ]
         )
         if self.is_class:
@@ -286,7 +303,9 @@ def table_of(store: Store) -> Table:
     return Table((keys - keys.mean(axis=0)) / scale, values, scale, bool(columns.text))
 
 
-def learn_metric(store: Store, training: Training, metric: str, rank: int | None) -> Learned:
+def learn_metric(
+    store: Store, training: Training, metric: str, rank: int | None, executor: Executor = _ALONE
+) -> Learned:
     """Return the metric that predicts each row best from all others.
 
     Parameters
@@ -297,6 +316,8 @@ def learn_metric(store: Store, training: Training, metric: str, rank: int | None
         How it is learned.
     metric, rank
         ``"diagonal"`` or ``"full"``, or a projection to so many dimensions.
+    executor
+        What runs the sums over rows.
 
     Raises
     ------
@@ -315,7 +336,7 @@ def learn_metric(store: Store, training: Training, metric: str, rank: int | None
     some, held = table.pick(learning), table.pick(held_out)
     kind = LOW_RANK if rank is not None else metric
     start = _best_width(some, np.eye(depth))
-    end = _sought(some, held, training, kind, rank, start)
+    end = _sought(some, held, training, kind, rank, start, executor)
     after, before = some.errors_of(held, end), some.errors_of(held, start)
     if rank is None and after.mean() > before.mean():
         end, after = start, before
@@ -340,12 +361,18 @@ def _best_width(table: Table, projection: Floats) -> Floats:
 
 
 def _sought(  # noqa: PLR0913, PLR0917 - what a search depends on
-    some: Table, held: Table, training: Training, kind: str, rank: int | None, start: Floats
+    some: Table,
+    held: Table,
+    training: Training,
+    kind: str,
+    rank: int | None,
+    start: Floats,
+    executor: Executor,
 ) -> Floats:
     """Return the metric with the least loss on held-out rows, along the ways down."""
 
     def way(begun: Floats, *, diagonal: bool = False) -> Watched:
-        return _descended(some, held, training, begun, diagonal=diagonal)
+        return _descended(some, held, training, begun, executor, diagonal=diagonal)
 
     def projected(*beginnings: Floats) -> Floats:
         ways = [way(_best_width(some, one)) for one in beginnings]
@@ -383,8 +410,14 @@ def _telling(table: Table, rank: int) -> Floats:
     return found
 
 
-def _descended(
-    some: Table, held: Table, training: Training, start: Floats, *, diagonal: bool
+def _descended(  # noqa: PLR0913 - what a way down depends on
+    some: Table,
+    held: Table,
+    training: Training,
+    start: Floats,
+    executor: Executor,
+    *,
+    diagonal: bool,
 ) -> Watched:
     from scipy.optimize import minimize
 
@@ -396,7 +429,7 @@ def _descended(
         return np.diag(point) if diagonal else point.reshape(shape)
 
     def cost(point: Floats) -> tuple[float, Floats]:
-        total, gradient = metric_loss(whole(point), some.keys, some.values, some.loss)
+        total, gradient = metric_loss(whole(point), some.keys, some.values, some.loss, executor)
         flat = np.diag(gradient) if diagonal else gradient.ravel()
         # Of numbers squares of the way from the start cost, of classes those of the metric.
         apart = point if some.is_class else point - near
@@ -415,6 +448,7 @@ def learn_pairs(  # noqa: PLR0913, PLR0917 - what pairs are
     training: Training,
     rank: int | None,
     name: str,
+    executor: Executor = _ALONE,
 ) -> Learned:
     """Return projections of queries and keys that give the right keys the most weight.
 
@@ -428,6 +462,8 @@ def learn_pairs(  # noqa: PLR0913, PLR0917 - what pairs are
         How it is learned, and to how many dimensions.
     name
         What the database is called.
+    executor
+        What runs the sums over queries.
     """
     check_count(len(queries))
     depth = keys.shape[1]
@@ -452,7 +488,7 @@ def learn_pairs(  # noqa: PLR0913, PLR0917 - what pairs are
     penalty = training.penalty / len(learning)
 
     def cost(point: Floats) -> tuple[float, Floats]:
-        total, a, b = pair_loss(*maps(point), queries[learning], keys, right[learning])
+        total, a, b = pair_loss(*maps(point), queries[learning], keys, right[learning], executor)
         apart = point - start
         gradient = np.concatenate([a.ravel(), b.ravel()]) + 2 * penalty * apart
         return total + penalty * float(apart @ apart), gradient
@@ -492,7 +528,7 @@ def _pair_losses(
     """Return −log α of the right key of each query, and its rank from 1."""
     losses, ranks = [], []
     mapped = keys @ key_map.T / np.sqrt(len(query_map))
-    for rows in _parts(len(queries), len(keys)):
+    for rows in _slices(len(queries), len(keys)):
         logits = (queries[rows] @ query_map.T) @ mapped.T
         own = logits[np.arange(len(logits)), right[rows]]
         ranks.append(1 + np.sum(logits > own[:, None], axis=1))

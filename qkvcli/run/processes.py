@@ -21,7 +21,7 @@ import numpy as np
 
 from qkvcli.errors import QkvError
 from qkvcli.run.local import Local
-from qkvcli.run.work import Tree, floor_of, merged, totals
+from qkvcli.run.work import Tree, merged, totals
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -92,7 +92,7 @@ class _Folding:
         self._count, self._rows = self._count + 1, self._rows + len(block)
         for part, tree in enumerate(self._trees):
             tree.add(self._work(block, part, self._floors[part]))
-            self._floors[part] = np.maximum(self._floors[part], floor_of(self._work, tree))
+            self._floors[part] = np.maximum(self._floors[part], self._work.floor(tree))
         return True
 
     def finish(self) -> Folded:

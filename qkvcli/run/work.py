@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property, reduce
-from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 import numpy as np
 
@@ -83,6 +83,61 @@ class Work:
         """Return the states of no rows."""
         return (State(),) * len(self.plans)
 
+    def merge(self, a: States, b: States) -> States:
+        """Return the states of neighbouring rows as one, plan by plan."""
+        return merged(a, b)
+
+    def floor(self, tree: Tree[States]) -> Floor:
+        """Return, by query, a score below which a coming row changes nothing."""
+        if not self.is_sparse:
+            return -np.inf
+        least: Floor = -np.inf
+        for states in tree.held:
+            least = np.maximum(least, reduce(np.minimum, (state.floor for state in states)))
+        if all(plan.weighting.mode == APPROXIMATE for plan in self.plans):
+            # What scores less than the null key is no match.
+            nulls = [plan.weighting.null_score for plan in self.plans]
+            least = np.maximum(least, min(-np.inf if null is None else null for null in nulls))
+        return least
+
+
+@dataclass(frozen=True, eq=False)
+class Added:
+    """Sums of arrays over rows, as a fold of its own: gradients are such.
+
+    Parameters
+    ----------
+    of
+        Returns what some rows add.
+    """
+
+    of: Callable[[slice], tuple[Any, ...]]
+    parts = (None,)
+    is_sparse = is_text = holds_lock = False
+
+    def __call__(self, rows: range, part: int, floor: Floor) -> tuple[Any, ...]:
+        """Return what some rows add."""
+        del part, floor
+        return self.of(slice(rows.start, rows.stop))
+
+    def share(self, rows: int, part: int) -> int:
+        """Return how many rows are done: there is one part."""
+        del part
+        return rows
+
+    def nothing(self) -> tuple[Any, ...]:
+        """Return the sums of no rows."""
+        return self.of(slice(0, 0))
+
+    def merge(self, a: tuple[Any, ...], b: tuple[Any, ...]) -> tuple[Any, ...]:
+        """Return the sums of neighbouring rows as one."""
+        return tuple(x + y for x, y in zip(a, b, strict=True))
+
+    def floor(self, tree: Tree[tuple[Any, ...]]) -> Floor:
+        """Return that every row counts."""
+        del tree
+        return -np.inf
+
 
 class Executor(Protocol):
     """What runs a fold; whichever does, the states are the same, bit for bit."""
@@ -101,6 +156,17 @@ class Executor(Protocol):
         progress
             Told the rows of every block once it is folded.
         """
+
+
+def added(
+    of: Callable[[slice], tuple[Any, ...]], blocks: Iterable[range], executor: Executor
+) -> tuple[Any, ...]:
+    """Return the sums over all rows of what ``of`` says that some rows add."""
+    work: Any = Added(of)  # of which an executor asks what it asks of Work
+    rows: Any = blocks
+    (found,) = executor.run(work, rows)
+    sums: Any = found
+    return tuple(sums)
 
 
 class Tree(Generic[T]):
@@ -155,18 +221,6 @@ class Tree(Generic[T]):
 def merged(a: States, b: States) -> States:
     """Return the states of neighbouring rows as one, plan by plan."""
     return tuple(merge(x, y) for x, y in zip(a, b, strict=True))
-
-
-def floor_of(work: Work, tree: Tree[States]) -> Floor:
-    """Return, by query, a score below which a coming row changes nothing."""
-    least: Floor = -np.inf
-    for states in tree.held if work.is_sparse else ():
-        least = np.maximum(least, reduce(np.minimum, (state.floor for state in states)))
-    nulls = [plan.weighting.null_score for plan in work.plans]
-    if work.is_sparse and all(plan.weighting.mode == APPROXIMATE for plan in work.plans):
-        # What scores less than the null key is no match.
-        least = np.maximum(least, min(-np.inf if null is None else null for null in nulls))
-    return least
 
 
 def totals(work: Work, trees: Iterable[Tree[States]]) -> list[States]:

@@ -72,6 +72,12 @@ class Columns:
         found = ((at, coding) for at, coding in enumerate(self.codings) if coding is not None)
         return tuple(at for at, coding in found if coding.is_date)
 
+    @property
+    def along(self) -> tuple[int, ...] | None:
+        """Which key columns are no categories, so that lines run along them; None where all are."""
+        named = dict(self.categories)
+        return tuple(at for at in range(len(self.key)) if at not in named) if named else None
+
     @cached_property
     def text(self) -> tuple[int, ...]:
         """Which value columns are text, as positions in ``value``."""

@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from qkvcli.answer import Answer, LabelWeights
-from qkvcli.attention.gradients import STEPS, Slopes, slopes_of
 from qkvcli.attention.labels import LabelSums
 from qkvcli.attention.softmax import (
     NotFiniteError,
@@ -39,6 +38,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import DTypeLike, NDArray
 
+    from qkvcli.attention.gradients import Slopes
     from qkvcli.attention.top import Floor
     from qkvcli.attention.weights import Mask, Weighting
     from qkvcli.blocks import Block, Labels, Queries
@@ -426,6 +426,8 @@ def _sums_of(  # noqa: PLR0913 - a tile, and what it is of
     sums = _pooled(found, logs if plan.perplexity else None, shift, temperature, values)
     slopes = None
     if plan.jacobian or plan.degree:
+        from qkvcli.attention.gradients import STEPS, slopes_of  # few ask for them
+
         slopes = slopes_of(
             STEPS if plan.degree else plan.score,  # type: ignore[arg-type]  # of vectors alone
             plan.sloping(queries.keys),
@@ -530,6 +532,8 @@ def _sums_of_top(top: Top, plan: Plan, queries: Queries) -> Sums:
         )
     slopes = None
     if plan.jacobian and top.keys is not None:
+        from qkvcli.attention.gradients import slopes_of
+
         slopes = slopes_of(
             plan.score,  # type: ignore[arg-type]  # a Jacobian is asked of vectors alone
             plan.sloping(queries.keys),

@@ -26,12 +26,6 @@ def kernel_score(name: str, widths: Sequence[float], columns: Columns) -> Vector
     return ProductScore(name, every, categories=columns.categories)
 
 
-def along(columns: Columns) -> tuple[int, ...] | None:
-    """Return the key columns that are no categories; None where all are none."""
-    named = dict(columns.categories)
-    return tuple(at for at in range(len(columns.key)) if at not in named) if named else None
-
-
 def largest(levels: int) -> float:
     """Return the width λ at which a category says nothing, or for an ordered one least."""
     return (levels - 1) / levels if levels > 1 else 1.0

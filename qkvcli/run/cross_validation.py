@@ -18,7 +18,7 @@ from qkvcli.attention.sorted_fold import SortedKeys, is_served
 from qkvcli.attention.weights import SOFTMAX, Mask, Weighting
 from qkvcli.blocks import Queries, labels_of
 from qkvcli.errors import InputError
-from qkvcli.run.bandwidth import along, by_rule, kernel_score, largest
+from qkvcli.run.bandwidth import by_rule, kernel_score, largest
 from qkvcli.run.fit import LEAST_CHANCE
 from qkvcli.run.work import fold
 from qkvcli.scores.vector import VectorScore
@@ -393,7 +393,7 @@ class LeaveOneOut:
         self._queries = Queries(tuple(map(str, range(count))), keys)
         self.name, self.kernel, self.degree = source.name, kernel, degree
         self.rule, self._executor = rule, executor
-        self._columns, self._along = source.columns, along(source.columns)
+        self._columns, self._along = source.columns, source.columns.along
         self._most = {at: largest(levels) for at, levels in source.columns.categories}
         self._criterion = rule == "aicc"
         if self._criterion and (self._labels or not self._values.shape[1]):

@@ -175,8 +175,6 @@ def _plan(source: Source, queries: Queries, request: Request, degree: int) -> Pl
     """Return what is kept whatever the mode."""
     import numpy as np
 
-    from qkvcli.run.bandwidth import along
-
     columns = source.columns
     dtype: Any = np.float64
     if not isinstance(queries.keys, list):
@@ -193,7 +191,7 @@ def _plan(source: Source, queries: Queries, request: Request, degree: int) -> Pl
         text=columns.text,
         dtype=dtype,
         degree=degree,
-        along=along(columns),
+        along=columns.along,
     )
 
 

@@ -7,7 +7,6 @@ from functools import cached_property
 from typing import TYPE_CHECKING, NoReturn, Protocol
 
 from qkvcli.blocks import Columns, Record, labels_of
-from qkvcli.coded import CodeError
 from qkvcli.errors import InputError, UsageError, did_you_mean
 from qkvcli.sources import numbers
 from qkvcli.sources.formats import NUMBER, TEXT
@@ -368,6 +367,8 @@ def coded(coding: Coding, cells: Sequence[str], where: Callable[[int], str]) -> 
     InputError
         A cell that has none, at its place.
     """
+    from qkvcli.coded import CodeError  # few tables have such columns
+
     try:
         return coding.numbers(cells)
     except CodeError as error:

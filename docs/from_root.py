@@ -31,10 +31,13 @@ _LINK = re.compile(r"(\[(?:[\w/]+\.md)?)?(\]\()([^)#\s]+\.\w+)")
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
-    """Add the documents of the root."""
+    """Add the documents of the root, and the badges that one of them shows."""
     for name, page in PAGES.items():
         text = (ROOT / name).read_text(encoding="utf-8")
         files.append(File.generated(config, page, content=text))
+    for badge in (ROOT / "packaging" / "badges").iterdir():
+        name = badge.relative_to(ROOT).as_posix()
+        files.append(File.generated(config, name, abs_src_path=str(badge)))
     return files
 
 

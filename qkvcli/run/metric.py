@@ -149,15 +149,11 @@ def _log_loss(scores: Floats, right: NDArray[np.intp]) -> tuple[Floats, Floats]:
     return weights, np.log(total) - own
 
 
-def _parts(queries: int, keys: int) -> Iterator[range]:
+def _parts(queries: int, keys: int) -> Iterator[slice]:
     """Yield runs of queries whose scores are some megabytes."""
     step = max(1, _CELLS // max(1, keys))
     for start in range(0, queries, step):
-        yield range(start, min(queries, start + step))
-
-
-def _slices(queries: int, keys: int) -> Iterator[slice]:
-    return (slice(rows.start, rows.stop) for rows in _parts(queries, keys))
+        yield slice(start, min(queries, start + step))
 
 
 def _weights(queries: Floats, keys: Floats, own: slice | None = None) -> Floats:
@@ -205,7 +201,7 @@ class Table:
         mapped, asked = self.keys @ projection.T, held.keys @ projection.T
         parts = [
             self.loss(_weights(asked[rows], mapped), self.values, held.values[rows]).losses
-            for rows in _slices(len(asked), len(mapped))
+            for rows in _parts(len(asked), len(mapped))
         ]
         return np.concatenate(parts)
 
@@ -214,7 +210,7 @@ class Table:
         mapped = self.keys @ projection.T
         parts = [
             self.loss(_weights(mapped[rows], mapped, own=rows), self.values, self.values[rows])
-            for rows in _slices(len(mapped), len(mapped))
+            for rows in _parts(len(mapped), len(mapped))
         ]
         return float(np.mean(np.concatenate([part.losses for part in parts])))
 
@@ -224,7 +220,7 @@ class Table:
         found = np.concatenate(
             [
                 _weights(asked[rows], mapped) @ self.values
-                for rows in _slices(len(asked), len(mapped))
+                for rows in _parts(len(asked), len(mapped))
             ]
         )
         if self.is_class:
@@ -528,7 +524,7 @@ def _pair_losses(
     """Return −log α of the right key of each query, and its rank from 1."""
     losses, ranks = [], []
     mapped = keys @ key_map.T / np.sqrt(len(query_map))
-    for rows in _slices(len(queries), len(keys)):
+    for rows in _parts(len(queries), len(keys)):
         logits = (queries[rows] @ query_map.T) @ mapped.T
         own = logits[np.arange(len(logits)), right[rows]]
         ranks.append(1 + np.sum(logits > own[:, None], axis=1))

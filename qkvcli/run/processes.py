@@ -21,7 +21,7 @@ import numpy as np
 
 from qkvcli.errors import QkvError
 from qkvcli.run.local import Local
-from qkvcli.run.work import Tree, merged, totals
+from qkvcli.run.work import Tree, totals
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -81,7 +81,7 @@ class _Folding:
     def __init__(self, work: Work, partition: Partition, floors: list[Floor]) -> None:
         self._work, self._partition, self._floors = work, partition, floors
         self._blocks = iter(partition)
-        self._trees: list[Tree[States]] = [Tree(merged, partition.first) for _ in work.parts]
+        self._trees: list[Tree[States]] = [Tree(work.merge, partition.first) for _ in work.parts]
         self._count = self._rows = 0
 
     def step(self) -> bool:
@@ -141,7 +141,7 @@ def _joined(
     work: Work, partitions: Sequence[Partition], found: Sequence[Folded | None]
 ) -> list[States] | None:
     """Return the states of all partitions, if each begins where the one before it ends."""
-    trees: list[Tree[States]] = [Tree(merged) for _ in work.parts]
+    trees: list[Tree[States]] = [Tree(work.merge) for _ in work.parts]
     end, blocks, rows = partitions[0].begin, 0, 0
     for partition, folded in zip(partitions, found, strict=True):
         if folded is None or (partition.begin, partition.first) != (end, blocks):

@@ -126,12 +126,12 @@ def resolve(store: Store, asked: Asked | None, request: Request, executor: Execu
         if width is not None:
             widths[number] = width
         scale = asked.settings.scale if asked.settings else None
-        found: list[Score] = []
-        if width is not None:
+        if width is None:
+            found = [_score(name, request, executor, scale) for name in names]
+        else:
             from qkvcli.run.bandwidth import kernel_score
 
             found = [kernel_score(names[0], width.widths, source.columns)]
-        found = found or [_score(name, request, executor, scale) for name in names]
         # Equal keys are found without a score; of a pipe the first keys must be seen before.
         if set(request.modes) != {EXACT} or request.explain or not source.reopenable:
             found = [counted(score, source) for score in found]

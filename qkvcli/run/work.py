@@ -159,14 +159,13 @@ class Executor(Protocol):
 
 
 def added(
-    of: Callable[[slice], tuple[Any, ...]], blocks: Iterable[range], executor: Executor
+    of: Callable[[slice], tuple[Any, ...]], parts: Iterable[slice], executor: Executor
 ) -> tuple[Any, ...]:
     """Return the sums over all rows of what ``of`` says that some rows add."""
     work: Any = Added(of)  # of which an executor asks what it asks of Work
-    rows: Any = blocks
-    (found,) = executor.run(work, rows)
-    sums: Any = found
-    return tuple(sums)
+    blocks: Any = (range(part.start, part.stop) for part in parts)  # which have a length
+    (sums,) = executor.run(work, blocks)
+    return sums
 
 
 class Tree(Generic[T]):

@@ -231,7 +231,8 @@ class LearnedText(TextScore):
         """Return the features (N, F) of pairs of these texts."""
         from qkvcli.scores.features import Keys, Texts
 
-        _kept.clear()  # the last block's keys would be held beside these
+        with _lock:
+            _kept.clear()  # the last block's keys would be held beside these
         known = Keys(self._folded(keys), self.frequencies, self.grams)
         return known.features(Texts(self._folded(queries)), at, to, self._names, dtype)
 

@@ -28,8 +28,7 @@ from qkvcli.attention.weights import Weighting
 from qkvcli.blocks import Queries
 from qkvcli.run.choose import Workers
 from qkvcli.run.cluster import connected
-from qkvcli.run.local import Local
-from qkvcli.run.work import fold
+from qkvcli.run.work import Local, fold
 from qkvcli.scores.text import TextScore
 from qkvcli.scores.vector import VectorScore
 from qkvcli.sources.store import open_store

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 import weakref
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypedDict
 
 from qkvcli.attention.weights import APPROXIMATE, EXACT, SOFTMAX
 from qkvcli.errors import UsageError
 from qkvcli.run.choose import executor
-from qkvcli.run.request import request
+from qkvcli.run.request import Request
 from qkvcli.run.resolve import resolve
 from qkvcli.sources.store import Asked, Store, open_store
 from qkvcli.sources.table import SKIP, TableOptions
@@ -22,13 +22,13 @@ if TYPE_CHECKING:
 
     from numpy.typing import ArrayLike
 
-    from qkvcli.answer import Answer, Lookup, Runs
+    from qkvcli.answer import Answer, Lookup
     from qkvcli.blocks import Columns, Record
     from qkvcli.coded import Coding
     from qkvcli.joined import Groups, Join
     from qkvcli.run.examples import Examples
     from qkvcli.run.learn import Learned, Training
-    from qkvcli.run.resolve import Resolved
+    from qkvcli.run.resolve import Question
     from qkvcli.run.work import Executor, Progress
     from qkvcli.scores.model import Model, TextModel
 
@@ -283,6 +283,8 @@ class Database:
         >>> found.matches[0].record, round(found.matches[0].weights[0], 2)
         (Record(key=('Li',), value=('Mu',)), 1.0)
         """
+        from qkvcli.run.lookup import look_up
+
         with _runner(scoring) as runner:
             question = self.ask(
                 queries,
@@ -293,7 +295,7 @@ class Database:
                 explain=explain,
                 **scoring,
             )
-            return question.lookup()
+            return look_up(question)
 
     def attend(  # noqa: PLR0913 - each is an option of the command
         self,
@@ -370,6 +372,8 @@ class Database:
         """
         if not isinstance(scoring.get("score", ""), str | None):
             raise UsageError("several `score` are of a lookup; give one")
+        from qkvcli.run.pool import pool as pooling
+
         if loo and queries is None:
             queries = self.own_keys()
         with _runner(scoring) as runner:
@@ -390,7 +394,7 @@ class Database:
                 jacobian=jacobian,
                 **scoring,
             )
-            return question.pool()
+            return pooling(question)
 
     def pool(self, queries: ArrayLike | Asked | None = None, **options: Any) -> Answer:  # noqa: ANN401
         """Return what ``attend`` does, as ``qkv pool`` asks it.
@@ -467,13 +471,11 @@ class Database:
         # What is measured is weighed too, though the table of the best keys has no weights.
         weighing = SOFTMAX if truth and mode == APPROXIMATE else mode
         with _runner(scoring) as runner:
-            resolved = self.ask(
-                asked, runner, mode=weighing, top=top, perplexity=False, **scoring
-            ).resolved
+            question = self.ask(asked, runner, mode=weighing, top=top, perplexity=False, **scoring)
             if one_to_one:
-                join = joins.one_to_one(resolved, asked, runner, progress)
+                join = joins.one_to_one(question, asked, progress)
             else:
-                join = joins.join(resolved, asked, top, runner, progress)
+                join = joins.join(question, asked, top, progress)
         if truth:
             join = replace(join, measures=joins.measures(join, right, name))
         join = join if mode == weighing else join.unweighted()
@@ -500,7 +502,7 @@ class Database:
         asked = self.own_keys()
         with _runner(scoring) as runner:
             question = self.ask(asked, runner, mode=APPROXIMATE, perplexity=False, **scoring)
-            return joins.grouped(question.resolved, runner, progress)
+            return joins.grouped(question, progress)
 
     def learn(self, queries: Any = None, truth: str | None = None, **options: Any) -> Model:  # noqa: ANN401
         """Return the score that answers examples best, as ``qkv learn`` does.
@@ -662,8 +664,8 @@ class Database:
         asked = self._table_of(queries, query_key)
         right, name = self._truth(asked, truth)
         learn.check_count(len(right))
-        resolved = self.ask(asked, runner, mode=APPROXIMATE, model=first, top=1).resolved
-        return learn.text_examples(resolved, asked, right, name, runner, progress), first
+        question = self.ask(asked, runner, mode=APPROXIMATE, model=first, top=1)
+        return learn.text_examples(question, asked, right, name, progress), first
 
     def _table_of(self, queries: Any, key: str | Sequence[str]) -> Asked:  # noqa: ANN401
         """Return queries with the rows of the table that they are in."""
@@ -699,7 +701,7 @@ class Database:
         self,
         queries: ArrayLike | Asked | None,
         runner: Executor,
-        **options: Any,  # noqa: ANN401 - those of ``request``
+        **options: Any,  # noqa: ANN401 - those of ``Request``
     ) -> Question:
         """Return a question resolved for this database, with what will work at it.
 
@@ -712,8 +714,7 @@ class Database:
         **options
             What ``lookup`` and ``attend`` take.
         """
-        resolved = resolve(self.store, self._asked(queries), request(**options), runner)
-        return Question(resolved, runner)
+        return resolve(self.store, self._asked(queries), Request(**options), runner)
 
     def _asked(self, queries: ArrayLike | Asked | None) -> Asked | None:
         """Return queries as the store meets them; its own where none are given."""
@@ -775,46 +776,6 @@ class Database:
         from qkvcli.sources.queries import own_keys
 
         return own_keys(self.store)
-
-
-@dataclass(frozen=True)
-class Question:
-    """A question resolved for a database: how its answer is kept is all that is left to say."""
-
-    resolved: Resolved
-    executor: Executor
-
-    @property
-    def rows(self) -> int | None:
-        """How many rows all heads have together, if that takes no reading."""
-        rows = [head.source.rows for head in self.resolved.heads]
-        return None if None in rows else sum(rows)  # type: ignore[arg-type]
-
-    def lookup(self, progress: Progress | None = None) -> Lookup:
-        """Return the keys that the queries attend to."""
-        from qkvcli.run.lookup import look_up
-
-        return look_up(self.resolved, self.executor, progress)
-
-    def pool(self, progress: Progress | None = None) -> Answer:
-        """Return what the values come to under the weights."""
-        from qkvcli.run.matrix import check_size
-        from qkvcli.run.pool import pool
-
-        if self.resolved.request.weights:
-            about = self.resolved.about
-            shape = (*about.batch_shape, len(about.queries), self.resolved.store.count())
-            check_size(shape, 8, "weights")
-        return pool(self.resolved, self.executor, progress)
-
-    def weights(self, where: str) -> dict[str, Runs]:
-        """Return the matrix of weights (…, Q, K) with its labels, to be written run by run.
-
-        ``where`` is what errors call the place that it is written to.
-        """
-        from qkvcli.run.matrix import labelled_weights
-
-        return labelled_weights(self.resolved, where, self.executor)
 
 
 def _key_name(record: Record) -> str:

@@ -18,8 +18,7 @@ from qkvcli import QkvError
 from qkvcli.attention.fold import Plan, State, finish, merge, summarise
 from qkvcli.attention.weights import MODES, Mask, Weighting
 from qkvcli.blocks import Queries
-from qkvcli.run.local import Local
-from qkvcli.run.work import fold
+from qkvcli.run.work import Local, fold
 from qkvcli.scores import TEXT_SCORES, VECTOR_SCORES
 from qkvcli.scores.text import TextScore
 from qkvcli.scores.vector import VectorScore

@@ -18,7 +18,7 @@ from qkvcli.run import cross_validation
 from qkvcli.run.bandwidth import by_rule, given
 from qkvcli.run.cross_validation import LeaveOneOut, cross_validated
 from qkvcli.run.fit import LEAST_CHANCE
-from qkvcli.run.local import Local
+from qkvcli.run.work import Local
 from qkvcli.scores import KERNELS
 from qkvcli.sources.memory import store_of
 from tests.support import reference

@@ -26,8 +26,7 @@ from qkvcli.blocks import Queries
 from qkvcli.errors import QkvError
 from qkvcli.run import cluster as clusters
 from qkvcli.run.cluster import Cluster, connected
-from qkvcli.run.local import Local
-from qkvcli.run.work import fold
+from qkvcli.run.work import Local, fold
 from qkvcli.scores.text import TextScore
 from qkvcli.scores.vector import VectorScore
 from qkvcli.sources.store import open_store, open_table

@@ -20,7 +20,7 @@ from qkvcli.attention.sorted_fold import SortedKeys, is_served
 from qkvcli.attention.weights import SOFTMAX, Mask, Weighting
 from qkvcli.blocks import Queries
 from qkvcli.run.cross_validation import cross_validated
-from qkvcli.run.local import Local
+from qkvcli.run.work import Local
 from qkvcli.scores import KERNELS
 from qkvcli.scores.vector import VectorScore
 from qkvcli.sources.memory import store_of

@@ -18,7 +18,8 @@ import qkvcli
 from qkvcli.database import Database
 from qkvcli.errors import OutputError
 from qkvcli.run import matrix
-from qkvcli.run.local import Local
+from qkvcli.run.matrix import labelled_weights
+from qkvcli.run.work import Local
 from qkvcli.scores import KERNELS, VECTOR_SCORES
 from tests.support import reference
 from tests.support.command import SAMPLES, run_inside, run_qkv
@@ -648,7 +649,8 @@ def test_the_matrix_comes_in_runs_that_change_nothing(monkeypatch: pytest.Monkey
     whole = attend(queries, keys, causal=True, weights=True).weights
     for cells in (1, 130, 1 << 23):
         monkeypatch.setattr(matrix, "_CELLS", cells)
-        runs = Database(keys).ask(queries, Local(), causal=True).weights("w.npy")["weights"]
+        question = Database(keys).ask(queries, Local(), causal=True)
+        runs = labelled_weights(question, "w.npy")["weights"]
         parts = list(runs.parts)
         assert runs.shape == (2, 20, 50)
         found = np.concatenate(parts).reshape(2, 20, 50)

@@ -23,9 +23,8 @@ from qkvcli.blocks import Queries
 from qkvcli.errors import QkvError
 from qkvcli.run import processes
 from qkvcli.run.choose import Workers, choose
-from qkvcli.run.local import Local
 from qkvcli.run.processes import Processes
-from qkvcli.run.work import Tree, Work, fold
+from qkvcli.run.work import Local, Tree, Work, fold
 from qkvcli.scores.text import TextScore
 from qkvcli.scores.vector import VectorScore
 from qkvcli.sources.memory import store_of

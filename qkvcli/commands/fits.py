@@ -81,12 +81,13 @@ def draw(
     """
     from qkvcli.heatmap.draw import draw_curves, draw_grid
     from qkvcli.run.curve import CLASSES, POINTS, Extent
+    from qkvcli.run.pool import pool
 
     if database.batch_shape:
         raise UsageError("a picture of a fit is of one table, and these are heads of arrays")
     extent = Extent(database.store.heads[0])
     grid = extent.grid()
-    answer = database.ask(grid, runner, perplexity=False, **how).pool()
+    answer = pool(database.ask(grid, runner, perplexity=False, **how))
     about = answer.about
     if about is None:
         raise TypeError(answer)

@@ -104,6 +104,7 @@ def lookup(  # noqa: PLR0913 - one parameter an option
     from qkvcli.render.progress import progress
     from qkvcli.render.style import Style
     from qkvcli.run.choose import executor
+    from qkvcli.run.lookup import look_up
 
     modes = list(dict.fromkeys(mode or [EXACT]))
     if weights is not None and len(modes) > 1:
@@ -125,8 +126,7 @@ def lookup(  # noqa: PLR0913 - one parameter an option
         color=color,
         inputs=files,
     )
-    many = bool(own or weights or tabled)
-    twice = True if many else False if isinstance(width, tuple) else None
+    twice = True if own or weights or tabled else False if isinstance(width, tuple) else None
     database = inputs.database(given, read_twice=twice)
     scoring: dict[str, Any] = {
         "score": score,
@@ -156,10 +156,9 @@ def lookup(  # noqa: PLR0913 - one parameter an option
             explain=explain,
             **scoring,
         )
-    # A matrix over the cap is refused here, before any work.
-    matrix = question.weights(sink.weights.name) if sink.weights else None
+    matrix = outputs.matrix(question, sink)
     with progress("looking up", question.rows) as advance:
-        answer = question.lookup(advance)
+        answer = look_up(question, advance)
     inputs.say_what_answered(database, given)
     outputs.say_widths(answer.about)
     complaints = [_complaint(answer, one) for one in answer.unmatched]

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from typing import BinaryIO
 
     from qkvcli.answer import About, Answer, Runs
+    from qkvcli.run.resolve import Question
 
 BINARY = ("npy", "npz", "png", "pdf")
 
@@ -166,6 +167,15 @@ def planned(  # noqa: PLR0913 - what a sink is made of
     if sink.on_terminal and form in BINARY:
         _refuse_binary(f"--format {form}")
     return sink
+
+
+def matrix(question: Question, sink: Sink) -> dict[str, Runs] | None:
+    """Return the matrix of weights, if it is to be written; over the cap it is refused at once."""
+    if sink.weights is None:
+        return None
+    from qkvcli.run.matrix import labelled_weights
+
+    return labelled_weights(question, sink.weights.name)
 
 
 def _refuse_binary(option: str) -> NoReturn:

@@ -123,6 +123,7 @@ def pool(  # noqa: PLR0913 - one parameter an option
     from qkvcli.render.progress import progress
     from qkvcli.render.style import Style
     from qkvcli.run.choose import executor
+    from qkvcli.run.pool import pool as pooling
 
     if len(modes or ()) > 1:
         raise UsageError("pool has one --mode; lookup shows several side by side")
@@ -175,13 +176,12 @@ def pool(  # noqa: PLR0913 - one parameter an option
             perplexity=sink.form not in ("npy", "value"),
             **how,
         )
-    # A matrix over the cap is refused here, before any work.
-    matrix = question.weights(sink.weights.name) if sink.weights else None
+    matrix = outputs.matrix(question, sink)
     with progress("pooling", question.rows) as advance:
-        answer = question.pool(advance)
+        answer = pooling(question, advance)
     inputs.say_what_answered(database, given)
-    inputs.say_text_keys(database, question.resolved.request)
-    outputs.say_widths(question.resolved.about)
+    inputs.say_text_keys(database, question.request)
+    outputs.say_widths(question.about)
     outputs.say_measures(answer)
     style = Style(sink.form, defuse=csv_safe, color=sink.color, terminal=sink.on_terminal)
     sink.write(lambda stream: write(stream, answer, style))

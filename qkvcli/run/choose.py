@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from qkvcli.blocks import Divisible
 from qkvcli.errors import UsageError
-from qkvcli.run.local import Local
+from qkvcli.run.work import Local
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

@@ -19,8 +19,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from qkvcli.errors import InputError, QkvError, UsageError
-from qkvcli.run.local import Local
-from qkvcli.run.work import Tree, merged
+from qkvcli.run.work import Local, Tree, merged
 from qkvcli.sources.bytes_in import wait_interruptibly
 
 if TYPE_CHECKING:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from qkvcli.answer import About, Answer
     from qkvcli.blocks import Record
-    from qkvcli.run.resolve import Head, Resolved
+    from qkvcli.run.resolve import Head, Question
     from qkvcli.run.work import Executor, Progress
     from qkvcli.sources.store import Asked
 
@@ -62,22 +62,14 @@ def best(
     return fold(head.source.blocks(), head.queries, [plan], executor, progress)[0]
 
 
-def join(
-    resolved: Resolved,
-    asked: Asked,
-    top: int,
-    executor: Executor,
-    progress: Progress | None = None,
-) -> Join:
+def join(question: Question, asked: Asked, top: int, progress: Progress | None = None) -> Join:
     """Return the ``top`` best keys of queries, joined to their table."""
-    (head,) = resolved.heads
-    answer = best(head, top + 1, executor, progress)  # one more, for the margin
-    return _joined(answer, asked, resolved.about, top)
+    (head,) = question.heads
+    answer = best(head, top + 1, question.executor, progress)  # one more, for the margin
+    return _joined(answer, asked, question.about, top)
 
 
-def one_to_one(
-    resolved: Resolved, asked: Asked, executor: Executor, progress: Progress | None = None
-) -> Join:
+def one_to_one(question: Question, asked: Asked, progress: Progress | None = None) -> Join:
     """Return queries joined to their table so that every key stands for one of them at most.
 
     Of all such joins it is the one with the largest sum of scores, among the candidates: the best
@@ -90,7 +82,7 @@ def one_to_one(
     """
     count = CANDIDATES
     while True:
-        found = join(resolved, asked, count, executor, progress)
+        found = join(question, asked, count, progress)
         assigned = _assigned(found)
         pairs = zip(found.rows, assigned.rows, strict=True)
         if not any(len(row.candidates) == count and not one.candidates for row, one in pairs):
@@ -259,7 +251,7 @@ def calibration_error(weights: NDArray[np.float64], hits: NDArray[np.float64]) -
     return float(sum(apart))
 
 
-def grouped(resolved: Resolved, executor: Executor, progress: Progress | None = None) -> Groups:
+def grouped(question: Question, progress: Progress | None = None) -> Groups:
     """Return a table with its rows in groups: the connected ones among pairs that match.
 
     Rows with the same key are one, and every key is looked up among the others.
@@ -274,19 +266,19 @@ def grouped(resolved: Resolved, executor: Executor, progress: Progress | None = 
 
     from qkvcli.sources.memory import store_of
 
-    (head,) = resolved.heads
+    (head,) = question.heads
     labels = head.queries.labels
     places = {label: i for i, label in enumerate(dict.fromkeys(labels))}
     keys = head.queries.pick([labels.index(label) for label in places])
     among = replace(head, source=store_of(keys.keys).heads[0])
-    null = resolved.request.null_score
+    null = question.request.null_score
     count = min(CANDIDATES, max(1, len(places) - 1))
     rows = [i for label, i in places.items() if label.strip()]
     pairs: list[tuple[int, int]] = []
     while rows:
         plan = replace(head.plans[0], mask=Mask(own=np.array(rows)), records=False)
         asked = replace(among, queries=keys.pick(rows), plans=(plan,))
-        found = listed(best(asked, count, executor, progress), null)
+        found = listed(best(asked, count, question.executor, progress), null)
         pairs += [(i, row) for i, some in zip(rows, found, strict=True) for row, _ in some]
         if len(pairs) > _PAIRS:
             raise UsageError(f"more than {_PAIRS} pairs score {null:g}; pass a higher `null_score`")
@@ -306,4 +298,4 @@ def grouped(resolved: Resolved, executor: Executor, progress: Progress | None = 
         for block in head.source.blocks()
         for record in block.load().records(range(len(block)))
     )
-    return Groups(records, tuple(found_groups), resolved.about)
+    return Groups(records, tuple(found_groups), question.about)

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from qkvcli.blocks import Record, Source
-    from qkvcli.run.resolve import Resolved
-    from qkvcli.run.work import Executor, Progress
+    from qkvcli.run.resolve import Question
+    from qkvcli.run.work import Progress
     from qkvcli.scores.model import LearnedText, Model, TextModel
     from qkvcli.sources.store import Asked
 
@@ -137,19 +137,18 @@ def check_count(count: int) -> None:
         raise InputError(f"{some} too few to learn from; give {FEWEST} or more")
 
 
-def text_examples(  # noqa: PLR0913, PLR0917 - what examples are made of
-    resolved: Resolved,
+def text_examples(
+    question: Question,
     asked: Asked,
     right: Sequence[str],
     name: Callable[[Record], str],
-    executor: Executor,
     progress: Progress | None = None,
 ) -> Examples:
     """Return queries with the features of their candidates.
 
     Parameters
     ----------
-    resolved
+    question
         What chooses the candidates: a learned score.
     asked
         The queries; empty ones are left out.
@@ -157,20 +156,20 @@ def text_examples(  # noqa: PLR0913, PLR0917 - what examples are made of
         What the right answer of each is called; "" where nothing is right.
     name
         Returns what a row of the database is called.
-    executor, progress
-        What runs the fold, and who is told of rows.
+    progress
+        Told of rows as they are done.
 
     Raises
     ------
     InputError
         No right answer is a candidate, or candidates are all alike.
     """
-    (head,) = resolved.heads
+    (head,) = question.heads
     kept = [i for i, label in enumerate(asked.queries[0].labels) if label.strip()]
     check_count(len(kept))
     queries = head.queries.pick(kept)
     asking = replace(head, queries=queries)
-    found = best(asking, LISTED, executor, progress, records=False).best_rows
+    found = best(asking, LISTED, question.executor, progress, records=False).best_rows
     at, places = np.nonzero(found >= 0)
     rows, to = np.unique(found[at, places], return_inverse=True)
     keys, called = _texts_of(head.source, rows, name)
@@ -178,9 +177,9 @@ def text_examples(  # noqa: PLR0913, PLR0917 - what examples are made of
     fits = np.array([called[k] == wanted[q] for q, k in zip(at.tolist(), to.tolist(), strict=True)])
     counts = np.bincount(at, minlength=len(kept))
     if not counts.all():
-        raise InputError("has no keys to learn from", resolved.store.name)
+        raise InputError("has no keys to learn from", question.store.name)
     if not (fits & np.array([bool(wanted[q]) for q in at.tolist()])).any():
-        _refuse(wanted, called, resolved.store.name)
+        _refuse(wanted, called, question.store.name)
     score: LearnedText = head.plans[0].score  # type: ignore[assignment]  # a learned one
     score = replace(score, weights=tuple((feature, 1.0) for feature in FEATURES))
     features = np.empty((len(at), len(FEATURES)), np.float32)
@@ -193,7 +192,7 @@ def text_examples(  # noqa: PLR0913, PLR0917 - what examples are made of
         features[pairs] = score.features(mine, theirs, places, to[pairs] - start, np.float32)
     if (features == features[0]).all():
         raise InputError(
-            "all keys are alike to every example, so nothing tells them apart", resolved.store.name
+            "all keys are alike to every example, so nothing tells them apart", question.store.name
         )
     answerable = np.array([bool(some) for some in wanted])
     return Examples(features, counts, fits & answerable[at], answerable, np.ones(len(kept)))

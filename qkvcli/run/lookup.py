@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from qkvcli.answer import Answer
     from qkvcli.attention.fold import Plan
     from qkvcli.blocks import Columns, Record
-    from qkvcli.run.resolve import Head, Resolved
-    from qkvcli.run.work import Executor, Progress
+    from qkvcli.run.resolve import Head, Question
+    from qkvcli.run.work import Progress
 
 _LABELS, _LABEL_SUMS = 200_000, 1 << 23
 """How many distinct texts are pooled at most, and times the queries that are folded together."""
@@ -33,40 +33,36 @@ _ROUNDING = 1e-12
 """How far the weights of a row may be from 1."""
 
 
-def look_up(resolved: Resolved, executor: Executor, progress: Progress | None = None) -> Lookup:
+def look_up(question: Question, progress: Progress | None = None) -> Lookup:
     """Return the keys that queries attend to, head after head.
 
     Parameters
     ----------
-    resolved
+    question
         What is looked up, and how.
-    executor
-        What runs the folds.
     progress
         Told of rows as they are done.
     """
     found: list[Found] = []
     rows = 0
-    for head in resolved.heads:
-        some, rows = _one_head(head, resolved, executor, progress)
+    for head in question.heads:
+        some, rows = _one_head(head, question, progress)
         found += some
-    weightings = [plan.weighting for plan in resolved.heads[0].plans]
-    scores = resolved.request.scores
+    weightings = [plan.weighting for plan in question.heads[0].plans]
+    scores = question.request.scores
     return Lookup(
         tuple(one.mode for one in weightings),
         tuple(temperature_of(one.mode, one.temperature) for one in weightings),
         tuple(found),
         rows,
-        resolved.request.top,
-        resolved.about,
+        question.request.top,
+        question.about,
         scores if len(scores) > 1 else (),
     )
 
 
-def _one_head(
-    head: Head, resolved: Resolved, executor: Executor, progress: Progress | None
-) -> tuple[list[Found], int]:
-    request, source = resolved.request, head.source
+def _one_head(head: Head, question: Question, progress: Progress | None) -> tuple[list[Found], int]:
+    request, source, executor = question.request, head.source, question.executor
     at_once = min(len(head.queries), QUERIES_AT_ONCE)
     cap = max(LABEL_CAP, min(_LABELS, _LABEL_SUMS // max(1, at_once)))
     plans = [replace(plan, label_cap=cap) for plan in head.plans]
@@ -74,7 +70,7 @@ def _one_head(
     # What can be read once only is searched for the closest key in the same reading.
     once = not source.reopenable and EXACT in request.modes
     answers = fold(source.blocks(), head.queries, plans + [nearest] * once, executor, progress)
-    resolved.check_neighbors(answers[0].rows)
+    question.check_neighbors(answers[0].rows)
     main, closest = answers[: len(plans)], dict(enumerate(_best_of(answers[-1]))) if once else {}
     where = "".join(f"{i}/" for i in head.index)
     records = {row: record for answer in main for row, record in answer.records.items()}

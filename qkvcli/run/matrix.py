@@ -17,8 +17,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from qkvcli.blocks import Source
-    from qkvcli.run.resolve import Resolved
-    from qkvcli.run.work import Executor
+    from qkvcli.run.resolve import Question
 
 CAP = 8 << 30
 """How large a matrix of weights may be on disk: 8 GiB."""
@@ -45,40 +44,40 @@ def check_size(shape: tuple[int, ...], itemsize: int, where: str) -> None:
         )
 
 
-def labelled_weights(resolved: Resolved, where: str, executor: Executor) -> dict[str, Runs]:
+def labelled_weights(question: Question, where: str) -> dict[str, Runs]:
     """Return the matrix of weights (…, Q, K), and the labels of queries and keys, if any.
+
+    It is to be written run by run; ``where`` is what errors call the place.
 
     Raises
     ------
     OutputError
         The matrix is over the cap.
     """
-    store, queries = resolved.store, resolved.heads[0].queries
+    store, queries = question.store, question.heads[0].queries
     keys = store.count()
     dtype = np.dtype(np.float64)
     if not isinstance(queries.keys, list):
         dtype = np.result_type(store.heads[0].key_dtype, queries.keys)
-    shape = (*resolved.about.batch_shape, len(queries), keys)
+    shape = (*question.about.batch_shape, len(queries), keys)
     check_size(shape, dtype.itemsize, where)
-    arrays = {"weights": Runs(shape, dtype, _weight_rows(resolved, keys, executor))}
+    arrays = {"weights": Runs(shape, dtype, _weight_rows(question, keys))}
     if store.has_names:
         arrays["query_labels"] = _texts(queries.labels)
         arrays["key_labels"] = _texts(_key_labels(store.heads[0]))
     return arrays
 
 
-def _weight_rows(
-    resolved: Resolved, keys: int, executor: Executor
-) -> Iterator[NDArray[np.float64]]:
+def _weight_rows(question: Question, keys: int) -> Iterator[NDArray[np.float64]]:
     """Yield the rows (…, K) of all heads' weights, some queries at a time."""
     step = max(1, min(QUERIES_AT_ONCE, _CELLS // max(1, keys)))
-    for head in resolved.heads:
+    for head in question.heads:
         wanted = replace(
             head.plans[0], matrix=True, perplexity=False, jacobian=False, top=0, text=()
         )
         for start in range(0, len(head.queries), step):
             part = head.queries.part(start, start + step)
-            (answer,) = fold(head.source.blocks(), part, [wanted], executor)
+            (answer,) = fold(head.source.blocks(), part, [wanted], question.executor)
             if answer.weights is not None:  # which a plan with a matrix has
                 yield answer.weights
 

@@ -13,19 +13,17 @@ from qkvcli.run.sums import answers
 
 if TYPE_CHECKING:
     from qkvcli.answer import Answer
-    from qkvcli.run.resolve import Head, Resolved
-    from qkvcli.run.work import Executor, Progress
+    from qkvcli.run.resolve import Head, Question
+    from qkvcli.run.work import Progress
 
 
-def pool(resolved: Resolved, executor: Executor, progress: Progress | None = None) -> Answer:
+def pool(question: Question, progress: Progress | None = None) -> Answer:
     """Return a database's values pooled under each query's weights.
 
     Parameters
     ----------
-    resolved
+    question
         What is pooled, and how.
-    executor
-        What runs the folds.
     progress
         Told of rows as they are done.
 
@@ -35,17 +33,31 @@ def pool(resolved: Resolved, executor: Executor, progress: Progress | None = Non
         More distinct text values than are pooled.
     UsageError
         More neighbours than keys.
+    OutputError
+        A matrix of weights over the cap.
     """
-    found = [_answer(head, resolved, executor, progress) for head in resolved.heads]
-    _check(found[0], resolved)
-    return replace(stack(found, resolved.about.batch_shape), about=resolved.about)
+    store, about = question.store, question.about
+    if question.request.weights:
+        from qkvcli.run.matrix import check_size
+
+        shape = (*about.batch_shape, len(about.queries), store.count())
+        check_size(shape, 8, "weights")
+    found = [_answer(head, question, progress) for head in question.heads]
+    question.check_neighbors(found[0].rows)
+    for position, labels in zip(store.columns.text, found[0].labels, strict=True):
+        if labels is None:
+            name = store.columns.value[position]
+            raise InputError(
+                f"the column {name!r} has over {LABEL_CAP:,} distinct texts to pool; "
+                "choose numeric columns with `value`",
+                store.name,
+            )
+    return replace(stack(found, about.batch_shape), about=about)
 
 
-def _answer(
-    head: Head, resolved: Resolved, executor: Executor, progress: Progress | None
-) -> Answer:
+def _answer(head: Head, question: Question, progress: Progress | None) -> Answer:
+    request, executor = question.request, question.executor
     (answer,) = answers(head.source, head.queries, head.plans, executor, progress)
-    request = resolved.request
     if request.std_error or request.loo:
         from qkvcli.run import fit  # of a regression alone
 
@@ -61,16 +73,3 @@ def _answer(
             answer = fit.measures(head.source, answer, head.source.columns)
     # The slope of a line comes where lines were asked for.
     return answer if request.degree or request.jacobian else replace(answer, jacobian=None)
-
-
-def _check(answer: Answer, resolved: Resolved) -> None:
-    store = resolved.store
-    resolved.check_neighbors(answer.rows)
-    for position, found in zip(store.columns.text, answer.labels, strict=True):
-        if found is None:
-            name = store.columns.value[position]
-            raise InputError(
-                f"the column {name!r} has over {LABEL_CAP:,} distinct texts to pool; "
-                "choose numeric columns with `value`",
-                store.name,
-            )

@@ -20,8 +20,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from qkvcli.errors import QkvError
-from qkvcli.run.local import Local
-from qkvcli.run.work import Tree, totals
+from qkvcli.run.work import Local, Tree
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -151,7 +150,7 @@ def _joined(
             for height, states in subtrees:
                 tree.add(tuple(state.shifted(before) for state in states), height)
         end, blocks, rows = folded.end, blocks + folded.blocks, rows + folded.rows
-    return totals(work, trees)
+    return [tree.total() or work.nothing() for tree in trees]
 
 
 @contextmanager

@@ -6,6 +6,8 @@ import math
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, cast
 
+import numpy as np
+
 from qkvcli.answer import About, Bandwidth, heads_of
 from qkvcli.attention.fold import Plan
 from qkvcli.attention.weights import (
@@ -33,7 +35,7 @@ if TYPE_CHECKING:
     from qkvcli.sources.captured import Settings
     from qkvcli.sources.store import Asked, Store
 
-TEXT_TEMPERATURE, VECTOR_TEMPERATURE = 0.1, 1.0
+_TEMPERATURES = {"text": 0.1, "table": 1.0, "array": 1.0}
 _DEFAULT_SCORES = {"text": "tokens", "table": "gaussian", "array": "scaled-dot"}
 
 
@@ -58,13 +60,30 @@ class Head:
 
 
 @dataclass(frozen=True, eq=False)
-class Resolved:
-    """A request resolved for a database."""
+class Question:
+    """A request resolved for a database: how its answer is kept is all that is left to say.
+
+    Parameters
+    ----------
+    store, request
+        The database, and how it is asked.
+    heads, about
+        What is asked of each head, and what an answer says of it.
+    executor
+        What runs the folds.
+    """
 
     store: Store
     request: Request
     heads: tuple[Head, ...]
     about: About
+    executor: Executor
+
+    @property
+    def rows(self) -> int | None:
+        """How many rows all heads have together, if that takes no reading."""
+        rows = [head.source.rows for head in self.heads]
+        return None if None in rows else sum(rows)  # type: ignore[arg-type]
 
     def check_neighbors(self, rows: int) -> None:
         """Refuse more neighbours than there are keys, once these are counted.
@@ -81,7 +100,7 @@ class Resolved:
             )
 
 
-def resolve(store: Store, asked: Asked | None, request: Request, executor: Executor) -> Resolved:
+def resolve(store: Store, asked: Asked | None, request: Request, executor: Executor) -> Question:
     """Return what a request means for a database, with the widths of kernels worked out.
 
     Parameters
@@ -91,7 +110,7 @@ def resolve(store: Store, asked: Asked | None, request: Request, executor: Execu
     request
         How it is asked.
     executor
-        What runs the folds of cross-validation.
+        What runs the folds, of cross-validation too.
 
     Raises
     ------
@@ -101,56 +120,61 @@ def resolve(store: Store, asked: Asked | None, request: Request, executor: Execu
     """
     asked = asked or _no_query(store, request)
     batch_shape, numbers = _heads_of_both(asked.batch_shape, store.batch_shape)
-    _check_model(store, request)
-    temperature = request.temperature or _temperature(store, request)
-    if request.jacobian and (store.kind == "text" or request.modes != (SOFTMAX,)):
-        raise UsageError(
-            "`jacobian` is of softmax weights over vectors; text keys and other modes have none"
+    model = request.model
+    names = [_score_name(store, name) for name in request.scores or (None,)]
+    names = names if model is None else [MODEL]
+    _check(store, request, names)
+    temperature, null = request.temperature, request.null_score
+    if model is not None:  # which brings its own
+        temperature, null = (
+            temperature or model.temperature,
+            model.null_score if null is None else null,
         )
-    names = _score_names(store, request)
-    if len(names) > 1 and store.kind != "text":
-        raise UsageError(f"several `score` are of text, and the keys of {store.name} are numbers")
-    null = _null_score(store, request)
+    temperature = temperature or _TEMPERATURES[store.kind]
     # An average alone needs no score: that of a pool has none, that of a lookup is shown.
     unscored = request.modes == (AVERAGE,) and not (request.top or request.scores)
-    _check_fit(store, names, request)
+    scale = asked.settings.scale if asked.settings else None
     widths: dict[int, Bandwidth] = {}
     degree = request.degree or 0
-    scores: dict[int, list[Score | None]] = {}
+    scores: dict[int, list[Any]] = {}  # of Score; None where none is needed
     for number in sorted(set(numbers)):
-        if unscored:
-            scores[number] = [None]
-            continue
         source = store.heads[number]
-        width, degree = _width(store, source, names[0], temperature, request, executor)
-        if width is not None:
-            widths[number] = width
-        scale = asked.settings.scale if asked.settings else None
-        if width is None:
-            found = [_score(name, request, executor, scale) for name in names]
-        else:
+        if not unscored and names[0] in KERNELS:
             from qkvcli.run.bandwidth import kernel_score
 
-            found = [kernel_score(names[0], width.widths, source.columns)]
-        # Equal keys are found without a score; of a pipe the first keys must be seen before.
-        if set(request.modes) != {EXACT} or request.explain or not source.reopenable:
-            found = [counted(score, source) for score in found]
-        scores[number] = list(found)
+            width, degree = _width(store, source, names[0], temperature, request, executor)
+            widths[number] = width
+            scores[number] = [kernel_score(names[0], width.widths, source.columns)]
+        else:
+            scores[number] = (
+                [None] if unscored else _scores(names, source, request, executor, scale)
+            )
     count = len(asked.queries[0])
     masks = masks_of(request, (*batch_shape, count), store, asked.settings)
     if request.loo:
-        masks = [_without_itself(count, store)]
-    heads = []
+        if count != store.count():
+            raise UsageError("`loo` asks with the rows themselves, and other queries were given")
+        masks = [Mask(own=np.arange(count))]
+    columns, heads = store.columns, []
     for place, (index, number) in enumerate(zip(heads_of(batch_shape), numbers, strict=True)):
-        source = store.heads[number]
-        queries = asked.queries[place if len(asked.queries) > 1 else 0]
-        base = _plan(source, queries, request, degree)
+        source, queries = store.heads[number], asked.queries[place if asked.batch_shape else 0]
         plans = tuple(
-            _with(
-                base,
+            Plan(
                 score,
                 Weighting(mode, temperature, request.neighbors, null),
                 masks[place],
+                top=request.top,
+                records=bool(columns.text or request.top),
+                perplexity=request.perplexity,
+                jacobian=request.jacobian,
+                matrix=request.weights,
+                width=len(columns.numeric),
+                text=columns.text,
+                dtype=np.result_type(
+                    source.dtype, np.float64 if store.kind == "text" else queries.keys
+                ),
+                degree=degree,
+                along=columns.along,
             )
             for score in scores[number]
             for mode in request.modes
@@ -158,7 +182,7 @@ def resolve(store: Store, asked: Asked | None, request: Request, executor: Execu
         heads.append(Head(index, source, queries, plans))
     about = About(
         store.name,
-        store.columns,
+        columns,
         batch_shape,
         asked.queries[0].labels,
         "" if unscored else ", ".join(names),
@@ -168,31 +192,32 @@ def resolve(store: Store, asked: Asked | None, request: Request, executor: Execu
         tuple(widths[number] for number in numbers if number in widths),
         degree,
     )
-    return Resolved(store, request, tuple(heads), about)
+    return Question(store, request, tuple(heads), about, executor)
 
 
-def _plan(source: Source, queries: Queries, request: Request, degree: int) -> Plan:
-    """Return what is kept whatever the mode."""
-    import numpy as np
+def _check(store: Store, request: Request, names: Sequence[str]) -> None:
+    """Refuse what does not go with the kind of keys.
 
-    columns = source.columns
-    dtype: Any = np.float64
-    if not isinstance(queries.keys, list):
-        dtype = np.result_type(source.dtype, queries.keys.dtype)
-    return Plan(
-        None,
-        Weighting(SOFTMAX),
-        top=request.top,
-        records=bool(columns.text or request.top),
-        perplexity=request.perplexity,
-        jacobian=request.jacobian,
-        matrix=request.weights,
-        width=len(columns.numeric),
-        text=columns.text,
-        dtype=dtype,
-        degree=degree,
-        along=columns.along,
-    )
+    Raises
+    ------
+    UsageError
+        By name.
+    """
+    kind, null = store.kind, request.null_score
+    if request.model is not None:
+        _check_model(store, request)
+    if request.jacobian and (kind == "text" or request.modes != (SOFTMAX,)):
+        raise UsageError(
+            "`jacobian` is of softmax weights over vectors; text keys and other modes have none"
+        )
+    if len(names) > 1 and kind != "text":
+        raise UsageError(f"several `score` are of text, and the keys of {store.name} are numbers")
+    if null is not None and kind == "text" and not 0 <= null <= 1:
+        raise UsageError(f"`null_score` {null!r} is beyond the scores of text, which are 0 to 1")
+    if request.loo or request.degree or request.std_error:
+        _check_fit(store, names, request)
+    if request.bandwidth is not None and names[0] not in KERNELS:
+        raise UsageError(f"`bandwidth` is the width of a kernel, and `score={names[0]!r}` has none")
 
 
 def _check_fit(store: Store, names: Sequence[str], request: Request) -> None:
@@ -219,18 +244,6 @@ def _check_fit(store: Store, names: Sequence[str], request: Request) -> None:
         )
 
 
-def _without_itself(count: int, store: Store) -> Mask:
-    import numpy as np
-
-    if count != store.count():
-        raise UsageError("`loo` asks with the rows themselves, and other queries were given")
-    return Mask(own=np.arange(count))
-
-
-def _with(plan: Plan, score: Score | None, weighting: Weighting, mask: Mask | None) -> Plan:
-    return replace(plan, score=score, weighting=weighting, mask=mask)
-
-
 def _heads_of_both(
     asked: tuple[int, ...], stored: tuple[int, ...]
 ) -> tuple[tuple[int, ...], list[int]]:
@@ -254,8 +267,6 @@ def _heads_of_both(
 
 
 def _no_query(store: Store, request: Request) -> Asked:
-    import numpy as np
-
     from qkvcli.sources.store import Asked
 
     if request.modes != (AVERAGE,):
@@ -264,34 +275,6 @@ def _no_query(store: Store, request: Request) -> Asked:
     if store.kind != "text":
         nothing = np.zeros((1, store.depth), store.heads[0].key_dtype)
     return Asked((), [Queries(("",), nothing)])
-
-
-def _temperature(store: Store, request: Request) -> float:
-    """Return the model's temperature, or what suits the keys."""
-    if request.model is not None:
-        return request.model.temperature
-    return TEXT_TEMPERATURE if store.kind == "text" else VECTOR_TEMPERATURE
-
-
-def _null_score(store: Store, request: Request) -> float | None:
-    """Return the score of the null key: as it was given, or the model's.
-
-    Raises
-    ------
-    UsageError
-        Beyond the scores of text.
-    """
-    null = request.null_score
-    if null is not None and store.kind == "text" and not 0 <= null <= 1:
-        raise UsageError(f"`null_score` {null!r} is beyond the scores of text, which are 0 to 1")
-    return request.model.null_score if null is None and request.model is not None else null
-
-
-def _score_names(store: Store, request: Request) -> list[str]:
-    """Return the names of the scores that stand side by side."""
-    if request.model is not None:
-        return [MODEL]
-    return [_score_name(store, name) for name in request.scores or (None,)]
 
 
 def _score_name(store: Store, name: str | None) -> str:
@@ -334,8 +317,6 @@ def _check_model(store: Store, request: Request) -> None:
         With what the model is of.
     """
     model = request.model
-    if model is None:
-        return
     from qkvcli.scores.model import TextModel, array_columns
 
     if (model.kind == "text") != (store.kind == "text"):
@@ -368,54 +349,60 @@ def counted(score: Score, source: Source) -> Score:
     return cast("TextScore", score).counted(first_blocks(source, SAMPLE))
 
 
-def _score(name: str, request: Request, executor: Executor, scale: float | None) -> Score:
+def _scores(
+    names: Sequence[str],
+    source: Source,
+    request: Request,
+    executor: Executor,
+    scale: float | None,
+) -> list[Score]:
+    """Return the scores of these names, but those of kernels."""
     workers = getattr(executor, "count", 1)
     if request.model is not None:
-        return request.model.score(workers)
-    if name in TEXT_SCORES:
+        found: list[Score] = [request.model.score(workers)]
+    elif names[0] in TEXT_SCORES:
         from qkvcli.scores.text import TextScore
 
-        return TextScore(
-            name,
-            case_sensitive=request.case_sensitive,
-            keep_accents=request.keep_accents,
-            workers=workers,
-        )
-    from qkvcli.scores.vector import VectorScore
+        case, accents = request.case_sensitive, request.keep_accents
+        found = [
+            TextScore(name, case_sensitive=case, keep_accents=accents, workers=workers)
+            for name in names
+        ]
+    else:
+        from qkvcli.scores.vector import VectorScore
 
-    return VectorScore(name, (1.0,), scale)
+        return [VectorScore(names[0], (1.0,), scale)]
+    # Equal keys are found without a score; of a pipe the first keys must be seen before.
+    if set(request.modes) != {EXACT} or request.explain or not source.reopenable:
+        found = [counted(score, source) for score in found]
+    return found
 
 
 def _width(  # noqa: PLR0913, PLR0917 - what a width depends on
     store: Store,
     source: Source,
-    name: str,
+    kernel: str,
     temperature: float,
     request: Request,
     executor: Executor,
-) -> tuple[Bandwidth | None, int]:
-    """Return the width of a head's kernel, of other scores None, and the degree of its fit."""
-    given, degree = request.bandwidth, request.degree or 0
-    if name not in KERNELS:
-        if given is not None:
-            raise UsageError(f"`bandwidth` is the width of a kernel, and `score={name!r}` has none")
-        return None, degree
-    from qkvcli.run import bandwidth as rules  # NumPy, for kernels only
+) -> tuple[Bandwidth, int]:
+    """Return the width of a head's kernel, and the degree of its fit."""
+    from qkvcli.run import bandwidth as rules
 
+    given, degree = request.bandwidth, request.degree or 0
     if given in ("cv", "aicc"):
         from qkvcli.run.cross_validation import cross_validated
 
-        rule = str(given)
-        return cross_validated(source, name, temperature, executor, degree, rule), degree
+        return cross_validated(source, kernel, temperature, executor, degree, given), degree
     if given is not None and not isinstance(given, str):
         return rules.given(given, store.depth, source.columns), degree
-    if given is None and _is_fit(source, request):
-        found = _sought(source, name, temperature, request, executor)
+    is_fit = given is None and _is_fit(source, request)
+    if is_fit:
+        found = _sought(source, kernel, temperature, request, executor)
         if found is not None:
             return found
     try:
-        width = rules.by_rule(given or "scott", source)
-        return replace(width, chosen=given is None and _is_fit(source, request)), degree
+        return replace(rules.by_rule(given or "scott", source), chosen=is_fit), degree
     except InputError:
         # No weight of these depends on a width.
         if given is not None or not set(request.modes) <= {EXACT, AVERAGE}:
@@ -464,9 +451,12 @@ def masks_of(
         A shape that does not fit, with both shapes; or more leading keys than there are.
     """
     *batch_shape, count = shape
-    heads = math.prod(batch_shape)
-    layers = [_layer(settings, head, heads, batch_shape) for head in range(heads)]
-    given = request.mask if request.mask is not None or not settings else settings.mask
+    heads, given = math.prod(batch_shape), request.mask
+    layers = [(False, 0)] * heads  # whether each head's layer is causal, and its window
+    if settings is not None:
+        given = settings.mask if given is None else given
+        a_layer = math.prod(batch_shape[:-1])
+        layers = [settings.of_layer(head * a_layer // heads) for head in range(heads)]
     asked = request.causal or request.valid_lens is not None or given is not None
     if not asked and not any(causal or window for causal, window in layers):
         return [None] * heads
@@ -479,23 +469,12 @@ def masks_of(
     ]
 
 
-def _layer(
-    settings: Settings | None, head: int, heads: int, batch_shape: Sequence[int]
-) -> tuple[bool, int]:
-    """Return whether the layer of a head is causal, and its window."""
-    if settings is None:
-        return False, 0
-    return settings.of_layer(head * math.prod(batch_shape[:-1]) // heads)
-
-
 def _lengths(
     lengths: NDArray[Any] | None, batch_shape: tuple[int, ...], count: int, keys: int
 ) -> list[NDArray[Any]] | list[None]:
     heads = math.prod(batch_shape)
     if lengths is None:
         return [None] * heads
-    import numpy as np
-
     odd = lengths[(lengths > keys) | (lengths < 0)]
     if odd.size:
         raise InputError(
@@ -526,8 +505,6 @@ def _mask_parts(
     nothing = [None] * heads
     if mask is None:
         return nothing, nothing
-    import numpy as np
-
     try:
         wide = np.broadcast_to(mask, shape)
     except ValueError:

@@ -6,7 +6,6 @@ from itertools import chain
 from typing import TYPE_CHECKING
 
 from qkvcli.attention.fold import finish
-from qkvcli.attention.sorted_fold import SortedKeys, is_served
 from qkvcli.run.choose import Workers
 from qkvcli.run.work import QUERIES_AT_ONCE, fold
 
@@ -37,7 +36,11 @@ def answers(
     """
     blocks = source.blocks()
     line = source.depth == 1 and source.kind != "text" and isinstance(executor, Workers)
-    if not line or len(queries) <= QUERIES_AT_ONCE or not all(map(is_served, plans)):
+    if not line or len(queries) <= QUERIES_AT_ONCE:
+        return fold(blocks, queries, plans, executor, progress)
+    from qkvcli.attention.sorted_fold import SortedKeys, is_served  # of a regression alone
+
+    if not all(map(is_served, plans)):
         return fold(blocks, queries, plans, executor, progress)
     held: list[Block] = []
     rows, rest = 0, iter(blocks)

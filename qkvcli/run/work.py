@@ -1,9 +1,13 @@
-"""What is asked of every block, and the one order in which what they come to is merged."""
+"""What is asked of every block, the one order in which results are merged, and the loop."""
 
 from __future__ import annotations
 
+from collections import deque
+from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass
-from functools import cached_property, reduce
+from functools import cache, cached_property, partial, reduce
+from itertools import chain, islice
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 import numpy as np
@@ -13,7 +17,9 @@ from qkvcli.attention.fold import State, finish, merge, summarise
 from qkvcli.attention.weights import APPROXIMATE, EXACT
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Sequence
+
+    from threadpoolctl import ThreadpoolController
 
     from qkvcli.answer import Answer
     from qkvcli.attention.fold import Plan
@@ -28,11 +34,13 @@ States = tuple[State, ...]
 T = TypeVar("T")
 
 
-class Progress(Protocol):
-    """Something that wants to know how many rows have been folded."""
+Progress = Callable[[int], None]
+"""Told of some more rows, once they are folded."""
 
-    def __call__(self, rows: int, /) -> None:
-        """Take note of some more rows."""
+
+def merged(a: States, b: States) -> States:
+    """Return the states of neighbouring rows as one, plan by plan."""
+    return tuple(merge(x, y) for x, y in zip(a, b, strict=True))
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,6 +57,7 @@ class Work:
 
     parts: tuple[Queries, ...]
     plans: tuple[Plan, ...]
+    merge = staticmethod(merged)
 
     def __call__(self, block: Block, part: int, floor: Floor) -> States:
         """Return the states of one block for one part of the queries."""
@@ -83,16 +92,12 @@ class Work:
         """Return the states of no rows."""
         return (State(),) * len(self.plans)
 
-    def merge(self, a: States, b: States) -> States:
-        """Return the states of neighbouring rows as one, plan by plan."""
-        return merged(a, b)
-
     def floor(self, tree: Tree[States]) -> Floor:
         """Return, by query, a score below which a coming row changes nothing."""
         if not self.is_sparse:
             return -np.inf
         least: Floor = -np.inf
-        for states in tree.held:
+        for _, states in tree.subtrees:
             least = np.maximum(least, reduce(np.minimum, (state.floor for state in states)))
         if all(plan.weighting.mode == APPROXIMATE for plan in self.plans):
             # What scores less than the null key is no match.
@@ -211,19 +216,76 @@ class Tree(Generic[T]):
             total = states if total is None else self._merged(states, total)
         return total
 
-    @property
-    def held(self) -> Iterator[T]:
-        """What has been merged so far."""
-        return (states for _, states in self._stack)
+
+@dataclass(frozen=True)
+class Local:
+    """Threads of this process, so many; BLAS has none of its own beside them.
+
+    With threads of its own BLAS would take seven times as long, and add in another order.
+    """
+
+    threads: int = 1
+
+    def run(
+        self, work: Work, blocks: Iterable[Block], progress: Progress | None = None
+    ) -> list[States]:
+        """Return the states of all rows, for each part of the queries."""
+        # Text multiplies no matrices.
+        limited = nullcontext() if work.is_text else _blas().limit(limits=1, user_api="blas")
+        rest = iter(blocks)
+        with limited:
+            first = tuple(islice(rest, 2))
+            every = chain(first, rest)
+            if self.threads == 1 or len(first) * len(work.parts) < 2:
+                return _in_order(lambda *job: partial(work, *job), 0, work, every, progress)
+            from concurrent.futures import ThreadPoolExecutor  # 3 ms; small tables need none
+
+            ahead = 2 * self.threads
+            with ThreadPoolExecutor(self.threads) as pool:
+                try:
+                    return _in_order(
+                        lambda *job: pool.submit(work, *job).result, ahead, work, every, progress
+                    )
+                except BaseException:
+                    pool.shutdown(wait=False, cancel_futures=True)
+                    raise
 
 
-def merged(a: States, b: States) -> States:
-    """Return the states of neighbouring rows as one, plan by plan."""
-    return tuple(merge(x, y) for x, y in zip(a, b, strict=True))
+@cache
+def _blas() -> ThreadpoolController:
+    """Return what says how many threads BLAS has; to look for it takes 2 ms."""
+    from threadpoolctl import ThreadpoolController  # 10 ms, of which text needs none
+
+    return ThreadpoolController()
 
 
-def totals(work: Work, trees: Iterable[Tree[States]]) -> list[States]:
-    """Return what the tree of each part of the queries comes to."""
+def _in_order(
+    submit: Callable[[Block, int, Floor], Callable[[], States]],
+    ahead: int,
+    work: Work,
+    blocks: Iterable[Block],
+    progress: Progress | None,
+) -> list[States]:
+    """Submit jobs and merge their results in order; no more than ``ahead`` wait at a time."""
+    trees: list[Tree[Any]] = [Tree(work.merge) for _ in work.parts]
+    waiting: deque[tuple[int, int, Callable[[], States]]] = deque()
+
+    def take() -> None:
+        rows, part, result = waiting.popleft()
+        trees[part].add(result())
+        if progress:
+            progress(work.share(rows, part))
+
+    # Where the first block spares work on all others, they wait for it.
+    waits = 0 if work.is_sparse and work.is_text else ahead
+    for block in blocks:
+        for part, tree in enumerate(trees):
+            waiting.append((len(block), part, submit(block, part, work.floor(tree))))
+            while len(waiting) > waits:  # so that a stream is not read ahead of the work
+                take()
+        waits = ahead
+    while waiting:
+        take()
     return [tree.total() or work.nothing() for tree in trees]
 
 

@@ -10,8 +10,8 @@ import numpy as np
 
 import qkvcli
 from qkvcli.attention.fold import State, finish, merge, summarise
-from qkvcli.run.local import Local
 from qkvcli.run.processes import Processes
+from qkvcli.run.work import Local
 from qkvcli.sources.memory import MemoryBlock, store_of
 from qkvcli.sources.vectors import VectorBlock
 

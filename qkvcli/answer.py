@@ -127,13 +127,28 @@ class About:
         """The index of each head along the leading axes."""
         return heads_of(self.batch_shape)
 
+    @property
+    def shown(self) -> range:
+        """Which value columns are worth showing: a bare list of keys is its own values."""
+        return range(0 if self.columns.value == self.columns.key else len(self.columns.value))
+
 
 class Tabular:
-    """What can be had as columns, and so as a data frame, an Arrow table and a notebook's table."""
+    """What has a header and lines, and so columns, a data frame and a notebook's table."""
+
+    def header(self) -> list[str]:
+        """Return the names of the columns, all different."""
+        raise NotImplementedError
+
+    def lines(self) -> Iterable[list[Any]]:
+        """Return the rows: of text, numbers, and None where there is nothing."""
+        raise NotImplementedError
 
     def columns(self) -> dict[str, list[Any]]:
         """Return the columns by their names."""
-        raise NotImplementedError
+        header, lines = self.header(), list(self.lines())
+        cells = zip(*lines, strict=True) if lines else ([] for _ in header)
+        return {name: list(column) for name, column in zip(header, cells, strict=True)}
 
     def to_pandas(self) -> Any:  # noqa: ANN401 - a pandas.DataFrame
         """Return the columns as a ``pandas.DataFrame``."""
@@ -253,31 +268,63 @@ class Answer(Tabular):
         about = self.about
         if about is None:
             raise ValueError("only an answer of a database has columns")
-        heads = about.heads
-        found: dict[str, list[Any]] = {
-            name: [head[axis] for head in heads for _ in about.queries]
-            for axis, name in enumerate(head_columns(about.batch_shape))
-        }
-        found["query"] = [label for _ in heads for label in about.queries]
-        each = [self.head(head) for head in heads]
-        for place, name in enumerate(about.columns.value):
-            if place in about.columns.numeric:
-                at = about.columns.numeric.index(place)
-                found[name] = [x for one in each for x in one.output[:, at].tolist()]
-                continue
-            part = self.labels[about.columns.text.index(place)]
-            if part is not None:
-                rows = part.weights.tolist()
-                best = [max(zip(row, part.labels, strict=True)) for row in rows]
-                found[name] = [label if weight == weight else None for weight, label in best]  # noqa: PLR0124
-                found |= {
-                    f"{name}={x}": list(c)
-                    for x, c in zip(part.labels, zip(*rows, strict=True), strict=True)
-                }
+        found: dict[str, list[Any]] = {}
+        found |= zip(head_columns(about.batch_shape), self.places, strict=True)
+        found["query"] = list(about.queries) * len(about.heads)
+        found |= self.value_columns
         if self.perplexity is not None:
             found["perplexity"] = self.perplexity.ravel().tolist()
         if self.no_match is not None:
             found["no_match"] = self.no_match.ravel().tolist()
+        return found
+
+    @property
+    def places(self) -> list[list[int]]:
+        """Along each leading axis, the index of the head that each row of columns is of."""
+        count = len(self.about.queries) if self.about else 0
+        heads = self.about.heads if self.about else []
+        return [[i for i in axis for _ in range(count)] for axis in zip(*heads, strict=True)]
+
+    @property
+    def value_columns(self) -> list[tuple[str, list[Any]]]:
+        """Each value column of all heads' queries, with its name.
+
+        A column of text has its likeliest value, None where there is no answer, and then the weight
+        of every one.
+        """
+        if self.about is None:
+            raise ValueError("only an answer of a database has columns")
+        columns = self.about.columns
+        count = self.answered.size
+        numbers = self.output.reshape(count, self.output.shape[-1]).T
+        # A narrow number is shown by as many digits as it takes to read it back.
+        exact = [
+            [float(str(x)) for x in row] if row.dtype == "f4" else row.tolist() for row in numbers
+        ]
+        found: list[tuple[str, list[Any]]] = []
+        for place, name in enumerate(columns.value):
+            if place in columns.numeric:
+                found.append((name, exact[columns.numeric.index(place)]))
+                continue
+            part = self.labels[columns.text.index(place)]
+            if part is None:  # more distinct texts than were pooled
+                found.append((name, [None] * count))
+                continue
+            weights = part.weights.reshape(count, len(part.labels))
+            best = [max(row, default=0.0) for row in weights.tolist()]
+            found.append(
+                (
+                    name,
+                    [
+                        part.labels[row.index(most)] if most > 0 else None
+                        for row, most in zip(weights.tolist(), best, strict=True)
+                    ],
+                )
+            )
+            found += [
+                (f"{name}={label}", column.tolist())
+                for label, column in zip(part.labels, weights.T, strict=True)
+            ]
         return found
 
     def __repr__(self) -> str:
@@ -555,11 +602,6 @@ class Lookup(Tabular):
         return by_mode("score", self.scores or ("",))
 
     @property
-    def has_null(self) -> bool:
-        """Whether there is a null key, which stands for no match."""
-        return any(one.no_match for one in self.found)
-
-    @property
     def unmatched(self) -> list[Found]:
         """The queries that attend to no key."""
         return [one for one in self.found if not one.answered]
@@ -576,26 +618,30 @@ class Lookup(Tabular):
         }
         return [self.about.columns.value[position] for position in sorted(odd)]
 
-    def columns(self) -> dict[str, list[Any]]:
-        """Return the matches as columns, a row a match, as ``qkv lookup --format csv`` has them."""
+    def header(self) -> list[str]:
+        """Return the names of the columns, as ``qkv lookup --format csv`` has them."""
         columns = self.about.columns
-        names = ["query", "rank", *columns.key]
-        names += [] if columns.value == columns.key else columns.value
-        weights = by_mode("weight", self.names)
-        weights += by_mode("no_match", self.names) if self.has_null else []
-        rows = [
-            (
-                *(one.query, rank, *match.record.key),
-                *(() if columns.value == columns.key else match.record.value),
+        names = ["query", "rank", *columns.key, *(columns.value[i] for i in self.about.shown)]
+        names += [*self.score_names, *by_mode("weight", self.names)]
+        has_null = any(one.no_match for one in self.found)
+        return distinct(names + (by_mode("no_match", self.names) if has_null else []))
+
+    def lines(self) -> Iterator[list[Any]]:
+        """Yield a row for each match."""
+        for found in self.found:
+            yield from self.lines_of(found)
+
+    def lines_of(self, found: Found) -> list[list[Any]]:
+        """Return the rows of one query."""
+        return [
+            [
+                *(found.query, rank, *match.record.key),
+                *(match.record.value[i] for i in self.about.shown),
                 *(match.scores if self.scores else (match.score,)),
-                *(*match.weights, *one.no_match),
-            )
-            for one in self.found
-            for rank, match in enumerate(one.matches, 1)
+                *(*match.weights, *found.no_match),
+            ]
+            for rank, match in enumerate(found.matches, 1)
         ]
-        header = distinct([*names, *self.score_names, *weights])
-        cells = zip(*rows, strict=True) if rows else ([] for _ in header)
-        return {name: list(column) for name, column in zip(header, cells, strict=True)}
 
     def __repr__(self) -> str:
         count = sum(len(one.matches) for one in self.found)

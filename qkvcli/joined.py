@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from qkvcli.answer import Tabular, distinct
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator
 
     from qkvcli.answer import About
     from qkvcli.blocks import Record
@@ -152,7 +152,7 @@ class Join(Tabular):
         """Return the names of the columns; of those beside the queries' a clash ends in _match."""
         columns = self.about.columns
         found = ["rank"] if self.top > 1 else []
-        found += [*columns.key, *(() if columns.value == columns.key else columns.value)]
+        found += [*columns.key, *(columns.value[i] for i in self.about.shown)]
         found += ["score", "margin", *(["weight"] if self.weighted else [])]
         found += ["no_match"] if any(row.no_match is not None for row in self.rows) else []
         found = [f"{name}_match" if name in self.names else name for name in found]
@@ -172,18 +172,11 @@ class Join(Tabular):
                 yield [*row.cells, *self._cells(row, rank, one)]
 
     def _cells(self, row: JoinedRow, rank: int, one: Candidate) -> list[Any]:
-        columns = self.about.columns
-        values = () if columns.value == columns.key else one.record.value
         found: list[Any] = [rank] if self.top > 1 else []
-        found += [*one.record.key, *values, one.score, one.margin]
+        found += [*one.record.key, *(one.record.value[i] for i in self.about.shown)]
+        found += [one.score, one.margin]
         found += [one.weight] if self.weighted else []
         return found + ([row.no_match] if row.no_match is not None else [])
-
-    def columns(self) -> dict[str, list[Any]]:
-        """Return the join as columns, a row a candidate."""
-        rows = list(self.lines())
-        cells: Sequence[Any] = list(zip(*rows, strict=True)) if rows else [()] * len(self.header())
-        return {name: list(column) for name, column in zip(self.header(), cells, strict=True)}
 
     def __repr__(self) -> str:
         return f"Join({len(self.rows)} queries, {len(self.matched)} matched)"
@@ -218,20 +211,12 @@ class Groups(Tabular):
     def header(self) -> list[str]:
         """Return the names of the columns."""
         columns = self.about.columns
-        values = () if columns.value == columns.key else columns.value
-        return distinct([*columns.key, *values, "group"])
+        return distinct([*columns.key, *(columns.value[i] for i in self.about.shown), "group"])
 
     def lines(self) -> Iterator[list[Any]]:
         """Yield the rows of the table: text, and the number of the group."""
-        columns = self.about.columns
         for record, group in zip(self.records, self.groups, strict=True):
-            values = () if columns.value == columns.key else record.value
-            yield [*record.key, *values, group]
-
-    def columns(self) -> dict[str, list[Any]]:
-        """Return the table as columns, with one more for the group."""
-        cells = zip(*self.lines(), strict=True)
-        return {name: list(column) for name, column in zip(self.header(), cells, strict=True)}
+            yield [*record.key, *(record.value[i] for i in self.about.shown), group]
 
     def __repr__(self) -> str:
         return f"Groups({len(self.records)} rows, {len(set(self.groups))} groups)"

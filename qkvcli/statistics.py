@@ -83,11 +83,6 @@ class Heads(Tabular):
             pairs = ["; ".join(map(self.text, row.pairs))] if has_pairs else []
             yield [row.layer, row.head, *row.statistics, *pairs]
 
-    def columns(self) -> dict[str, list[Any]]:
-        """Return the columns by their names."""
-        lines = list(self.lines())
-        return {name: [line[i] for line in lines] for i, name in enumerate(self.header())}
-
     def text(self, pair: Pair) -> str:
         """Return a pair in words: ``it → animal 0.66``."""
         ends = (

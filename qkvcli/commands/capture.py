@@ -93,7 +93,7 @@ def capture(  # noqa: PLR0913 - an argument an option
     Every layer's queries, keys and values, after rotary positions, with the mask. The file is
     read by qkv heatmap, qkv heads and qkv pool; weights are computed from it.
     """
-    from qkvcli.render.progress import progress
+    from qkvcli.render.console import progress
     from qkvcli.render.writer import open_target
     from qkvcli.render.writer import target as place_of
 

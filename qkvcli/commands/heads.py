@@ -96,9 +96,9 @@ def heads(  # noqa: PLR0913 - an argument an option
     """
     from qkvcli import statistics as statistics_of
     from qkvcli.attention.formulas import FEW
-    from qkvcli.render.progress import progress
+    from qkvcli.render.console import progress
+    from qkvcli.render.machine import Style
     from qkvcli.render.rows import write
-    from qkvcli.render.style import Style
     from qkvcli.render.writer import target
     from qkvcli.sources.matrices import ReadOptions
 

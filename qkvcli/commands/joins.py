@@ -10,16 +10,15 @@ from qkvcli.commands import inputs, outputs
 from qkvcli.errors import NoMatchError, UsageError
 from qkvcli.heatmap import PICTURES
 from qkvcli.joined import Join
-from qkvcli.render.console import is_terminal, note
+from qkvcli.render.console import is_terminal, note, progress
 from qkvcli.render.joins import summary, write
-from qkvcli.render.progress import progress
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from qkvcli.database import Database
     from qkvcli.joined import Groups
-    from qkvcli.render.style import Style
+    from qkvcli.render.machine import Style
 
 EXTENSIONS = {".tsv": "tsv", ".csv": "csv", ".json": "json", ".jsonl": "jsonl"}
 _NOT_HERE = ("explain", "weights", "neighbors")

@@ -92,7 +92,7 @@ def learn(  # noqa: PLR0913 - one parameter an option
     """
     import time
 
-    from qkvcli.render.progress import progress
+    from qkvcli.render.console import progress
     from qkvcli.scores.model import write
 
     given = context.params

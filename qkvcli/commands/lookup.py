@@ -100,9 +100,9 @@ def lookup(  # noqa: PLR0913 - one parameter an option
     Lists the keys that each query attends to, with their scores and weights, and the answer that
     their values come to.
     """
+    from qkvcli.render.console import progress
     from qkvcli.render.lookups import write
-    from qkvcli.render.progress import progress
-    from qkvcli.render.style import Style
+    from qkvcli.render.machine import Style
     from qkvcli.run.choose import executor
     from qkvcli.run.lookup import look_up
 

@@ -119,9 +119,9 @@ def pool(  # noqa: PLR0913 - one parameter an option
 
     Attention pooling, kernel regression and classification, nearest neighbours and averages.
     """
+    from qkvcli.render.console import progress
+    from qkvcli.render.machine import Style
     from qkvcli.render.pools import write
-    from qkvcli.render.progress import progress
-    from qkvcli.render.style import Style
     from qkvcli.run.choose import executor
     from qkvcli.run.pool import pool as pooling
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from qkvcli.answer import by_mode
 from qkvcli.render.console import drawing
 from qkvcli.render.escape import visible
 from qkvcli.render.machine import shortest
-from qkvcli.render.matches import cells, shown_values, weight_names
 from qkvcli.render.steps import explanation
 from qkvcli.render.tables import Column, brief, lines, table
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from rich.text import Text
 
     from qkvcli.answer import Found, Lookup, Value
-    from qkvcli.render.style import Style
+    from qkvcli.render.machine import Style
 
 _LABEL = 24
 """How many cells of a query are shown before what it comes to, where there are several."""
@@ -71,10 +71,13 @@ def _labels(queries: list[str]) -> list[str]:
 def _rows(answer: Lookup, found: Found) -> list[list[str]]:
     """Return a row of cells for each match, the query in the first alone."""
     nulls = len(found.no_match)
-    rows = [row[: len(row) - nulls] for row in cells(answer, found, explain=False)]
+    rows = [
+        [cell if isinstance(cell, str) else shortest(cell) for cell in row[: len(row) - nulls]]
+        for row in answer.lines_of(found)
+    ]
     if any(found.no_match):
         keys = ["(no match)", *[""] * (len(answer.about.columns.key) - 1)]
-        blank = [""] * len(shown_values(answer))
+        blank = [""] * len(answer.about.shown)
         score = [shortest(answer.about.null_score)] * len(answer.score_names)
         rows.append([found.query, "", *keys, *blank, *score, *map(shortest, found.no_match)])
     return rows[:1] + [["", *row[1:]] for row in rows[1:]]
@@ -88,10 +91,10 @@ def _columns(answer: Lookup, rows: list[list[str]]) -> list[Column]:
         found.append(
             Column(name, numeric=columns.numeric_key and _are_numbers(r[i + 1] for r in rows))
         )
-    found += [Column(columns.value[i], numeric=i in columns.numeric) for i in shown_values(answer)]
+    found += [Column(columns.value[i], numeric=i in columns.numeric) for i in answer.about.shown]
     for name in answer.score_names:
         found.append(Column(name.removeprefix("score_"), numeric=True, rounded=True))
-    for name in weight_names(answer):
+    for name in by_mode("weight", answer.names):
         short = ("α " if answer.scores else "") + name.removeprefix("weight_")
         found.append(Column(short, numeric=True, rounded=True))
     return found

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from typing import BinaryIO
 
     from qkvcli.joined import Groups, Measures
-    from qkvcli.render.style import Style
+    from qkvcli.render.machine import Style
 
 SCHEMA = "qkv.join/1"
 _BLOCKS = "▁▂▃▄▅▆▇█"

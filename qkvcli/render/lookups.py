@@ -12,13 +12,12 @@ from qkvcli.render.machine import (
     write_json,
     write_lines,
 )
-from qkvcli.render.matches import cells, header, logit, rule_of
 
 if TYPE_CHECKING:
     from typing import BinaryIO
 
     from qkvcli.answer import Found, Lookup, Match, Value
-    from qkvcli.render.style import Style
+    from qkvcli.render.machine import Style
 
 SCHEMA = "qkv.lookup/1"
 _SHARES = 1_000
@@ -28,8 +27,12 @@ _SHARES = 1_000
 def write(stream: BinaryIO, answer: Lookup, style: Style) -> None:
     """Write a lookup in one of the formats."""
     if style.form in ("tsv", "csv"):
-        rows = (row for one in answer.found for row in cells(answer, one, explain=style.explain))
-        write_delimited(stream, header(answer, explain=style.explain), rows, style)
+        if style.explain:
+            from qkvcli.render.steps import explained
+
+            write_delimited(stream, *explained(answer), style)
+        else:
+            write_delimited(stream, answer.header(), answer.lines(), style)
     elif style.form == "value":
         lines = (value_line(one) for one in answer.found)
         write_lines(stream, (line for line in lines if line is not None), style)
@@ -108,6 +111,8 @@ def _match_item(answer: Lookup, match: Match, rank: int, *, explain: bool) -> di
     if answer.scores:
         item["scores"] = dict(zip(answer.scores, match.scores, strict=True))
     if explain:
+        from qkvcli.render.steps import logit, rule_of
+
         item["explain"] = {
             name: {
                 "temperature": finite(answer.temperatures[at]),

@@ -11,6 +11,7 @@ from __future__ import annotations
 import itertools
 import math
 import re
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from qkvcli.render.escape import visible, visible_json
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
     from typing import BinaryIO
 
     from qkvcli.answer import About, Value
-    from qkvcli.render.style import Style
 
 FORMATS = ("tsv", "csv", "json", "jsonl", "value")
 _DELIMITERS = {"tsv": "\t", "csv": ","}
@@ -42,6 +42,31 @@ _FORMULA = (
 _NUMBER = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*(?:[eE][+-]?[0-9]+)?|inf)")
 
 
+@dataclass(frozen=True)
+class Style:
+    """How an answer is to be shown.
+
+    Parameters
+    ----------
+    form
+        ``table`` or one of the formats for machines.
+    explain
+        Whether to say how each weight comes about.
+    defuse
+        Whether CSV and TSV cells must not be taken for formulas.
+    color
+        When a table has colour.
+    terminal
+        Whether a person sees it at once.
+    """
+
+    form: str
+    explain: bool = False
+    defuse: bool = False
+    color: str = "auto"
+    terminal: bool = False
+
+
 def shortest(number: float | None) -> str:
     """Return the shortest text that reads back as the same number; nothing for NaN or None.
 
@@ -61,12 +86,14 @@ def value_text(value: Value) -> str:
 
 
 def write_delimited(
-    stream: BinaryIO, header: Sequence[str], rows: Iterable[Sequence[str]], style: Style
+    stream: BinaryIO, header: Sequence[str], rows: Iterable[Sequence[Any]], style: Style
 ) -> None:
     """Write a header and rows as CSV or TSV, a line end within a cell in quotes."""
     delimiter = _DELIMITERS[style.form]
     for row in itertools.chain([header], rows):
-        cells = [visible(cell) for cell in row] if style.terminal else row
+        cells = [cell if isinstance(cell, str) else shortest(cell) for cell in row]
+        if style.terminal:
+            cells = [visible(cell) for cell in cells]
         if style.defuse:
             cells = [_defused(cell) for cell in cells]
         stream.write(_line(cells, delimiter).encode())

@@ -11,7 +11,6 @@ from qkvcli.answer import Runs, distinct, head_columns, pooled
 from qkvcli.render.machine import (
     bandwidth_item,
     finite,
-    shortest,
     value_text,
     write_delimited,
     write_json,
@@ -19,13 +18,13 @@ from qkvcli.render.machine import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
     from typing import BinaryIO
 
     from numpy.typing import NDArray
 
-    from qkvcli.answer import About, Answer, Value
-    from qkvcli.render.style import Style
+    from qkvcli.answer import About, Answer
+    from qkvcli.render.machine import Style
 
 SCHEMA = "qkv.pool/1"
 FORMATS = ("tsv", "csv", "json", "jsonl", "value", "npy", "npz")
@@ -38,7 +37,7 @@ def write(stream: BinaryIO, answer: Answer, style: Style) -> None:
     if style.form in ("npy", "npz"):
         _write_arrays(stream, answer, style.form)
     elif style.form in ("tsv", "csv"):
-        write_delimited(stream, _header(answer), _rows(answer), style)
+        write_delimited(stream, *_header_and_rows(answer), style)
     elif style.form == "value":
         write_lines(stream, _value_lines(answer), style)
     elif style.form == "table":
@@ -82,21 +81,6 @@ def _head_columns(answer: Answer) -> list[str]:
     return head_columns(_about(answer).batch_shape)
 
 
-def _labels(answer: Answer) -> list[tuple[str, ...]]:
-    """Return the labels of each text column, which all heads share."""
-    return [part.labels if part else () for part in answer.labels]
-
-
-def _value_columns(answer: Answer) -> list[str]:
-    columns = _about(answer).columns
-    labels = dict(zip(columns.text, _labels(answer), strict=True))
-    names = []
-    for position, name in enumerate(columns.value):
-        names.append(name)
-        names += [f"{name}={label}" for label in labels.get(position, ())]
-    return names
-
-
 def _slope_columns(answer: Answer) -> list[str]:
     if answer.jacobian is None:
         return []
@@ -110,53 +94,36 @@ def _pooled_columns(answer: Answer) -> list[str]:
     """Return what pooled numbers are called: numeric columns, and then each text and its label."""
     columns = _about(answer).columns
     names = [columns.value[i] for i in columns.numeric]
-    for position, labels in zip(columns.text, _labels(answer), strict=True):
-        names += [f"{columns.value[position]}={label}" for label in labels]
+    for position, part in zip(columns.text, answer.labels, strict=True):
+        names += [f"{columns.value[position]}={label}" for label in (part.labels if part else ())]
     return names
 
 
-def _header(answer: Answer) -> list[str]:
-    names = [*_head_columns(answer), *_query_columns(answer), *_value_columns(answer)]
-    has_keys = answer.perplexity is not None
-    names += _fit_columns(answer)
-    names += ["perplexity"] * has_keys + ["no_match"] * (answer.no_match is not None)
-    return distinct([*names, *_slope_columns(answer)])
-
-
-def _rows(answer: Answer) -> list[list[str]]:
-    """Return a row of cells for each query of each head."""
-    rows = _cells(answer)
-    return [[cell if isinstance(cell, str) else shortest(cell) for cell in row] for row in rows]
-
-
-def _cells(answer: Answer) -> list[list[str | float | None]]:
-    about, width = _about(answer), len(_query_columns(answer))
-    queries = [_query_cells(label, width) for label in about.queries]
-    rows: list[list[str | float | None]] = []
-    for head, one in _heads(answer):
-        every = [pooled(one, query, about.columns) for query in range(len(queries))]
-        for query, values in enumerate(every):
-            row = [*map(str, head), *queries[query], *_value_cells(values, one, query, about)]
-            row += _fit_cells(one, query)
-            row += [part[query] for part in (one.perplexity, one.no_match) if part is not None]
-            rows.append([*row, *_slopes(one, query)])
-    return rows
-
-
-def _value_cells(
-    values: tuple[Value | None, ...], one: Answer, query: int, about: About
-) -> list[str | float | None]:
-    """Return the values of a query: numbers, and of texts the likeliest and every one's weight."""
-    labels = dict(zip(about.columns.text, one.labels, strict=True))
-    cells: list[str | float | None] = []
-    for position, value in enumerate(values):
-        share = labels.get(position)
-        if share is None:
-            cells.append(value if isinstance(value, float) else None)
-        else:
-            cells.append(value[0][0] if isinstance(value, tuple) and value else "")
-            cells += share.weights[query].tolist()
-    return cells
+def _header_and_rows(answer: Answer) -> tuple[list[str], Iterable[Sequence[Any]]]:
+    """Return the names of the columns, and a row for each query of each head."""
+    about, names = _about(answer), _query_columns(answer)
+    queries = [_query_cells(label, len(names)) for label in about.queries]
+    columns: list[tuple[str, Sequence[Any]]] = [
+        *zip(_head_columns(answer), answer.places, strict=True),
+        *zip(names, zip(*queries * len(about.heads), strict=True), strict=True),
+        *answer.value_columns,
+    ]
+    of_fit = [part for part in _FIT if getattr(answer, part) is not None]
+    cells = [
+        getattr(answer, part)[..., at].ravel().tolist()
+        for at in range(len(about.columns.numeric))
+        for part in of_fit
+    ]
+    columns += zip(_fit_columns(answer), cells, strict=True)
+    for name in ("perplexity", "no_match"):
+        if (part := getattr(answer, name)) is not None:
+            columns.append((name, part.ravel().tolist()))
+    if answer.jacobian is not None:
+        slopes = _side_by_side(answer.jacobian, answer.label_jacobians, -2)
+        flat = slopes.reshape(answer.answered.size, -1).T.tolist()
+        columns += zip(_slope_columns(answer), flat, strict=True)
+    header = distinct(name for name, _ in columns)
+    return header, zip(*(cells for _, cells in columns), strict=True)
 
 
 _FIT = {"std_error": "std_error", "lower": "lower", "upper": "upper", "residuals": "residual"}

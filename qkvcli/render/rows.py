@@ -2,30 +2,20 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
-from qkvcli.render.machine import finite, shortest, write_delimited, write_json
+from qkvcli.render.machine import finite, write_delimited, write_json
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
     from typing import BinaryIO
 
-    from qkvcli.render.style import Style
+    from qkvcli.answer import Tabular
+    from qkvcli.render.machine import Style
 
 FORMATS = ("table", "tsv", "csv", "json", "jsonl")
 
 
-class Rows(Protocol):
-    """What has a header and lines: of text, numbers, and None where there is nothing."""
-
-    def header(self) -> list[str]:
-        """Return the names of the columns."""
-
-    def lines(self) -> Iterable[list[Any]]:
-        """Yield the rows."""
-
-
-def write(stream: BinaryIO, found: Rows, style: Style, schema: str) -> None:
+def write(stream: BinaryIO, found: Tabular, style: Style, schema: str) -> None:
     """Write a table in one of ``FORMATS``.
 
     Parameters
@@ -39,8 +29,7 @@ def write(stream: BinaryIO, found: Rows, style: Style, schema: str) -> None:
     if style.form == "table":
         _draw(stream, found, style)
     elif style.form in ("tsv", "csv"):
-        rows = ([_cell(cell) for cell in line] for line in found.lines())
-        write_delimited(stream, header, rows, style)
+        write_delimited(stream, header, found.lines(), style)
     else:
         items = [dict(zip(header, map(_item, line), strict=True)) for line in found.lines()]
         if style.form == "jsonl":
@@ -49,17 +38,11 @@ def write(stream: BinaryIO, found: Rows, style: Style, schema: str) -> None:
             write_json(stream, {"schema": schema, "rows": items}, style)
 
 
-def _cell(cell: Any) -> str:  # noqa: ANN401 - text, a number or nothing
-    if isinstance(cell, float):
-        return shortest(cell)
-    return "" if cell is None else str(cell)
-
-
 def _item(cell: Any) -> Any:  # noqa: ANN401
     return finite(cell) if isinstance(cell, float) else cell
 
 
-def _draw(stream: BinaryIO, found: Rows, style: Style) -> None:
+def _draw(stream: BinaryIO, found: Tabular, style: Style) -> None:
     from qkvcli.render.console import drawing
     from qkvcli.render.tables import Column, brief, table
 
@@ -69,7 +52,10 @@ def _draw(stream: BinaryIO, found: Rows, style: Style) -> None:
         for i, name in enumerate(found.header())
     ]
     rows = [
-        [brief(repr(cell)) if isinstance(cell, float) else _cell(cell) for cell in line]
+        [
+            brief(repr(cell)) if isinstance(cell, float) else "" if cell is None else str(cell)
+            for cell in line
+        ]
         for line in lines
     ]
     with drawing(stream, style.color, terminal=style.terminal) as screen:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from qkvcli.attention.weights import SOFTMAX
+from qkvcli.answer import distinct
+from qkvcli.attention.weights import APPROXIMATE, AVERAGE, EXACT, NEIGHBORS_RULE, RULES, SOFTMAX
 from qkvcli.render.escape import visible
 from qkvcli.render.machine import shortest
-from qkvcli.render.matches import rule_of, score_of, shown_values
 from qkvcli.render.tables import Column, brief, lines, table
 
 if TYPE_CHECKING:
@@ -16,12 +16,50 @@ if TYPE_CHECKING:
 
     from rich.console import RenderableType
 
-    from qkvcli.answer import Found, Lookup, Value
+    from qkvcli.answer import Found, Lookup, Match, Value
 
 _ORIGINS = 3
 """Of how many keys it is shown where their scores come from."""
 _LARGEST = 700.0
 """Up to which exponent exp is a double."""
+
+
+def explained(answer: Lookup) -> tuple[list[str], list[list[Any]]]:
+    """Return the header and the lines of a lookup, with the columns that explain the weights."""
+    names = ("temperature", "logit", "rule")
+    columns = [f"{name}_{column}" for column in answer.names for name in names]
+    header = distinct([*answer.header(), *(names if len(answer.modes) == 1 else columns)])
+    lines = []
+    matches = (match for found in answer.found for match in found.matches)
+    for line, match in zip(answer.lines(), matches, strict=True):
+        for at, (mode, heat) in enumerate(zip(answer.modes, answer.temperatures, strict=True)):
+            line += [heat, logit(answer, at, match), rule_of(answer, mode)]
+        lines.append(line)
+    return header, lines
+
+
+def rule_of(answer: Lookup, mode: str) -> str:
+    """Return the line of the table of modes that applies."""
+    if mode == APPROXIMATE and (answer.about.neighbors or 1) > 1:
+        return NEIGHBORS_RULE.format(answer.about.neighbors)
+    return RULES[mode]
+
+
+def logit(answer: Lookup, at: int, match: Match) -> float:
+    """Return what the softmax of a column is taken of for a key, as the table of modes has it.
+
+    A key beyond the ``neighbors`` best has none; any other, however little its weight.
+    """
+    mode, weight = answer.modes[at], match.weights[at]
+    if mode in (EXACT, APPROXIMATE) or (weight == 0 and answer.about.neighbors and mode == SOFTMAX):
+        return 0.0 if weight > 0 else -math.inf
+    score = score_of(answer, at, match)
+    return 0.0 if mode == AVERAGE or score is None else score / answer.temperatures[at]
+
+
+def score_of(answer: Lookup, at: int, match: Match) -> float | None:
+    """Return the score that a column's weight of a key is of."""
+    return match.scores[at] if answer.scores else match.score
 
 
 def explanation(answer: Lookup, found: Found, width: int) -> Iterator[RenderableType]:
@@ -74,13 +112,13 @@ def _origins(found: Found, at: int, width: int) -> Iterator[RenderableType]:
 def _columns(answer: Lookup) -> list[Column]:
     columns = answer.about.columns
     steps = [Column(name, numeric=True) for name in ("score", "÷ T", "exp", "÷ Σ")]
-    values = [Column(f"× {columns.value[i]}", i in columns.numeric) for i in shown_values(answer)]
+    values = [Column(f"× {columns.value[i]}", i in columns.numeric) for i in answer.about.shown]
     return [Column(" ".join(columns.key)), *steps, *values]
 
 
 def _rows(answer: Lookup, found: Found, at: int) -> list[list[str]]:
     """Return a row of cells for each listed key, and one for the sum over all keys."""
-    temperature, shown = answer.temperatures[at], shown_values(answer)
+    temperature, shown = answer.temperatures[at], answer.about.shown
     rows: list[list[str]] = []
     total = -math.inf  # log Σ, as any weight tells it
     for match in found.matches:

@@ -11,8 +11,7 @@ matrix product adds, and equal values pool to themselves.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from functools import cached_property
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -104,30 +103,24 @@ class Plan:
     degree: int = 0
     along: tuple[int, ...] | None = None
 
+    is_sparse: bool = field(init=False)
+    """Whether only the best keys are attended to."""
+    listed: int = field(init=False)
+    """How many best keys a state lists."""
+    hides: bool = field(init=False)
+    """Whether a key may have no weight at all."""
+
+    def __post_init__(self) -> None:
+        """Work out what follows from the weights."""
+        bounded = self.score is not None and self.score.bounded
+        hides = bounded or self.mask is not None or self.weighting.mode == EXACT
+        object.__setattr__(self, "is_sparse", self.weighting.top_k is not None)
+        object.__setattr__(self, "listed", self.weighting.top_k or self.top)
+        object.__setattr__(self, "hides", hides)
+
     def sloping(self, vectors: NDArray[np.floating]) -> NDArray[np.floating]:
         """Return the columns of queries or keys (…, D) along which there are slopes."""
         return vectors if self.along is None else vectors[..., self.along]
-
-    @cached_property
-    def listed(self) -> int:
-        """How many best keys a state lists."""
-        return self.weighting.top_k or self.top
-
-    @cached_property
-    def is_sparse(self) -> bool:
-        """Whether only the best keys are attended to."""
-        return self.weighting.top_k is not None
-
-    @cached_property
-    def hides(self) -> bool:
-        """Whether a key may have no weight at all."""
-        exact = self.weighting.mode == EXACT
-        return exact or self.mask is not None or (self.score is not None and self.score.bounded)
-
-    @cached_property
-    def passes_by(self) -> bool:
-        """Whether the arithmetic may pass a number by, so that NaN has to be looked for."""
-        return self.hides or self.weighting.uniform or self.is_sparse
 
 
 @dataclass(frozen=True, eq=False)
@@ -277,7 +270,8 @@ def summarise(block: Block, queries: Queries, plan: Plan, floor: Floor = -np.inf
         NaN or infinity in the block, or scores that overflow a double.
     """
     block = block.load()
-    if plan.passes_by:
+    # Where the arithmetic may pass a number by, NaN has to be looked for.
+    if plan.hides or plan.weighting.uniform or plan.is_sparse:
         block.check()
     try:
         return _summarise(block, queries, plan, floor)
@@ -334,7 +328,13 @@ def _summarise(
 
 
 def _tiles(block: Block, queries: Queries, plan: Plan, floor: Floor) -> Iterator[Tile]:
-    """Yield a block's scores with what the mask hides set to −∞; other rows have no weight."""
+    """Yield a block's scores with what the mask hides set to −∞; other rows have no weight.
+
+    Raises
+    ------
+    NotFiniteError
+        A score that is not finite: by overflow, or of a key or a query that is not.
+    """
     score, mode = plan.score, plan.weighting.mode
     if score is None or (mode == AVERAGE and not plan.listed):
         tiles = _equal_tiles(len(block), len(queries))
@@ -344,33 +344,20 @@ def _tiles(block: Block, queries: Queries, plan: Plan, floor: Floor) -> Iterator
         reach = plan.mask.reach(queries.rows) if plan.mask else None
         stop = len(block) if reach is None else max(1, reach - block.start)
         tiles = score.tiles(block, queries, floor, stop)
+    bounded = score is not None and score.bounded
     for tile in tiles:
-        yield _masked(_looked_at(tile, plan), block, queries, plan.mask)
-
-
-def _masked(tile: Tile, block: Block, queries: Queries, mask: Mask | None) -> Tile:
-    if mask is None:
-        return tile
-    mask.hide(tile.scores, queries.rows, _rows_of(block, tile))
-    # What is hidden has no weight whatever it is relative to; what is not lies where it lay.
-    return tile if mask.added is None else tile._replace(low=-np.inf, high=np.inf)
-
-
-def _looked_at(tile: Tile, plan: Plan) -> Tile:
-    """Return a tile with the least and the largest of its scores, where nothing is known of them.
-
-    Raises
-    ------
-    NotFiniteError
-        A score that is not finite: by overflow, or of a key or a query that is not.
-    """
-    if tile.high < np.inf or plan.weighting.mode == EXACT:
-        return tile
-    low, high = float(tile.scores.min()), float(tile.scores.max())
-    bounded = plan.score is not None and plan.score.bounded
-    if not high < np.inf or not (low > -np.inf or bounded):  # which NaN is not either
-        raise NotFiniteError
-    return tile._replace(low=low, high=high)
+        found = tile
+        if tile.high == np.inf and mode != EXACT:  # nothing is known of its scores
+            low, high = float(tile.scores.min()), float(tile.scores.max())
+            if not high < np.inf or not (low > -np.inf or bounded):  # which NaN is not either
+                raise NotFiniteError
+            found = tile._replace(low=low, high=high)
+        if plan.mask is not None:
+            plan.mask.hide(found.scores, queries.rows, _rows_of(block, found))
+            # What is hidden has no weight whatever it is relative to; the rest lies where it lay.
+            if plan.mask.added is not None:
+                found = found._replace(low=-np.inf, high=np.inf)
+        yield found
 
 
 def _equal_tiles(keys: int, queries: int) -> Iterator[Tile]:
@@ -593,7 +580,12 @@ def finish(state: State, plan: Plan, queries: Queries) -> Answer:
     if not np.isfinite(sums.mean[answered]).all():
         raise InputError(_OVERFLOW)
     normalizer = np.where(answered, sums.normalizer, np.nan)
-    labels = tuple(_label_weights(part, normalizer) for part in sums.labels)
+    labels = tuple(
+        LabelWeights(part.labels, part.sums / normalizer[:, None])
+        if part.labels is not None
+        else None
+        for part in sums.labels
+    )
     answer = Answer(
         mode=plan.weighting.mode,
         rows=state.rows,
@@ -604,7 +596,7 @@ def finish(state: State, plan: Plan, queries: Queries) -> Answer:
         best_rows=top.rows,
         best_scores=top.scores.astype(np.float64),
         best_weights=weights(top.scores, sums.shift, sums.normalizer, plan.weighting),
-        records=top.listed_records,
+        records=top.records,
         shift=sums.shift,
         normalizer=normalizer,
         no_match=no_match,
@@ -642,12 +634,6 @@ def _line(state: State, sums: Sums, plan: Plan, queries: Queries) -> Answer:
     steps = np.concatenate([slopes.mean[:, None], spread, toward[:, None]], axis=1)
     slope = np.where(answer.answered[:, None, None], slope, np.nan)
     return replace(answer, jacobian=slope, steps=steps)
-
-
-def _label_weights(part: LabelSums, normalizer: NDArray[np.float64]) -> LabelWeights | None:
-    if part.labels is None:
-        return None
-    return LabelWeights(part.labels, part.sums / normalizer[:, None])
 
 
 def _with_jacobian(answer: Answer, slopes: Slopes, temperature: float) -> Answer:

@@ -64,12 +64,13 @@ class Top:
 
     @property
     def trimmed(self) -> Top:
-        """The list without columns of padding alone, which blocks may leave."""
+        """The list without columns of padding alone, which blocks may leave, nor other records."""
         width = int(self.present.sum(axis=1).max(initial=0))
         return replace(
             self,
             scores=self.scores[:, :width],
             rows=self.rows[:, :width],
+            records=self.listed_records,
             values=None if self.values is None else self.values[:, :width],
             keys=None if self.keys is None else self.keys[:, :width],
         )
@@ -98,27 +99,18 @@ class Top:
         queries, places = np.divmod(np.flatnonzero(better), scores.shape[1])
         if not len(queries):
             return self
-        width = min(self.count, scores.shape[1])
-        shape = (len(self.scores), width)
-        return self._merged(self._ranked(scores[queries, places], rows[places], queries, shape))
-
-    def _ranked(
-        self,
-        scores: NDArray[np.floating],
-        rows: NDArray[np.int64],
-        queries: NDArray[np.intp],
-        shape: tuple[int, int],
-    ) -> Top:
-        """Lay (score, row, query) triples out as the best ``shape[1]`` of each query."""
-        order = np.lexsort((rows, -scores, queries))
+        # The best of each query, laid out as a list.
+        found_rows, found_scores = rows[places], scores[queries, places]
+        order = np.lexsort((found_rows, -found_scores, queries))
         queries = queries[order]
-        rank = np.arange(len(order)) - np.searchsorted(queries, np.arange(shape[0]))[queries]
+        rank = np.arange(len(order)) - np.searchsorted(queries, np.arange(len(scores)))[queries]
+        shape = len(scores), min(self.count, scores.shape[1])
         kept = rank < shape[1]
         at = queries[kept], rank[kept]
         found = Top(self.count, np.full(shape, -np.inf, scores.dtype), np.full(shape, NOWHERE), {})
-        found.scores[at] = scores[order][kept]
-        found.rows[at] = rows[order][kept]
-        return found
+        found.scores[at] = found_scores[order][kept]
+        found.rows[at] = found_rows[order][kept]
+        return self._merged(found) if self.scores.size else found
 
     def merge(self, other: Top) -> Top:
         """Return the best rows of both; associative, with ``empty`` as its identity."""

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from qkvcli.blocks import Columns, Record
+    from qkvcli.fitted import Bandwidth, Measures
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,62 +30,6 @@ class LabelWeights:
 
     labels: tuple[str, ...]
     weights: NDArray[np.float64]
-
-
-@dataclass(frozen=True)
-class Bandwidth:
-    """A kernel's width and how it was come by.
-
-    Parameters
-    ----------
-    widths
-        One for each key column, or one for all.
-    rule
-        ``scott``, ``silverman``, ``cv``, or nothing where it was given.
-    error
-        The leave-one-out error that ``cv`` reached: the mean squared error, or for text values the
-        mean log-loss.
-    at_edge
-        Whether ``cv`` stopped at the narrowest or the widest that it tries.
-    chosen
-        Whether the rule itself was chosen, as none was asked for.
-    with_degree
-        Whether the degree of the fit was chosen with it.
-    is_common
-        Whether the widths of several columns are Scott's times one factor.
-    """
-
-    widths: tuple[float, ...]
-    rule: str = ""
-    error: float | None = None
-    at_edge: bool = False
-    chosen: bool = False
-    with_degree: bool = False
-    is_common: bool = False
-
-
-@dataclass(frozen=True)
-class Measures:
-    """How well one value column is predicted, each row from all others.
-
-    Parameters
-    ----------
-    mean_squared_error, r2
-        Of numbers; R² is 1 − the mean squared error / the variance, None of a constant column.
-    accuracy, log_loss
-        Of text: the part of rows whose own value has the largest share, and −log of its share.
-    """
-
-    mean_squared_error: float | None = None
-    r2: float | None = None
-    accuracy: float | None = None
-    log_loss: float | None = None
-
-    @property
-    def known(self) -> dict[str, float]:
-        """The measures there are, by their names."""
-        every = ((field.name, getattr(self, field.name)) for field in fields(self))
-        return {name: value for name, value in every if value is not None}
 
 
 @dataclass(frozen=True)
@@ -370,11 +315,9 @@ def _alike(answers: Sequence[Answer], name: str) -> list[NDArray[Any]]:
 
 def join(answers: Sequence[Answer]) -> Answer:
     """Return the answers to several runs of queries over one database as one."""
-    first = answers[0]
-    if len(answers) == 1:
-        return first
-    import numpy as np  # one run of queries is the rule
+    import numpy as np
 
+    first = answers[0]
     arrays: dict[str, Any] = {
         name: np.concatenate(_alike(answers, name)) for name, _ in first.arrays()
     }
@@ -453,22 +396,17 @@ def pooled(answer: Answer, query: int, columns: Columns) -> tuple[Value | None, 
 
     None stands for a text column with more distinct values than were kept.
     """
-    labels = dict(zip(columns.text, answer.labels, strict=True))
     row = answer.output[query]
     # A narrow number is shown by as many digits as it takes to read it back.
     exact = [float(str(x)) for x in row] if row.dtype == "f4" else row.tolist()
-    numbers = dict(zip(columns.numeric, exact, strict=True))
-    return tuple(
-        numbers[i] if i in numbers else _falling(labels[i], query)
-        for i in range(len(columns.value))
-    )
-
-
-def _falling(part: LabelWeights | None, query: int) -> tuple[tuple[str, float], ...] | None:
-    if part is None:
-        return None
-    pairs = zip(part.labels, part.weights[query].tolist(), strict=True)
-    return tuple(sorted((pair for pair in pairs if pair[1] > 0), key=lambda pair: -pair[1]))
+    found: dict[int, Value | None] = dict(zip(columns.numeric, exact, strict=True))
+    for place, part in zip(columns.text, answer.labels, strict=True):
+        if part is None:
+            found[place] = None
+            continue
+        pairs = zip(part.labels, part.weights[query].tolist(), strict=True)
+        found[place] = tuple(sorted((p for p in pairs if p[1] > 0), key=lambda pair: -pair[1]))
+    return tuple(found[place] for place in range(len(columns.value)))
 
 
 class Origin(NamedTuple):
@@ -627,9 +565,8 @@ class Lookup(Tabular):
         return distinct(names + (by_mode("no_match", self.names) if has_null else []))
 
     def lines(self) -> Iterator[list[Any]]:
-        """Yield a row for each match."""
-        for found in self.found:
-            yield from self.lines_of(found)
+        """Return a row for each match."""
+        return itertools.chain.from_iterable(map(self.lines_of, self.found))
 
     def lines_of(self, found: Found) -> list[list[Any]]:
         """Return the rows of one query."""
@@ -671,15 +608,6 @@ def distinct(names: Iterable[str]) -> list[str]:
         taken.add(free)
         found.append(free)
     return found
-
-
-@dataclass(frozen=True, eq=False)
-class Runs:
-    """An array to be written: its shape and dtype, and its elements in C order, run by run."""
-
-    shape: tuple[int, ...]
-    dtype: np.dtype[np.generic]
-    parts: Iterable[NDArray[np.generic]]
 
 
 def head_columns(batch_shape: tuple[int, ...]) -> list[str]:

@@ -1,8 +1,8 @@
-"""A fit as it is drawn: rows of a table as points, and what the database answers along a line."""
+"""What is known of a fit: the width of its kernel, how well it predicts, and how it is drawn."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -10,9 +10,65 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
+@dataclass(frozen=True)
+class Bandwidth:
+    """A kernel's width and how it was come by.
+
+    Parameters
+    ----------
+    widths
+        One for each key column, or one for all.
+    rule
+        ``scott``, ``silverman``, ``cv``, or nothing where it was given.
+    error
+        The leave-one-out error that ``cv`` reached: the mean squared error, or for text values the
+        mean log-loss.
+    at_edge
+        Whether ``cv`` stopped at the narrowest or the widest that it tries.
+    chosen
+        Whether the rule itself was chosen, as none was asked for.
+    with_degree
+        Whether the degree of the fit was chosen with it.
+    is_common
+        Whether the widths of several columns are Scott's times one factor.
+    """
+
+    widths: tuple[float, ...]
+    rule: str = ""
+    error: float | None = None
+    at_edge: bool = False
+    chosen: bool = False
+    with_degree: bool = False
+    is_common: bool = False
+
+
+@dataclass(frozen=True)
+class Measures:
+    """How well one value column is predicted, each row from all others.
+
+    Parameters
+    ----------
+    mean_squared_error, r2
+        Of numbers; R² is 1 − the mean squared error / the variance, None of a constant column.
+    accuracy, log_loss
+        Of text: the part of rows whose own value has the largest share, and −log of its share.
+    """
+
+    mean_squared_error: float | None = None
+    r2: float | None = None
+    accuracy: float | None = None
+    log_loss: float | None = None
+
+    @property
+    def known(self) -> dict[str, float]:
+        """The measures there are, by their names."""
+        every = ((field.name, getattr(self, field.name)) for field in fields(self))
+        return {name: value for name, value in every if value is not None}
+
+
 @dataclass(frozen=True, eq=False)
 class Curve:
-    """The fit of one value column along one key column.
+    """The fit of one value column along one key column, with rows of the table as points.
 
     Parameters
     ----------

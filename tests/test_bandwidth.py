@@ -13,7 +13,7 @@ from scipy import special, stats
 from scipy.spatial import distance
 
 from qkvcli import QkvError
-from qkvcli.answer import Bandwidth
+from qkvcli.fitted import Bandwidth
 from qkvcli.run import cross_validation
 from qkvcli.run.bandwidth import by_rule, given
 from qkvcli.run.cross_validation import LeaveOneOut, cross_validated

@@ -19,7 +19,7 @@ from qkvcli.run import metric
 from qkvcli.run.examples import Examples
 from qkvcli.scores import model as models
 from qkvcli.scores.features import FEATURES
-from qkvcli.scores.tokens import Frequencies, alignment, words_of
+from qkvcli.scores.tokens import Frequencies, Keys, words_of
 from tests.support.command import run_inside, run_qkv
 
 if TYPE_CHECKING:
@@ -430,7 +430,7 @@ def test_tokens_is_the_score_of_that_name() -> None:
     database = qkvcli.Database(keys)
     counted = score.counted(database.store.heads[0].blocks())
     found = counted.features(queries, keys, at, to).reshape(len(queries), len(keys))
-    np.testing.assert_allclose(found, alignment(queries, folded, frequencies), atol=1e-12)
+    np.testing.assert_allclose(found, Keys(folded, frequencies).alignment(queries), atol=1e-12)
 
 
 @pytest.mark.slow

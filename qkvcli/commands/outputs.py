@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from typing import BinaryIO
 
-    from qkvcli.answer import About, Answer, Runs
+    from qkvcli.answer import About, Answer
+    from qkvcli.render.arrays import Runs
     from qkvcli.run.resolve import Question
 
 BINARY = ("npy", "npz", "png", "pdf")

@@ -6,10 +6,9 @@ import csv
 import io
 from typing import TYPE_CHECKING
 
-from qkvcli.answer import Runs
 from qkvcli.errors import UsageError
 from qkvcli.heatmap.pixels import blocks
-from qkvcli.render.arrays import texts, write_npy, write_npz
+from qkvcli.render.arrays import Runs, texts, write_npy, write_npz
 
 if TYPE_CHECKING:
     from typing import BinaryIO

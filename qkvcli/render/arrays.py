@@ -5,17 +5,25 @@ from __future__ import annotations
 import io
 import json
 import zipfile
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from qkvcli.answer import Runs
-
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
     from typing import IO, BinaryIO
 
     from numpy.typing import NDArray
+
+
+@dataclass(frozen=True, eq=False)
+class Runs:
+    """An array to be written: its shape and dtype, and its elements in C order, run by run."""
+
+    shape: tuple[int, ...]
+    dtype: np.dtype[np.generic]
+    parts: Iterable[NDArray[np.generic]]
 
 
 def write_npy(stream: IO[bytes], array: Runs) -> None:

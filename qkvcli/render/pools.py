@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from qkvcli.answer import Runs, distinct, head_columns, pooled
+from qkvcli.answer import distinct, head_columns, pooled
 from qkvcli.render.machine import (
     bandwidth_item,
     finite,
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from qkvcli.answer import About, Answer
+    from qkvcli.render.arrays import Runs
     from qkvcli.render.machine import Style
 
 SCHEMA = "qkv.pool/1"

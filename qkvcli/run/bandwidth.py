@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from qkvcli.answer import Bandwidth
 from qkvcli.errors import InputError, UsageError
+from qkvcli.fitted import Bandwidth
 from qkvcli.scores.vector import ProductScore, VectorScore
 
 if TYPE_CHECKING:

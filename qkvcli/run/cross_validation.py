@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from qkvcli.answer import Bandwidth
 from qkvcli.attention.fold import LABEL_CAP, Plan, finish
 from qkvcli.attention.sorted_fold import SortedKeys, is_served
 from qkvcli.attention.weights import SOFTMAX, Mask, Weighting
 from qkvcli.blocks import Queries, labels_of
 from qkvcli.errors import InputError
+from qkvcli.fitted import Bandwidth
 from qkvcli.run.bandwidth import by_rule, kernel_score, largest
 from qkvcli.run.fit import LEAST_CHANCE
 from qkvcli.run.work import fold

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from qkvcli.answer import Measures
 from qkvcli.attention.weights import Mask
 from qkvcli.blocks import Queries, labels_of
 from qkvcli.errors import InputError
+from qkvcli.fitted import Measures
 from qkvcli.run.sums import answers
 from qkvcli.scores.vector import VectorScore
 

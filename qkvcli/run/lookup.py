@@ -66,10 +66,10 @@ def _one_head(head: Head, question: Question, progress: Progress | None) -> tupl
     at_once = min(len(head.queries), QUERIES_AT_ONCE)
     cap = max(LABEL_CAP, min(_LABELS, _LABEL_SUMS // max(1, at_once)))
     plans = [replace(plan, label_cap=cap) for plan in head.plans]
-    nearest = _nearest(plans[0])
     # What can be read once only is searched for the closest key in the same reading.
     once = not source.reopenable and EXACT in request.modes
-    answers = fold(source.blocks(), head.queries, plans + [nearest] * once, executor, progress)
+    also = [_nearest(plans[0])] if once else []
+    answers = fold(source.blocks(), head.queries, plans + also, executor, progress)
     question.check_neighbors(answers[0].rows)
     main, closest = answers[: len(plans)], dict(enumerate(_best_of(answers[-1]))) if once else {}
     where = "".join(f"{i}/" for i in head.index)
@@ -84,7 +84,7 @@ def _one_head(head: Head, question: Question, progress: Progress | None) -> tupl
         found = [_with_origins(one, asked, plans) for one, asked in keys]
     missing = [i for i, one in enumerate(found) if not one.answered]
     if missing and source.reopenable:
-        few = head.queries.pick(missing)
+        few, nearest = head.queries.pick(missing), _nearest(plans[0])
         if nearest.score is not None:
             nearest = replace(nearest, score=counted(nearest.score, source))
         again = fold(source.blocks(), few, [nearest], executor, progress)

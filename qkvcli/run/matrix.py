@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from qkvcli.answer import Runs
 from qkvcli.errors import OutputError
+from qkvcli.render.arrays import Runs, texts
 from qkvcli.run.work import QUERIES_AT_ONCE, fold
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator
 
     from numpy.typing import NDArray
 
@@ -63,8 +63,8 @@ def labelled_weights(question: Question, where: str) -> dict[str, Runs]:
     check_size(shape, dtype.itemsize, where)
     arrays = {"weights": Runs(shape, dtype, _weight_rows(question, keys))}
     if store.has_names:
-        arrays["query_labels"] = _texts(queries.labels)
-        arrays["key_labels"] = _texts(_key_labels(store.heads[0]))
+        arrays["query_labels"] = texts(queries.labels)
+        arrays["key_labels"] = texts(_key_labels(store.heads[0]))
     return arrays
 
 
@@ -80,11 +80,6 @@ def _weight_rows(question: Question, keys: int) -> Iterator[NDArray[np.float64]]
             (answer,) = fold(head.source.blocks(), part, [wanted], question.executor)
             if answer.weights is not None:  # which a plan with a matrix has
                 yield answer.weights
-
-
-def _texts(labels: Sequence[str]) -> Runs:
-    array = np.array(list(labels), dtype=np.str_)
-    return Runs(array.shape, array.dtype, [array])
 
 
 def _key_labels(source: Source) -> list[str]:

@@ -9,7 +9,7 @@ what differs is its slope at every score, which goes back to the maps.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -17,15 +17,15 @@ from qkvcli.attention.softmax import exponentials, log_weights, normalised, shif
 from qkvcli.errors import InputError, UsageError
 from qkvcli.run.choose import Workers
 from qkvcli.run.learn import Learned, Training, Watched, check_count, interval, trained
-from qkvcli.run.work import added
 from qkvcli.scores.model import VectorModel, array_columns
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from numpy.typing import NDArray
 
-    from qkvcli.run.work import Executor
+    from qkvcli.attention.top import Floor
+    from qkvcli.run.work import Executor, Tree
     from qkvcli.sources.store import Store
 
     Floats = NDArray[np.float64]
@@ -40,6 +40,54 @@ _TELL = 100
 """How many rows held out tell which of two beginnings ends better."""
 _FACTORS = np.geomspace(0.05, 20, 16)
 """By what a first metric is multiplied to find the best width."""
+
+
+@dataclass(frozen=True, eq=False)
+class _Added:
+    """Sums of arrays over rows, as a fold of its own: gradients are such.
+
+    Parameters
+    ----------
+    of
+        Returns what some rows add.
+    """
+
+    of: Callable[[slice], tuple[Any, ...]]
+    parts = (None,)
+    is_sparse = is_text = holds_lock = False
+
+    def __call__(self, rows: range, part: int, floor: Floor) -> tuple[Any, ...]:
+        """Return what some rows add."""
+        del part, floor
+        return self.of(slice(rows.start, rows.stop))
+
+    def share(self, rows: int, part: int) -> int:
+        """Return how many rows are done: there is one part."""
+        del part
+        return rows
+
+    def nothing(self) -> tuple[Any, ...]:
+        """Return the sums of no rows."""
+        return self.of(slice(0, 0))
+
+    def merge(self, a: tuple[Any, ...], b: tuple[Any, ...]) -> tuple[Any, ...]:
+        """Return the sums of neighbouring rows as one."""
+        return tuple(x + y for x, y in zip(a, b, strict=True))
+
+    def floor(self, tree: Tree[tuple[Any, ...]]) -> Floor:
+        """Return that every row counts."""
+        del tree
+        return -np.inf
+
+
+def _added(
+    of: Callable[[slice], tuple[Any, ...]], parts: Iterable[slice], executor: Executor
+) -> tuple[Any, ...]:
+    """Return the sums over all rows of what ``of`` says that some rows add."""
+    work: Any = _Added(of)  # of which an executor asks what it asks of Work
+    blocks: Any = (range(part.start, part.stop) for part in parts)  # which have a length
+    (sums,) = executor.run(work, blocks)
+    return sums
 
 
 class Slopes(NamedTuple):
@@ -108,7 +156,7 @@ def metric_loss(
         spread = (some.T * found.slope.sum(axis=1)) @ some - cross - cross.T
         return float(found.losses.sum()), spread, found.slope.sum(axis=0)
 
-    total, spread, column = added(of, _parts(len(keys), len(keys)), executor)
+    total, spread, column = _added(of, _parts(len(keys), len(keys)), executor)
     spread += (keys.T * column) @ keys
     return total / len(keys), -(projection @ spread) / len(keys)
 
@@ -135,7 +183,7 @@ def pair_loss(  # noqa: PLR0913, PLR0917 - what pairs are
         of_query = (slope @ mapped).T @ queries[rows]
         return float(losses.sum()), of_query, scale * (asked.T @ slope) @ keys
 
-    total, of_query, of_key = added(of, _parts(len(queries), len(keys)), executor)
+    total, of_query, of_key = _added(of, _parts(len(queries), len(keys)), executor)
     return total / len(queries), of_query / len(queries), of_key / len(queries)
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
-from qkvcli.answer import About, Bandwidth, heads_of
+from qkvcli.answer import About, heads_of
 from qkvcli.attention.fold import Plan
 from qkvcli.attention.weights import (
     AVERAGE,
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from qkvcli.blocks import Source
+    from qkvcli.fitted import Bandwidth
     from qkvcli.run.request import Request
     from qkvcli.run.work import Executor
     from qkvcli.scores import Score

@@ -106,44 +106,6 @@ class Work:
         return least
 
 
-@dataclass(frozen=True, eq=False)
-class Added:
-    """Sums of arrays over rows, as a fold of its own: gradients are such.
-
-    Parameters
-    ----------
-    of
-        Returns what some rows add.
-    """
-
-    of: Callable[[slice], tuple[Any, ...]]
-    parts = (None,)
-    is_sparse = is_text = holds_lock = False
-
-    def __call__(self, rows: range, part: int, floor: Floor) -> tuple[Any, ...]:
-        """Return what some rows add."""
-        del part, floor
-        return self.of(slice(rows.start, rows.stop))
-
-    def share(self, rows: int, part: int) -> int:
-        """Return how many rows are done: there is one part."""
-        del part
-        return rows
-
-    def nothing(self) -> tuple[Any, ...]:
-        """Return the sums of no rows."""
-        return self.of(slice(0, 0))
-
-    def merge(self, a: tuple[Any, ...], b: tuple[Any, ...]) -> tuple[Any, ...]:
-        """Return the sums of neighbouring rows as one."""
-        return tuple(x + y for x, y in zip(a, b, strict=True))
-
-    def floor(self, tree: Tree[tuple[Any, ...]]) -> Floor:
-        """Return that every row counts."""
-        del tree
-        return -np.inf
-
-
 class Executor(Protocol):
     """What runs a fold; whichever does, the states are the same, bit for bit."""
 
@@ -161,16 +123,6 @@ class Executor(Protocol):
         progress
             Told the rows of every block once it is folded.
         """
-
-
-def added(
-    of: Callable[[slice], tuple[Any, ...]], parts: Iterable[slice], executor: Executor
-) -> tuple[Any, ...]:
-    """Return the sums over all rows of what ``of`` says that some rows add."""
-    work: Any = Added(of)  # of which an executor asks what it asks of Work
-    blocks: Any = (range(part.start, part.stop) for part in parts)  # which have a length
-    (sums,) = executor.run(work, blocks)
-    return sums
 
 
 class Tree(Generic[T]):
@@ -317,7 +269,8 @@ def fold(
     )
     work = Work(parts, tuple(plans))
     found = executor.run(work, blocks, progress)
-    return [
-        join([finish(states[i], plan, part) for states, part in zip(found, parts, strict=True)])
+    answers = [
+        [finish(states[i], plan, part) for states, part in zip(found, parts, strict=True)]
         for i, plan in enumerate(plans)
     ]
+    return [some[0] if len(some) == 1 else join(some) for some in answers]

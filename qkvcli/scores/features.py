@@ -20,9 +20,9 @@ from rapidfuzz import fuzz
 from rapidfuzz.distance import OSA, JaroWinkler, Prefix
 from rapidfuzz.process import cpdist
 
-from qkvcli.scores.near_words import LEAST, NearWords
+from qkvcli.scores.near_words import NearWords
 from qkvcli.scores.ngrams import grams_of
-from qkvcli.scores.tokens import POWER, SAME, Frequencies, likeness_of_pairs, words_of
+from qkvcli.scores.tokens import LEAST, POWER, SAME, Frequencies, likeness_of_pairs, words_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence

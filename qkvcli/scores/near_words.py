@@ -19,8 +19,6 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-LEAST = 0.75
-"""From what similarity on the index is worth its making."""
 _DELETIONS = 3
 """How many letters are left out at most; longer words are compared by their lengths alone."""
 _BASE = np.uint64(0x9E3779B97F4A7C15)

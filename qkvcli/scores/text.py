@@ -23,15 +23,14 @@ from rapidfuzz.process import cdist, cpdist
 from qkvcli.answer import Origin
 from qkvcli.blocks import casefold_all
 from qkvcli.scores import WEIGHTED, Tile
-from qkvcli.scores.near_words import LEAST
 from qkvcli.scores.ngrams import grams_of, tf_idf
 from qkvcli.scores.prefilter import BONUS, LETTERS, may_reach
 from qkvcli.scores.tokens import (
+    LEAST,
     NOTHING,
     SAMPLE,
     Frequencies,
     Keys,
-    alignment,
     explained,
     without_accents,
     words_of,
@@ -260,7 +259,7 @@ class TextScore:
         if self.name in WEIGHTED:
             if self.name == "ngrams":
                 return tf_idf(queries, keys, self.frequencies)
-            return alignment(queries, keys, self.frequencies, self._threads(queries))
+            return Keys(keys, self.frequencies).alignment(queries, self._threads(queries))
         if self.name in _RATIOS:
             found = self._matrix(_RATIOS[self.name], queries, keys, 0) / 100
             found[np.ix_([not query for query in queries], [not key for key in keys])] = 1.0

@@ -14,19 +14,20 @@ from collections import Counter
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import chain
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import numpy as np
 from rapidfuzz.distance import OSA, JaroWinkler
 from rapidfuzz.process import cdist, cpdist
 
 from qkvcli.answer import Origin
-from qkvcli.scores.near_words import NearWords
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from numpy.typing import NDArray
+
+    from qkvcli.scores.near_words import NearWords
 
 POWER = 3
 """Of the power means: likenesses are cubed, so that one word that fits counts more than two that
@@ -36,6 +37,8 @@ SAME = 0.8
 as rare."""
 JARO_WINKLER = 0.02
 """How much of the likeness of two words is Jaro-Winkler's, which tells apart what edits do not."""
+LEAST = 0.75
+"""From what similarity on an index of words that are nearly the same is worth its making."""
 SAMPLE = 1 << 16
 """Among how many keys, from the first, words are counted."""
 _ROUNDING = 1e-9
@@ -129,42 +132,6 @@ NOTHING = Frequencies()
 """By which all words are as rare."""
 
 
-class Words(NamedTuple):
-    """The words of some texts, each by its number among all of them.
-
-    Parameters
-    ----------
-    distinct
-        The different words, U of them.
-    columns
-        The first word of every text, the second of those that have two, and so on, as positions in
-        ``distinct``; texts with more words come first.
-    order
-        Which text each entry of a column is of.
-    """
-
-    distinct: list[str]
-    columns: list[NDArray[np.intp]]
-    order: NDArray[np.intp]
-
-
-def words_in(texts: list[str]) -> Words:
-    """Return the words of texts, each text's in alphabetical order."""
-    parts = [sorted(words) if len(words) > 1 else words for words in _split(texts)]
-    counts = np.fromiter(map(len, parts), np.intp, len(parts))
-    flat = list(chain.from_iterable(parts))
-    numbers: dict[str, int] = {}
-    codes = np.fromiter((numbers.setdefault(w, len(numbers)) for w in flat), np.intp, len(flat))
-    order = np.argsort(-counts, kind="stable")
-    starts = (np.cumsum(counts) - counts)[order]
-    falling = counts[order]
-    columns = [
-        codes[starts[: np.searchsorted(-falling, -at)] + at]
-        for at in range(int(counts.max(initial=0)))
-    ]
-    return Words(list(numbers), columns, order)
-
-
 def _split(texts: list[str]) -> Iterable[list[str]]:
     """Return the words of each text, of all in one go where no text has a line end."""
     joined = "\n".join(texts)
@@ -189,28 +156,6 @@ def likeness(words: Sequence[str], others: Sequence[str], workers: int = 1) -> N
     )
     found /= 1 + JARO_WINKLER
     return np.minimum(found, 1.0, out=found)
-
-
-def alignment(
-    queries: list[str], keys: list[str], frequencies: Frequencies, workers: int = 1
-) -> NDArray[np.float64]:
-    """Return the scores (Q, K) of token alignment, each in [0, 1].
-
-    The score is the mean of two power means (Σ w sᵖ / Σ w)^(1/p): over the words of the key, and
-    over those of the query; s is the likeness of a word to the one that it takes, w is how rare it
-    is. A word of the query is as rare as the one that it takes, where that is nearly the same, and
-    else as rare as a word of one key.
-
-    Parameters
-    ----------
-    queries, keys
-        Q and K strings, folded as they are to be.
-    frequencies
-        Of words among the keys.
-    workers
-        How many threads RapidFuzz may use.
-    """
-    return Keys(keys, frequencies).alignment(queries, workers)
 
 
 def explained(query: str, key: str, frequencies: Frequencies) -> Origin:
@@ -243,17 +188,23 @@ class Keys:
 
     @cached_property
     def _known(self) -> _Words:
-        return _Words(words_in(self.texts), self._frequencies)
+        return _Words(self.texts, self._frequencies)
 
     @cached_property
     def _distinct(self) -> tuple[list[str], NDArray[np.intp], NDArray[np.intp]]:
         """The different words, and which keys hold them: ``keys[ends[u] : ends[u + 1]]`` word u."""
         known = self._known
         keys, ends = known.holders
-        return known.words.distinct, known.words.order[keys], ends
+        return known.distinct, known.order[keys], ends
 
     def alignment(self, queries: list[str], workers: int = 1) -> NDArray[np.float64]:
-        """Return the scores (Q, K) of queries, folded as the keys."""
+        """Return the scores (Q, K) of queries, folded as the keys; each is in [0, 1].
+
+        The score is the mean of two power means (Σ w sᵖ / Σ w)^(1/p): over the words of the key,
+        and over those of the query; s is the likeness of a word to the one that it takes, w is how
+        rare it is. A word of the query is as rare as the one that it takes, where that is nearly
+        the same, and else as rare as a word of one key. RapidFuzz may use so many threads.
+        """
         asked = [sorted(words_of(query)) for query in queries]
         if self._are_words and all(len(words) == 1 for words in asked):
             found = likeness([words[0] for words in asked], self.texts, workers)
@@ -261,13 +212,13 @@ class Keys:
             return found
         scores = np.zeros((len(queries), len(self.texts)))
         known = self._known
-        step = max(1, _PAIRS // max(1, len(self.texts), len(known.words.distinct)))
+        step = max(1, _PAIRS // max(1, len(self.texts), len(known.distinct)))
         for part in _parts(asked, step):
             distinct = list(dict.fromkeys(chain.from_iterable(asked[i] for i in part)))
             places = {word: row for row, word in enumerate(distinct)}
             rows = [[places[word] for word in asked[i]] for i in part]
-            alike = likeness(distinct, known.words.distinct, workers)
-            scores[part.start : part.stop, known.words.order] = known.scores(alike, rows)
+            alike = likeness(distinct, known.distinct, workers)
+            scores[part.start : part.stop, known.order] = known.scores(alike, rows)
         _mend_ends(scores, asked, self.texts)
         return scores
 
@@ -306,6 +257,8 @@ class Keys:
 
     def _index(self, least: float) -> NearWords:
         """Return the index for a score, that of before where it is the same."""
+        from qkvcli.scores.near_words import NearWords  # for many queries alone
+
         similarity = (1 + JARO_WINKLER) * least - JARO_WINKLER  # Jaro-Winkler's is 1 at most
         held: dict[float, NearWords] = vars(self).setdefault("_indexes", {})
         if similarity not in held:
@@ -340,24 +293,50 @@ def _parts(asked: list[list[str]], step: int) -> Iterator[range]:
 
 
 class _Words:
-    """The words of keys, and how rare they are."""
+    """The words of keys, each by its number among all of them, and how rare they are.
 
-    def __init__(self, words: Words, frequencies: Frequencies) -> None:
-        self.words = words
-        self._rare = frequencies.weights(words.distinct)
+    Parameters
+    ----------
+    texts, frequencies
+        As of ``Keys``.
+
+    Attributes
+    ----------
+    distinct
+        The different words, U of them.
+    columns
+        The first word of every text, the second of those that have two, and so on, as positions in
+        ``distinct``, each text's in alphabetical order; texts with more words come first.
+    order
+        Which text each entry of a column is of.
+    """
+
+    def __init__(self, texts: list[str], frequencies: Frequencies) -> None:
+        parts = [sorted(words) if len(words) > 1 else words for words in _split(texts)]
+        counts = np.fromiter(map(len, parts), np.intp, len(parts))
+        flat = list(chain.from_iterable(parts))
+        numbers: dict[str, int] = {}
+        codes = np.fromiter((numbers.setdefault(w, len(numbers)) for w in flat), np.intp, len(flat))
+        self.distinct, self.order = list(numbers), np.argsort(-counts, kind="stable")
+        starts, falling = (np.cumsum(counts) - counts)[self.order], counts[self.order]
+        self.columns = [
+            codes[starts[: np.searchsorted(-falling, -at)] + at]
+            for at in range(int(counts.max(initial=0)))
+        ]
+        self._rare = frequencies.weights(self.distinct)
         self._rarest = float(frequencies.weights([""])[0])
-        self._weights = [self._rare[column] for column in words.columns]
-        self._total = np.zeros(len(words.order))
+        self._weights = [self._rare[column] for column in self.columns]
+        self._total = np.zeros(len(texts))
         for weight in self._weights:
             self._total[: len(weight)] += weight
 
     @cached_property
     def holders(self) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
         """Which keys hold each word: those of word u are ``keys[ends[u] : ends[u + 1]]``."""
-        columns = [np.empty(0, np.intp), *self.words.columns]
+        columns = [np.empty(0, np.intp), *self.columns]
         codes = np.concatenate(columns)
         keys = np.concatenate([np.arange(len(column)) for column in columns])
-        ends = np.bincount(codes, minlength=len(self.words.distinct)).cumsum()
+        ends = np.bincount(codes, minlength=len(self.distinct)).cumsum()
         return keys[np.argsort(codes, kind="stable")], np.concatenate([[0], ends])
 
     def scores(self, alike: NDArray[np.float64], rows: list[list[int]]) -> NDArray[np.float64]:
@@ -371,7 +350,7 @@ class _Words:
             Which of the V words each query has.
         """
         found = np.zeros((len(rows), len(self._total)))
-        columns = self.words.columns
+        columns = self.columns
         if not len(alike) or not columns:
             return found
         cubes = alike**POWER
@@ -392,14 +371,14 @@ class _Words:
     def _of_keys(self, best: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return the mean over the words of each key of the best cubed likeness of each word."""
         found = np.zeros_like(self._total)
-        for column, weight in zip(self.words.columns, self._weights, strict=True):
+        for column, weight in zip(self.columns, self._weights, strict=True):
             found[: len(column)] += weight * best[column]
         return np.divide(found, self._total, out=found, where=self._total > 0)
 
     def _taken(self, cubes: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Return the cubed likeness of the word of each key that a word takes, and its weight."""
         taken = np.zeros((len(cubes), len(self._total)))
-        for column in self.words.columns:
+        for column in self.columns:
             part = taken[:, : len(column)]
             np.maximum(part, cubes[:, column], out=part)
         weight = np.full_like(taken, self._rarest)

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 import qkvcli
 from qkvcli.scores.text import TextScore
-from qkvcli.scores.tokens import NOTHING, Frequencies, Keys, alignment, without_accents, words_of
+from qkvcli.scores.tokens import NOTHING, Frequencies, Keys, without_accents, words_of
 from tests.scores.companies import companies, messy, strangers
 from tests.support import reference
 from tests.support.command import run_qkv
@@ -32,7 +32,7 @@ def test_scores_are_those_of_the_formula(queries: list[str], keys: list[str]) ->
     def rarity(word: str) -> float:
         return math.log(1 + len(keys) / max(1, sum(word in some for some in counts)))
 
-    found = alignment(queries, keys, frequencies)
+    found = Keys(keys, frequencies).alignment(queries)
     wanted = [
         [reference._alignment(words_of(q), words_of(k), rarity) for k in keys] for q in queries
     ]
@@ -51,8 +51,8 @@ def test_the_order_of_words_is_no_matter(query: str, keys: list[str], draw: Any)
         return " ".join(words)
 
     frequencies = Frequencies.of(map(words_of, keys))
-    straight = alignment([query], keys, frequencies)
-    crooked = alignment([turned(query)], [turned(key) for key in keys], frequencies)
+    straight = Keys(keys, frequencies).alignment([query])
+    crooked = Keys([turned(key) for key in keys], frequencies).alignment([turned(query)])
     np.testing.assert_array_equal(straight, crooked)
 
 

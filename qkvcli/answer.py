@@ -303,10 +303,10 @@ def _alike(answers: Sequence[Answer], name: str) -> list[NDArray[Any]]:
     import numpy as np
 
     parts = [getattr(answer, name) for answer in answers]
-    if name not in _PADDING:
+    widths = {part.shape[-1] for part in parts}
+    if name not in _PADDING or len(widths) == 1:
         return parts
-    width = max(part.shape[-1] for part in parts)
-    pads = [((0, 0),) * (part.ndim - 1) + ((0, width - part.shape[-1]),) for part in parts]
+    pads = [((0, 0),) * (part.ndim - 1) + ((0, max(widths) - part.shape[-1]),) for part in parts]
     return [
         np.pad(part, pad, constant_values=_PADDING[name])
         for part, pad in zip(parts, pads, strict=True)

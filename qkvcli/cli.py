@@ -6,7 +6,7 @@ import os
 import re
 import sys
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import Annotated, Any
 
 import typer
@@ -43,8 +43,15 @@ class _Command(typer.core.TyperCommand):
     def parse_args(self, ctx: Any, args: list[str]) -> Any:  # noqa: ANN401 - Click's own
         """Parse the words of a command line; a list in two options would lose its first part."""
         if not ctx.resilient_parsing:
-            _, _, found = self.make_parser(ctx).parse_args(args=list(args))
-            _check_lists(found)
+            _, _, given = self.make_parser(ctx).parse_args(args=list(args))
+            for option in given:
+                list_of = str(option.metavar or "")
+                if "," in list_of and not option.multiple and given.count(option) > 1:
+                    shape = (
+                        list_of.replace("[", "").replace("]", "") if "COL" in list_of else list_of
+                    )
+                    name = max(option.opts, key=len)
+                    raise UsageError(f"{name} is given twice; name several in one: {name} {shape}")
         return super().parse_args(ctx, args)
 
     def format_options(self, ctx: Any, formatter: Any) -> None:  # noqa: ANN401 - Click's own
@@ -89,16 +96,6 @@ class _OfQueries(_Command):
                     return super().parse_args(ctx, args)
                 options.append(rest.popleft())
         return super().parse_args(ctx, [*options, "--", *words] if words else options)
-
-
-def _check_lists(found: list[Any]) -> None:
-    """Refuse an option that takes a list and is given twice."""
-    for option in found:
-        list_of = str(option.metavar or "")
-        if "," in list_of and not option.multiple and found.count(option) > 1:
-            shape = list_of.replace("[", "").replace("]", "") if "COL" in list_of else list_of
-            name = max(option.opts, key=len)
-            raise UsageError(f"{name} is given twice; name several in one: {name} {shape}")
 
 
 def _check_words(words: Iterable[str], options: set[str]) -> None:
@@ -146,14 +143,10 @@ def _command(name: str) -> Any:  # noqa: ANN401 - Click's own
     """Import a command and return what parses and calls it."""
     alone = typer.Typer(add_completion=False, rich_markup_mode=None, context_settings=_SETTINGS)
     parser = _OfQueries if name in ("lookup", "pool") else _Command
-    alone.command(name, cls=parser)(_function(name))
+    alone.command(name, cls=parser)(
+        getattr(importlib.import_module(f"qkvcli.commands.{name}"), name)
+    )
     return typer.main.get_command(alone)
-
-
-def _function(name: str) -> Callable[..., int | None]:
-    module = importlib.import_module(f"qkvcli.commands.{name}")
-    function: Callable[..., int | None] = getattr(module, name)
-    return function
 
 
 def _version(wanted: bool) -> None:  # noqa: FBT001 - Typer calls it so

@@ -46,7 +46,8 @@ def database(given: Mapping[str, Any], *, read_twice: bool | None = True) -> Dat
     if given["data"] is not None and given["keys"] is not None:
         raise UsageError("--data and --keys both name the keys; pass one of them")
     for name in ("data", "keys", "values", "labels"):
-        _check_name(f"--{name}", given[name])
+        if given[name] == "":
+            raise UsageError(f"--{name} needs a file name")
     coded: dict[str, Any] = {name: columns(given.get(name), f"--{name}") for name in _CODED}
     same = ("encoding", "key_type", "value_type", "data_format", "missing", "delimiter")
     return Database.open(
@@ -61,11 +62,6 @@ def database(given: Mapping[str, Any], *, read_twice: bool | None = True) -> Dat
         **{name: given[name] for name in same},
         **coded,
     )
-
-
-def _check_name(option: str, file: str | None) -> None:
-    if file == "":
-        raise UsageError(f"{option} needs a file name")
 
 
 def files(*names: str | None) -> list[str]:
@@ -97,7 +93,8 @@ def check_ways(
         raise UsageError(
             "- reads queries from stdin and stands alone; put a query that is - in a file"
         )
-    _check_name("--queries", file)
+    if file == "":
+        raise UsageError("--queries needs a file name")
     if data == bytes_in.STDIN and (words == [bytes_in.STDIN] or file == bytes_in.STDIN):
         raise UsageError("stdin cannot be both --data and the queries; put one of them in a file")
 
@@ -162,7 +159,8 @@ def lengths(text: str | None) -> NDArray[np.int64] | None:
     """
     if text is None:
         return None
-    _check_name("--valid-lens", text)
+    if text == "":
+        raise UsageError("--valid-lens needs a file name")
     import numpy as np
 
     if not os.path.exists(text):
@@ -205,7 +203,8 @@ def mask(path: str | None) -> NDArray[Any] | None:
     """
     if path is None:
         return None
-    _check_name("--mask", path)
+    if path == "":
+        raise UsageError("--mask needs a file name")
     import numpy as np
 
     from qkvcli.sources.npy import open_array

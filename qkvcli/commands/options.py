@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
@@ -14,9 +14,6 @@ from qkvcli.scores import BANDWIDTH_RULES as RULES
 from qkvcli.scores import TEXT_SCORES, VECTOR_SCORES
 from qkvcli.sources.formats import NUMBER, TEXT
 from qkvcli.sources.formats import TABLES as TABLE_FORMATS
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 AUTO, TABLE = "auto", "table"
 
@@ -73,21 +70,19 @@ def share(text: str | float) -> float:
     return found
 
 
-def one_of(*choices: str) -> Callable[[str], str]:
-    """Return a reader of an option that takes one of some words; its error names the nearest."""
+def choice(*choices: str) -> dict[str, Any]:
+    """Return what makes an option take one of some words, which a shell completes.
+
+    Another word is an error that names the nearest.
+    """
 
     def read(text: str) -> str:
         if text not in choices:
             raise typer.BadParameter(f"there is no {text!r}{did_you_mean(text, choices)}")
         return text
 
-    return read
-
-
-def choice(*choices: str) -> dict[str, Any]:
-    """Return what makes an option take one of some words, which a shell completes."""
     return {
-        "parser": one_of(*choices),
+        "parser": read,
         "autocompletion": lambda incomplete: [w for w in choices if w.startswith(incomplete)],
     }
 

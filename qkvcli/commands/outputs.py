@@ -90,6 +90,8 @@ class Sink:
         Where the matrix goes, and whether as ``npz`` or ``npy``.
     color
         When to use colour.
+    on_terminal
+        Whether the answer goes to a terminal.
     """
 
     place: Target | None
@@ -97,11 +99,7 @@ class Sink:
     weights: Target | None = None
     weights_form: str = "npz"
     color: str = "auto"
-
-    @property
-    def on_terminal(self) -> bool:
-        """Whether the answer goes to a terminal."""
-        return self.place is not None and self.place.is_stdout and is_terminal(sys.stdout)
+    on_terminal: bool = False
 
     def write(self, render: Callable[[BinaryIO], None]) -> None:
         """Have an answer written to its place."""
@@ -155,19 +153,23 @@ def planned(  # noqa: PLR0913 - what a sink is made of
         An unknown extension, two outputs in one place, numbers in binary on a terminal, or a
         place that cannot be written.
     """
-    taken = weights == STDOUT == output
-    place = None if taken else target(output, inputs=inputs)
-    if form == AUTO:
-        form = _by_place(output, extensions)
-    matrix = target(weights, inputs=inputs) if weights is not None else None
-    if matrix and place and matrix.replace and matrix.real == place.real:
-        raise UsageError(f"--weights and --output are both {weights}; name two files")
-    sink = Sink(place, form, matrix, _array_form(weights), color)
-    if matrix and matrix.is_stdout and is_terminal(sys.stdout):
-        _refuse_binary("--weights -")
-    if sink.on_terminal and form in BINARY:
+    place = None if weights == STDOUT == output else target(output, inputs=inputs)
+    seen = is_terminal(sys.stdout)
+    if form == AUTO and output == STDOUT:
+        form = TABLE if seen else "tsv"
+    elif form == AUTO:
+        form = _by_ending(output, extensions)
+    on_terminal = seen and place is not None and place.is_stdout
+    if on_terminal and form in BINARY:
         _refuse_binary(f"--format {form}")
-    return sink
+    if weights is None:
+        return Sink(place, form, color=color, on_terminal=on_terminal)
+    matrix = target(weights, inputs=inputs)
+    if place and matrix.replace and matrix.real == place.real:
+        raise UsageError(f"--weights and --output are both {weights}; name two files")
+    if matrix.is_stdout and seen:
+        _refuse_binary("--weights -")
+    return Sink(place, form, matrix, _array_form(weights), color, on_terminal)
 
 
 def matrix(question: Question, sink: Sink) -> dict[str, Runs] | None:
@@ -183,9 +185,7 @@ def _refuse_binary(option: str) -> NoReturn:
     raise UsageError(f"{option} is not text, and stdout is a terminal; redirect it, or name a file")
 
 
-def _by_place(output: str, extensions: dict[str, str]) -> str:
-    if output == STDOUT:
-        return TABLE if is_terminal(sys.stdout) else "tsv"
+def _by_ending(output: str, extensions: dict[str, str]) -> str:
     extension = os.path.splitext(output.lower())[1]
     if extension in extensions:
         return extensions[extension]
@@ -200,8 +200,8 @@ def _is_stream(place: str) -> bool:
     return os.path.exists(place) and not os.path.isfile(place) and not os.path.isdir(place)
 
 
-def _array_form(weights: str | None) -> str:
-    if weights is None or weights == STDOUT or _is_stream(weights):
+def _array_form(weights: str) -> str:
+    if weights == STDOUT or _is_stream(weights):
         return "npz"
     extension = os.path.splitext(weights.lower())[1]
     if extension not in (".npz", ".npy"):

@@ -568,7 +568,8 @@ def finish(state: State, plan: Plan, queries: Queries) -> Answer:
     top = state.top or Top.empty(len(queries), 0)
     if weighting.mode == APPROXIMATE and weighting.null_score is not None:
         top = top.above(weighting.null_score)
-    top = top.trimmed
+    if state.top:
+        top = top.trimmed
     sums = state.sums or _sums_of_top(top, plan, queries)
     answered = sums.normalizer > 0
     perplexity = sums.perplexity
@@ -595,7 +596,9 @@ def finish(state: State, plan: Plan, queries: Queries) -> Answer:
         perplexity=perplexity,
         best_rows=top.rows,
         best_scores=top.scores.astype(np.float64),
-        best_weights=weights(top.scores, sums.shift, sums.normalizer, plan.weighting),
+        best_weights=weights(top.scores, sums.shift, sums.normalizer, plan.weighting)
+        if top.scores.size
+        else np.zeros(top.scores.shape),
         records=top.records,
         shift=sums.shift,
         normalizer=normalizer,

@@ -137,19 +137,21 @@ def resolve(store: Store, asked: Asked | None, request: Request, executor: Execu
     scale = asked.settings.scale if asked.settings else None
     widths: dict[int, Bandwidth] = {}
     degree = request.degree or 0
-    scores: dict[int, list[Any]] = {}  # of Score; None where none is needed
-    for number in sorted(set(numbers)):
-        source = store.heads[number]
-        if not unscored and names[0] in KERNELS:
-            from qkvcli.run.bandwidth import kernel_score
+    scores: dict[int, list[Any]]  # of Score, by the number of the head; None where none is needed
+    if unscored:
+        scores = {number: [None] for number in numbers}
+    elif names[0] not in KERNELS:
+        found = _scores(names, store.heads[0], request, executor, scale)
+        scores = dict.fromkeys(numbers, found)
+    else:
+        from qkvcli.run.bandwidth import kernel_score
 
+        scores = {}
+        for number in sorted(set(numbers)):
+            source = store.heads[number]
             width, degree = _width(store, source, names[0], temperature, request, executor)
             widths[number] = width
             scores[number] = [kernel_score(names[0], width.widths, source.columns)]
-        else:
-            scores[number] = (
-                [None] if unscored else _scores(names, source, request, executor, scale)
-            )
     count = len(asked.queries[0])
     masks = masks_of(request, (*batch_shape, count), store, asked.settings)
     if request.loo:
@@ -157,28 +159,30 @@ def resolve(store: Store, asked: Asked | None, request: Request, executor: Execu
             raise UsageError("`loo` asks with the rows themselves, and other queries were given")
         masks = [Mask(own=np.arange(count))]
     columns, heads = store.columns, []
+    along, numeric = columns.along, len(columns.numeric)
+    weightings = [Weighting(mode, temperature, request.neighbors, null) for mode in request.modes]
     for place, (index, number) in enumerate(zip(heads_of(batch_shape), numbers, strict=True)):
         source, queries = store.heads[number], asked.queries[place if asked.batch_shape else 0]
         plans = tuple(
             Plan(
                 score,
-                Weighting(mode, temperature, request.neighbors, null),
+                weighting,
                 masks[place],
                 top=request.top,
                 records=bool(columns.text or request.top),
                 perplexity=request.perplexity,
                 jacobian=request.jacobian,
                 matrix=request.weights,
-                width=len(columns.numeric),
+                width=numeric,
                 text=columns.text,
                 dtype=np.result_type(
                     source.dtype, np.float64 if store.kind == "text" else queries.keys
                 ),
                 degree=degree,
-                along=columns.along,
+                along=along,
             )
             for score in scores[number]
-            for mode in request.modes
+            for weighting in weightings
         )
         heads.append(Head(index, source, queries, plans))
     about = About(

@@ -263,10 +263,10 @@ def fold(
     progress
         Told the rows of every block once it is folded.
     """
-    parts = tuple(
-        queries.part(start, start + QUERIES_AT_ONCE)
-        for start in range(0, len(queries), QUERIES_AT_ONCE)
-    )
+    parts: tuple[Queries, ...] = (queries,)
+    if len(queries) > QUERIES_AT_ONCE:
+        starts = range(0, len(queries), QUERIES_AT_ONCE)
+        parts = tuple(queries.part(start, start + QUERIES_AT_ONCE) for start in starts)
     work = Work(parts, tuple(plans))
     found = executor.run(work, blocks, progress)
     answers = [

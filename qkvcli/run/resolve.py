@@ -141,17 +141,23 @@ def resolve(store: Store, asked: Asked | None, request: Request, executor: Execu
     if unscored:
         scores = {number: [None] for number in numbers}
     elif names[0] not in KERNELS:
+        if request.bandwidth is not None:
+            name = f"`score={names[0]!r}`"
+            raise UsageError(f"`bandwidth` is the width of a kernel, and {name} has none")
         found = _scores(names, store.heads[0], request, executor, scale)
         scores = dict.fromkeys(numbers, found)
     else:
         from qkvcli.run.bandwidth import kernel_score
 
         scores = {}
+        is_listed = bool(request.top or request.neighbors or request.modes != (SOFTMAX,))
         for number in sorted(set(numbers)):
             source = store.heads[number]
             width, degree = _width(store, source, names[0], temperature, request, executor)
             widths[number] = width
-            scores[number] = [kernel_score(names[0], width.widths, source.columns)]
+            scores[number] = [
+                kernel_score(names[0], width.widths, source.columns, ranked=is_listed)
+            ]
     count = len(asked.queries[0])
     masks = masks_of(request, (*batch_shape, count), store, asked.settings)
     if request.loo:
@@ -162,7 +168,9 @@ def resolve(store: Store, asked: Asked | None, request: Request, executor: Execu
     along, numeric = columns.along, len(columns.numeric)
     weightings = [Weighting(mode, temperature, request.neighbors, null) for mode in request.modes]
     for place, (index, number) in enumerate(zip(heads_of(batch_shape), numbers, strict=True)):
-        source, queries = store.heads[number], asked.queries[place if asked.batch_shape else 0]
+        source = store.heads[number]
+        queries = asked.queries[place if len(asked.queries) > 1 else 0]
+        keys = np.float64 if store.kind == "text" else queries.keys.dtype
         plans = tuple(
             Plan(
                 score,
@@ -175,9 +183,7 @@ def resolve(store: Store, asked: Asked | None, request: Request, executor: Execu
                 matrix=request.weights,
                 width=numeric,
                 text=columns.text,
-                dtype=np.result_type(
-                    source.dtype, np.float64 if store.kind == "text" else queries.keys
-                ),
+                dtype=np.result_type(source.dtype, keys),
                 degree=degree,
                 along=along,
             )
@@ -221,8 +227,6 @@ def _check(store: Store, request: Request, names: Sequence[str]) -> None:
         raise UsageError(f"`null_score` {null!r} is beyond the scores of text, which are 0 to 1")
     if request.loo or request.degree or request.std_error:
         _check_fit(store, names, request)
-    if request.bandwidth is not None and names[0] not in KERNELS:
-        raise UsageError(f"`bandwidth` is the width of a kernel, and `score={names[0]!r}` has none")
 
 
 def _check_fit(store: Store, names: Sequence[str], request: Request) -> None:

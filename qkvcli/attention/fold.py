@@ -53,6 +53,8 @@ _RUN, _SPREAD = 256, 0.01
 """How many rows are added in float32 one after another, and how far apart values that vary are."""
 _FLAT = 1e-10
 """What part of where keys lie is their spread at least, for a line to have a slope along it."""
+_ALIKE = 1e-8
+"""What part of the largest spread of columns, each of which has 1, is a direction at least."""
 _NOTHING = -1e4
 """A log-weight whose weight is 0, and is finite."""
 _ROWS = 1 << 18
@@ -632,7 +634,7 @@ def _line(state: State, sums: Sums, plan: Plan, queries: Queries) -> Answer:
     safe = np.where(flat, 1.0, scale)
     kept = ~flat[:, :, None] & ~flat[:, None]
     correlation = np.where(kept, spread / (safe[:, :, None] * safe[:, None]), 0.0)
-    inverse = np.linalg.pinv(correlation, rcond=_FLAT, hermitian=True)
+    inverse = np.linalg.pinv(correlation, rcond=_ALIKE, hermitian=True)
     inverse /= safe[:, :, None] * safe[:, None]
     slope = both @ inverse
     mean = sums.mean[:, :width] - np.einsum("qvd,qd->qv", slope, slopes.mean)

@@ -570,10 +570,11 @@ class Lookup(Tabular):
 
     def lines_of(self, found: Found) -> list[list[Any]]:
         """Return the rows of one query."""
+        shown = self.about.shown
         return [
             [
                 *(found.query, rank, *match.record.key),
-                *(match.record.value[i] for i in self.about.shown),
+                *(match.record.value[i] for i in shown),
                 *(match.scores if self.scores else (match.score,)),
                 *(*match.weights, *found.no_match),
             ]

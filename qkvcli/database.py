@@ -173,7 +173,9 @@ class Database:
             raise UsageError(
                 f"`missing` {missing!r} is not 'skip'; by default what is missing is refused"
             )
-        codings = _codings(date=date, categorical=categorical, ordered=ordered)
+        codings: tuple[Coding, ...] = ()
+        if date or categorical or ordered:
+            codings = _codings(date=date, categorical=categorical, ordered=ordered)
         options = TableOptions(
             key=(key,) if isinstance(key, str) else tuple(map(str, key)),
             value=(value,) if isinstance(value, str) else tuple(map(str, value)),
@@ -793,16 +795,13 @@ def sample(name: str) -> str:
 
 def _codings(**columns: str | Sequence[str]) -> tuple[Coding, ...]:
     """Return what is said of key columns, by the kind that they are of."""
-    pairs = [
-        (kind, str(name))
-        for kind, names in columns.items()
-        for name in ((names,) if isinstance(names, str) else names)
-    ]
-    if not pairs:
-        return ()
     from qkvcli.coded import Coding  # of a regression alone
 
-    return tuple(Coding(kind, name) for kind, name in pairs)
+    return tuple(
+        Coding(kind, str(name))
+        for kind, names in columns.items()
+        for name in ((names,) if isinstance(names, str) else names)
+    )
 
 
 def _runner(scoring: Scoring) -> AbstractContextManager[Executor]:

@@ -364,17 +364,10 @@ def _scanned(
     with weights that fall as e to the distance. Each is a scan by doubling, in which runs that are
     known are put together (Hillis and Steele 1986).
     """
-    if same is None:
-        decay = np.exp(-steps)
-        return _scan(steps, decay, channels, most), _mirrored(steps, decay, channels, most)
-    decay = same.astype(np.float64)
-    return _scan(steps, decay, channels, most), _mirrored(steps, decay, channels, most)
-
-
-def _mirrored(steps: Floats, decay: Floats, channels: Floats, most: int) -> Floats:
-    found = _scan(steps[::-1], decay[::-1], channels[:, ::-1], most)[..., ::-1].copy()
-    found[1::2] *= -1
-    return found
+    decay = np.exp(-steps) if same is None else same.astype(np.float64)
+    after = _scan(steps[::-1], decay[::-1], channels[:, ::-1], most)[..., ::-1].copy()
+    after[1::2] *= -1
+    return _scan(steps, decay, channels, most), after
 
 
 def _scan(steps: Floats, decay: Floats, channels: Floats, most: int) -> Floats:

@@ -365,7 +365,12 @@ class _Pairs:
             return _row_products(*self._vectors[name], self._at, self._to)
         if name == "head-sort":
             return self._or_equal(_each(self._texts("heads"), fuzz.token_sort_ratio) / 100)
-        found: Floats = getattr(self, f"_{name.replace('-', '_')}")()
+        side, _, of_side = name.partition("-")
+        if side in ("query", "key"):
+            words = self._alignment.sides[side == "key"]
+            found: Floats = getattr(words, of_side)()
+        else:
+            found = getattr(self, f"_{name.replace('-', '_')}")()
         return found
 
     def _texts(self, kind: str) -> tuple[list[str], list[str]]:
@@ -378,44 +383,16 @@ class _Pairs:
         return found
 
     def _tokens(self) -> Floats:
-        return (self._query_tokens() + self._key_tokens()) / 2
+        queries, keys = self._alignment.sides
+        return (queries.tokens() + keys.tokens()) / 2
 
     def _tokens_plain(self) -> Floats:
         queries, keys = self._alignment.sides
-        return (queries.power_mean(plain=True) + keys.power_mean(plain=True)) / 2
-
-    def _query_tokens(self) -> Floats:
-        return self._alignment.sides[0].power_mean()
-
-    def _key_tokens(self) -> Floats:
-        return self._alignment.sides[1].power_mean()
-
-    def _query_mean(self) -> Floats:
-        return self._alignment.sides[0].mean()
-
-    def _key_mean(self) -> Floats:
-        return self._alignment.sides[1].mean()
-
-    def _query_worst(self) -> Floats:
-        return self._alignment.sides[0].worst()
-
-    def _key_worst(self) -> Floats:
-        return self._alignment.sides[1].worst()
-
-    def _query_rarest(self) -> Floats:
-        return self._alignment.sides[0].rarest(1.0, np.minimum)
-
-    def _key_rarest(self) -> Floats:
-        return self._alignment.sides[1].rarest(0.0, np.maximum)
-
-    def _query_digits(self) -> Floats:
-        return self._alignment.sides[0].digits()
-
-    def _key_digits(self) -> Floats:
-        return self._alignment.sides[1].digits()
+        return (queries.tokens(plain=True) + keys.tokens(plain=True)) / 2
 
     def _digits(self) -> Floats:
-        return np.maximum(self._query_digits(), self._key_digits())
+        queries, keys = self._alignment.sides
+        return np.maximum(queries.digits(), keys.digits())
 
     def _first_word(self) -> Floats:
         found: Floats = self._alignment.first
@@ -463,19 +440,26 @@ class _Side:
         Of each word.
     has_digit
         Whether a word has a digit.
+    tie
+        Of several words that are the rarest, which likeness is theirs: the least or the largest.
     """
 
     def __init__(
-        self, starts: Places, taken: Floats, weight: Floats, has_digit: NDArray[np.bool_]
+        self,
+        starts: Places,
+        taken: Floats,
+        weight: Floats,
+        has_digit: NDArray[np.bool_],
+        tie: np.ufunc,
     ) -> None:
         self._starts, self._taken, self._weight = starts, taken, weight
-        self._has_digit = has_digit
+        self._has_digit, self._tie = has_digit, tie
 
     def _sum(self, numbers: Floats) -> Floats:
         found: Floats = np.add.reduceat(numbers, self._starts)
         return found
 
-    def power_mean(self, *, plain: bool = False) -> Floats:
+    def tokens(self, *, plain: bool = False) -> Floats:
         """Return (Σ w s³ / Σ w)^⅓."""
         weight = np.ones_like(self._weight) if plain else self._weight
         found: Floats = np.cbrt(self._sum(weight * self._taken**POWER) / self._sum(weight))
@@ -491,12 +475,13 @@ class _Side:
         found: Floats = np.minimum.reduceat(self._taken, self._starts)
         return found
 
-    def rarest(self, least: float, of_several: np.ufunc) -> Floats:
-        """Return the likeness of the rarest word; of several what ``of_several`` takes."""
+    def rarest(self) -> Floats:
+        """Return the likeness of the rarest word."""
         most = np.maximum.reduceat(self._weight, self._starts)
         counts = np.diff(np.append(self._starts, len(self._weight)))
         rare = self._weight >= np.repeat(most, counts) - 1e-12
-        found: Floats = of_several.reduceat(np.where(rare, self._taken, least), self._starts)
+        neither = 1.0 if self._tie is np.minimum else 0.0
+        found: Floats = self._tie.reduceat(np.where(rare, self._taken, neither), self._starts)
         return found
 
     def digits(self) -> Floats:
@@ -543,12 +528,13 @@ class _Alignment:
         columns = np.flatnonzero(row[order] == 0)
         of_key = np.maximum.reduceat(alike[order], columns)
         self.sides = (
-            _Side(np.cumsum(mine) - mine, best, of_query, has_digit[a[rows]]),
+            _Side(np.cumsum(mine) - mine, best, of_query, has_digit[a[rows]], np.minimum),
             _Side(
                 np.cumsum(theirs) - theirs,
                 of_key,
                 rare[b[order][columns]],
                 has_digit[b[order][columns]],
+                np.maximum,
             ),
         )
 

@@ -1,4 +1,4 @@
-"""What runs a fold: one policy, in one place."""
+"""How weights are summed, and what runs a fold: one policy, in one place."""
 
 from __future__ import annotations
 
@@ -6,17 +6,24 @@ import os
 import threading
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import chain
 from typing import TYPE_CHECKING
 
+from qkvcli.attention.fold import finish
 from qkvcli.blocks import Divisible
 from qkvcli.errors import UsageError
-from qkvcli.run.work import Local
+from qkvcli.run.work import QUERIES_AT_ONCE, Local, fold
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
 
-    from qkvcli.blocks import Block
+    from qkvcli.answer import Answer
+    from qkvcli.attention.fold import Plan
+    from qkvcli.blocks import Block, Queries, Source
     from qkvcli.run.work import Executor, Progress, States, Work
+
+_ROWS = 4_000_000
+"""How many rows are held at most to be sorted; a database with more of them is folded."""
 
 
 def choose(work: Work, blocks: Iterable[Block], workers: int) -> Executor:
@@ -48,6 +55,43 @@ class Workers:
     ) -> list[States]:
         """Return the states of all rows, for each part of the queries."""
         return choose(work, blocks, self.count).run(work, blocks, progress)
+
+
+def answers(
+    source: Source,
+    queries: Queries,
+    plans: Sequence[Plan],
+    executor: Executor,
+    progress: Progress | None = None,
+) -> list[Answer]:
+    """Return the answer to each plan over all rows.
+
+    The keys are sorted where there is one column of them, where every plan is of a kernel's weights
+    alone, and where there are more queries than are folded together, so that it saves work. Whoever
+    else works for a cluster folds.
+    """
+    blocks = source.blocks()
+    line = source.depth == 1 and source.kind != "text" and isinstance(executor, Workers)
+    if not line or len(queries) <= QUERIES_AT_ONCE:
+        return fold(blocks, queries, plans, executor, progress)
+    from qkvcli.attention.sorted_fold import SortedKeys, is_served  # of a regression alone
+
+    if not all(map(is_served, plans)):
+        return fold(blocks, queries, plans, executor, progress)
+    held: list[Block] = []
+    rows, rest = 0, iter(blocks)
+    for block in rest:
+        held.append(block.load())
+        rows += len(block)
+        if rows > _ROWS:
+            return fold(chain(held, rest), queries, plans, executor, progress)
+    keys = SortedKeys.of(held, plans[0].label_cap) if held else None
+    if keys is None:
+        return fold(held, queries, plans, executor, progress)
+    found = [finish(keys.state(queries, plan), plan, queries) for plan in plans]
+    if progress:
+        progress(rows)
+    return found
 
 
 def processors() -> int:

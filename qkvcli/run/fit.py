@@ -11,7 +11,7 @@ from qkvcli.attention.weights import Mask
 from qkvcli.blocks import Queries, labels_of
 from qkvcli.errors import InputError
 from qkvcli.fitted import Measures
-from qkvcli.run.sums import answers
+from qkvcli.run.choose import answers
 from qkvcli.scores.vector import VectorScore
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from qkvcli.answer import stack
 from qkvcli.attention.fold import LABEL_CAP
 from qkvcli.errors import InputError
-from qkvcli.run.sums import answers
+from qkvcli.run.choose import answers
 
 if TYPE_CHECKING:
     from qkvcli.answer import Answer

@@ -98,7 +98,7 @@ def heads(  # noqa: PLR0913 - an argument an option
     from qkvcli.attention.formulas import FEW
     from qkvcli.render.console import progress
     from qkvcli.render.machine import Style
-    from qkvcli.render.rows import write
+    from qkvcli.render.tables import write
     from qkvcli.render.writer import target
     from qkvcli.sources.matrices import ReadOptions
 

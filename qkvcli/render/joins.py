@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from qkvcli.joined import AMBIGUOUS, Join
-from qkvcli.render import rows
+from qkvcli.render import tables
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -21,7 +21,7 @@ _CLASSES = 20
 
 def write(stream: BinaryIO, found: Join | Groups, style: Style) -> None:
     """Write a join, or a table with groups, as rows."""
-    rows.write(stream, found, style, SCHEMA)
+    tables.write(stream, found, style, SCHEMA)
 
 
 def summary(join: Join | Groups, *, drawn: bool) -> list[str]:

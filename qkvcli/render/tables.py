@@ -1,19 +1,25 @@
-"""Tables for people: columns where they fit, a few lines a row where they do not."""
+"""Tables in every format; for people columns where they fit, else a few lines a row."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from qkvcli.render.escape import visible
+from qkvcli.render.machine import finite, write_delimited, write_json
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
+    from typing import BinaryIO
 
     from rich.console import RenderableType
     from rich.table import Table
     from rich.text import Text
 
+    from qkvcli.answer import Tabular
+    from qkvcli.render.machine import Style
+
+FORMATS = ("table", "tsv", "csv", "json", "jsonl")
 _GAP = 2
 _NARROWEST = 10
 """How narrow a column of text may become before the rows are stacked instead."""
@@ -134,3 +140,49 @@ def _stacked(
         for name, cell in zip(names, row, strict=True):
             found.add_row(Text(name), Text(cell))
     return found
+
+
+def write(stream: BinaryIO, found: Tabular, style: Style, schema: str) -> None:
+    """Write a table in one of ``FORMATS``.
+
+    Parameters
+    ----------
+    stream, found, style
+        Where to, what and how.
+    schema
+        The name of the schema of JSON.
+    """
+    header = found.header()
+    if style.form == "table":
+        _draw(stream, found, style)
+    elif style.form in ("tsv", "csv"):
+        write_delimited(stream, header, found.lines(), style)
+    else:
+        items = [dict(zip(header, map(_item, line), strict=True)) for line in found.lines()]
+        if style.form == "jsonl":
+            write_json(stream, [{"schema": schema, **item} for item in items], style)
+        else:
+            write_json(stream, {"schema": schema, "rows": items}, style)
+
+
+def _item(cell: Any) -> Any:  # noqa: ANN401
+    return finite(cell) if isinstance(cell, float) else cell
+
+
+def _draw(stream: BinaryIO, found: Tabular, style: Style) -> None:
+    from qkvcli.render.console import drawing
+
+    lines = list(found.lines())
+    columns = [
+        Column(name, numeric=any(isinstance(line[i], int | float) for line in lines))
+        for i, name in enumerate(found.header())
+    ]
+    rows = [
+        [
+            brief(repr(cell)) if isinstance(cell, float) else "" if cell is None else str(cell)
+            for cell in line
+        ]
+        for line in lines
+    ]
+    with drawing(stream, style.color, terminal=style.terminal) as screen:
+        screen.print(table(columns, rows, screen.width))

@@ -102,7 +102,7 @@ class Request:
             ("top", top, _is_whole(top, 0), "a whole number from 0"),
             ("min_weight", least, _is_number(least) and 0 <= least <= 1, "a number from 0 to 1"),
         ):
-            if value is not None and not holds:
+            if not holds and (value is not None or name == "min_weight"):
                 raise UsageError(f"`{name}` {value!r} is not {what}")
         if null is not None and self.jacobian:
             raise UsageError(

@@ -71,8 +71,8 @@ def answers(
     else works for a cluster folds.
     """
     blocks = source.blocks()
-    line = source.depth == 1 and source.kind != "text" and isinstance(executor, Workers)
-    if not line or len(queries) <= QUERIES_AT_ONCE:
+    many = len(queries) > QUERIES_AT_ONCE and isinstance(executor, Workers)
+    if not many or source.kind == "text" or source.depth != 1:
         return fold(blocks, queries, plans, executor, progress)
     from qkvcli.attention.sorted_fold import SortedKeys, is_served  # of a regression alone
 

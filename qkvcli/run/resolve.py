@@ -166,11 +166,11 @@ def resolve(store: Store, asked: Asked | None, request: Request, executor: Execu
         masks = [Mask(own=np.arange(count))]
     columns, heads = store.columns, []
     along, numeric = columns.along, len(columns.numeric)
+    of_queries = np.float64 if store.kind == "text" else asked.queries[0].keys.dtype
+    dtype = np.result_type(store.heads[0].dtype, of_queries)
     weightings = [Weighting(mode, temperature, request.neighbors, null) for mode in request.modes]
     for place, (index, number) in enumerate(zip(heads_of(batch_shape), numbers, strict=True)):
-        source = store.heads[number]
         queries = asked.queries[place if len(asked.queries) > 1 else 0]
-        keys = np.float64 if store.kind == "text" else queries.keys.dtype
         plans = tuple(
             Plan(
                 score,
@@ -183,14 +183,14 @@ def resolve(store: Store, asked: Asked | None, request: Request, executor: Execu
                 matrix=request.weights,
                 width=numeric,
                 text=columns.text,
-                dtype=np.result_type(source.dtype, keys),
+                dtype=dtype,
                 degree=degree,
                 along=along,
             )
             for score in scores[number]
             for weighting in weightings
         )
-        heads.append(Head(index, source, queries, plans))
+        heads.append(Head(index, store.heads[number], queries, plans))
     about = About(
         store.name,
         columns,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from qkvcli.commands.options import columns
+from qkvcli.commands.options import bandwidth, columns
 from qkvcli.errors import InputError, UsageError
 from qkvcli.render.console import note
 from qkvcli.sources import bytes_in
@@ -116,6 +116,13 @@ def queries(database: Database, given: Mapping[str, Any]) -> Asked | None:
             data_format=given["data_format"],
         )
     return database.typed(words) if words else None
+
+
+def scoring(given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return how queries and keys are scored, as ``Scoring`` of the database says."""
+    same = ("score", "model", "temperature", "neighbors", "case_sensitive", "keep_accents")
+    found = {name: given[name] for name in same}
+    return {**found, "bandwidth": bandwidth(given["bandwidth"]), "null_score": given["min_score"]}
 
 
 def say_what_answered(database: Database, given: Mapping[str, Any]) -> None:

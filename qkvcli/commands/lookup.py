@@ -1,7 +1,7 @@
 """``qkv lookup``: which keys does a query attend to, and how much?"""
 
 import math
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -115,7 +115,7 @@ def lookup(  # noqa: PLR0913 - one parameter an option
         from qkvcli.commands import joins
 
         joins.check(given, modes)
-    width = options.bandwidth(bandwidth)
+    scoring = inputs.scoring(given)
     inputs.check_ways(query, queries, own=own, data=data)
     files = inputs.files(data, queries, keys, values, labels)
     sink = outputs.planned(
@@ -126,17 +126,9 @@ def lookup(  # noqa: PLR0913 - one parameter an option
         color=color,
         inputs=files,
     )
-    twice = True if own or weights or tabled else False if isinstance(width, tuple) else None
+    twice = False if isinstance(scoring["bandwidth"], tuple) else None
+    twice = bool(own or weights or tabled) or twice
     database = inputs.database(given, read_twice=twice)
-    scoring: dict[str, Any] = {
-        "score": score,
-        "model": model,
-        "temperature": temperature,
-        "bandwidth": width,
-        "null_score": min_score,
-        "case_sensitive": case_sensitive,
-        "keep_accents": keep_accents,
-    }
     style = Style(sink.form, explain, csv_safe, sink.color, sink.on_terminal)
     if tabled:
         return joins.run(database, given, scoring, sink, style)
@@ -150,7 +142,6 @@ def lookup(  # noqa: PLR0913 - one parameter an option
             asked,
             runner,
             mode=modes,
-            neighbors=neighbors,
             top=listed or None,
             min_weight=min_weight,
             explain=explain,

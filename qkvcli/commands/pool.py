@@ -134,20 +134,13 @@ def pool(  # noqa: PLR0913 - one parameter an option
         output, form, extensions=EXTENSIONS, weights=weights, color=color, inputs=files
     )
     lengths, allowed = inputs.lengths(valid_lens), inputs.mask(mask)
-    width = options.bandwidth(bandwidth)
     given = context.params
+    scoring = inputs.scoring(given)
     database = inputs.database(given)
     runner = context.with_resource(executor(outputs.workers(workers, scheduler), scheduler))
     how = {
+        **scoring,
         "mode": mode,
-        "score": score,
-        "model": model,
-        "temperature": temperature,
-        "neighbors": neighbors,
-        "bandwidth": width,
-        "null_score": min_score,
-        "case_sensitive": case_sensitive,
-        "keep_accents": keep_accents,
         "degree": 0 if degree is None and weights else degree,  # whose mean is the answer
         "std_error": std_error,
         "band": band,

@@ -272,6 +272,39 @@ def labels_of(column: Sequence[str]) -> Labels:
     return Labels(codes, list(seen))
 
 
+class Rows(NamedTuple):
+    """All rows of some blocks: keys (K, D) and numeric values (K, Dv) in float64, and text."""
+
+    keys: NDArray[np.float64]
+    values: NDArray[np.float64]
+    labels: list[Labels]
+
+
+def rows_of(blocks: Iterable[Block], *, checked: bool = False) -> Rows:
+    """Return all rows of some blocks whose keys are vectors.
+
+    Parameters
+    ----------
+    blocks
+        One or more of them.
+    checked
+        Whether NaN and infinity are refused.
+    """
+    import numpy as np
+
+    held = [block.load() for block in blocks]
+    for block in held if checked else ():
+        block.check()
+    return Rows(
+        np.concatenate([np.asarray(block.keys, np.float64) for block in held]),
+        np.concatenate([np.asarray(block.values(), np.float64) for block in held]),
+        [
+            labels_of([part.texts[code] for part in column for code in part.codes])
+            for column in zip(*(block.labels() for block in held), strict=True)
+        ],
+    )
+
+
 def casefold_all(texts: list[str]) -> list[str]:
     """Return many strings case-folded, in one call where no string holds a line end."""
     folded = "\n".join(texts).casefold().split("\n")

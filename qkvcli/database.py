@@ -624,10 +624,9 @@ class Database:
             raise UsageError("`learn` is of one head, and these are several")
         import numpy as np
 
-        blocks = [block.load() for block in self.store.heads[0].blocks()]
-        for block in blocks:
-            block.check()
-        keys = np.concatenate([np.array(block.keys, np.float64) for block in blocks])
+        from qkvcli.blocks import rows_of
+
+        keys = rows_of(self.store.heads[0].blocks(), checked=True).keys
         vectors = np.array(asked.queries[0].keys, np.float64)
         if len(vectors) != len(keys):
             raise UsageError(

@@ -12,7 +12,7 @@ from qkvcli.attention.gradients import Slopes
 from qkvcli.attention.labels import LabelSums
 from qkvcli.attention.line import BOUNDED, Line, Targets
 from qkvcli.attention.weights import SOFTMAX
-from qkvcli.blocks import labels_of
+from qkvcli.blocks import rows_of
 from qkvcli.scores import KERNELS
 from qkvcli.scores.vector import VectorScore
 
@@ -80,13 +80,8 @@ class SortedKeys:
 
         Those have more labels than fit, or numbers that are not finite or whose sums are not.
         """
-        keys = np.concatenate([np.asarray(block.keys, np.float64)[:, 0] for block in blocks])
-        values = np.concatenate([np.asarray(block.values(), np.float64) for block in blocks])
-        columns = zip(*(block.labels() for block in blocks), strict=True)
-        labels = tuple(
-            labels_of([part.texts[code] for part in column for code in part.codes])
-            for column in columns
-        )
+        vectors, values, labels = rows_of(blocks)
+        keys = vectors[:, 0]
         count = 1 + values.shape[1] + sum(len(column.texts) for column in labels)
         cap = any(len(column.texts) > label_cap for column in labels)
         with np.errstate(over="ignore", invalid="ignore"):
@@ -105,7 +100,7 @@ class SortedKeys:
         for column in labels:
             channels[at + column.codes[order], np.arange(len(order))] = 1
             at += len(column.texts)
-        return SortedKeys(Line(keys[order], channels), order, places, about, labels)
+        return SortedKeys(Line(keys[order], channels), order, places, about, tuple(labels))
 
     def pick(self, rows: NDArray[np.intp]) -> SortedKeys:
         """Return some rows, which are in rising order, numbered from 0."""

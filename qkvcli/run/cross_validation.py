@@ -15,7 +15,7 @@ import numpy as np
 from qkvcli.attention.fold import LABEL_CAP, Plan, finish
 from qkvcli.attention.sorted_fold import SortedKeys, is_served
 from qkvcli.attention.weights import SOFTMAX, Mask, Weighting
-from qkvcli.blocks import Queries, labels_of
+from qkvcli.blocks import Queries, rows_of
 from qkvcli.errors import InputError
 from qkvcli.fitted import Bandwidth
 from qkvcli.run.bandwidth import by_rule, kernel_score, largest
@@ -395,15 +395,7 @@ class LeaveOneOut:
         for block in self._blocks:
             block.check()
         self._sorted = SortedKeys.of(self._blocks, LABEL_CAP) if line else None
-        keys = np.concatenate([np.array(block.keys, np.float64) for block in self._blocks])
-        self._values = np.concatenate(
-            [np.array(block.values(), np.float64) for block in self._blocks]
-        )
-        columns = zip(*(block.labels() for block in self._blocks), strict=True)
-        self._labels = [
-            labels_of([part.texts[code] for part in column for code in part.codes])
-            for column in columns
-        ]
+        keys, self._values, self._labels = rows_of(self._blocks)
         # Distances stay, and lose nothing when divided by a width.
         self._queries = Queries(tuple(map(str, range(count))), keys)
         self.name, self.kernel, self.degree = source.name, kernel, degree

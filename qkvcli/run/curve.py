@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from qkvcli.attention.weights import SOFTMAX
+from qkvcli.blocks import rows_of
 from qkvcli.errors import UsageError
 from qkvcli.fitted import Curve
 
@@ -58,14 +59,7 @@ class Extent:
             )
         self.names = tuple(names) if len(names) == source.depth else ("x", "y")[: source.depth]
         self.columns = source.columns
-        keys, values = [], []
-        for reference in source.blocks():
-            block = reference.load()
-            block.check()
-            keys.append(np.array(block.keys, np.float64))
-            values.append(np.array(block.values(), np.float64))
-        self.keys: NDArray[np.float64] = np.concatenate(keys)
-        self.values: NDArray[np.float64] = np.concatenate(values)
+        self.keys, self.values, _ = rows_of(source.blocks(), checked=True)
 
     def grid(self) -> NDArray[np.float64]:
         """Return the queries of a line (G, 1), or of a plane, row by row from the top, (G, 2)."""

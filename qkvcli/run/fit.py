@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from qkvcli.attention.weights import Mask
-from qkvcli.blocks import Queries, labels_of
+from qkvcli.blocks import Queries, rows_of
 from qkvcli.errors import InputError
 from qkvcli.fitted import Measures
 from qkvcli.run.choose import answers
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from qkvcli.answer import Answer
     from qkvcli.attention.fold import Plan
-    from qkvcli.blocks import Columns, Source
+    from qkvcli.blocks import Columns, Labels, Source
     from qkvcli.run.work import Executor
 
 LEAST_CHANCE = 1e-9
@@ -46,7 +46,7 @@ def std_errors(
     InputError
         Fewer than three rows, or rows that no other row predicts.
     """
-    keys, values = _rows(source)
+    keys, values, _ = rows_of(source.blocks())
     if len(keys) < FEWEST:
         rows = "one row has" if len(keys) == 1 else f"{len(keys)} rows have"
         raise InputError(f"{rows} no scatter for a standard error; it takes {FEWEST}", source.name)
@@ -106,13 +106,6 @@ def squared_weights(
     return np.where(answer.answered, sums, np.nan)
 
 
-def _rows(source: Source) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return the keys and numeric values of all rows."""
-    blocks = [block.load() for block in source.blocks()]
-    keys = np.concatenate([np.array(block.keys, np.float64) for block in blocks])
-    return keys, np.concatenate([np.array(block.values(), np.float64) for block in blocks])
-
-
 def measures(source: Source, answer: Answer, columns: Columns) -> Answer:
     """Return an answer about every row with what its values are, and how far it is from them.
 
@@ -123,12 +116,7 @@ def measures(source: Source, answer: Answer, columns: Columns) -> Answer:
     InputError
         Residuals whose squares overflow.
     """
-    blocks = [block.load() for block in source.blocks()]
-    values = np.concatenate([np.array(block.values(), np.float64) for block in blocks])
-    texts = [
-        [part.texts[code] for part in column for code in part.codes]
-        for column in zip(*(block.labels() for block in blocks), strict=True)
-    ]
+    _, values, texts = rows_of(source.blocks())
     found: dict[str, Measures] = {}
     some = answer.answered
     with np.errstate(over="ignore"):
@@ -152,12 +140,11 @@ def measures(source: Source, answer: Answer, columns: Columns) -> Answer:
 def _of_classes(
     labels: Sequence[str],
     weights: NDArray[np.float64],
-    column: Sequence[str],
+    column: Labels,
     some: NDArray[np.bool_],
 ) -> Measures:
     place = {label: i for i, label in enumerate(labels)}
-    codes = labels_of(column)
-    own = np.array([place.get(text, -1) for text in codes.texts])[codes.codes]
+    own = np.array([place.get(text, -1) for text in column.texts])[column.codes]
     chance = np.where(own >= 0, weights[np.arange(len(own)), own], 0.0)[some]
     right = (weights[some].argmax(axis=1) == own[some]).mean()
     loss = -np.log(np.maximum(chance, LEAST_CHANCE)).mean()

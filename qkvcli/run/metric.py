@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from qkvcli.attention.softmax import exponentials, log_weights, normalised, shift_of
+from qkvcli.blocks import rows_of
 from qkvcli.errors import InputError, UsageError
 from qkvcli.run.choose import Workers
 from qkvcli.run.learn import Learned, Training, Watched, check_count, interval, trained
@@ -293,10 +294,7 @@ def table_of(store: Store) -> Table:
     if store.batch_shape:
         raise UsageError("`learn` is of one table, and these are heads of arrays")
     source = store.heads[0]
-    blocks = [block.load() for block in source.blocks()]
-    for block in blocks:
-        block.check()
-    keys = np.concatenate([np.array(block.keys, np.float64) for block in blocks])
+    keys, values, labels = rows_of(source.blocks(), checked=True)
     check_count(len(keys))
     columns = store.columns
     if columns.text and columns.numeric:
@@ -306,14 +304,9 @@ def table_of(store: Store) -> Table:
             store.name,
         )
     if columns.text:
-        texts = [
-            record.value[columns.text[0]]
-            for block in blocks
-            for record in block.records(range(len(block)))
-        ]
         if len(columns.text) > 1:
             raise InputError("has several text columns; choose one with `value`", store.name)
-        classes, codes = np.unique(texts, return_inverse=True)
+        classes, codes = np.unique(labels[0].texts, return_inverse=True)
         if len(classes) < 2:
             raise InputError(f"all values are {str(classes[0])[:40]!r}; give classes", store.name)
         if len(classes) > len(keys) // 2:
@@ -322,9 +315,8 @@ def table_of(store: Store) -> Table:
                 "classes; choose a column with `value`",
                 store.name,
             )
-        values = np.eye(len(classes))[codes]
+        values = np.eye(len(classes))[codes[labels[0].codes]]
     else:
-        values = np.concatenate([np.array(block.values(), np.float64) for block in blocks])
         spread = values.std(axis=0)
         if not (spread > 0).all():
             name = columns.value[columns.numeric[int(np.argmin(spread))]]

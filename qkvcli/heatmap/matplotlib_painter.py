@@ -63,7 +63,7 @@ def painted(layout: Layout, form: str, dpi: int) -> bytes:
             axes.set_axis_off()
             add_image = _pixels_added(dpi / 72) if form == "png" else _add_image
             add_panel = _add_cells if layout.vector and form == "pdf" else add_image
-            for box, panel in layout.placed:
+            for box, panel in zip(layout.boxes, layout.picture.panels, strict=True):
                 colours = layout.picture.palette.shown(missing=panel.missing > 0)
                 add_panel(axes, box, colours[panel.levels])
             if layout.bar is not None:
@@ -211,7 +211,9 @@ def _font(family: str | None) -> Any:  # noqa: ANN401
         own = os.path.join(mpl.get_data_path(), "fonts", "ttf", "DejaVuSans.ttf")
         return font_manager.FontProperties(fname=own)
     families = [name.strip() for name in family.split(",")]
-    known = font_manager.get_font_names() + sorted(font_manager.font_family_aliases - {None})
+    known = sorted(font_manager.get_font_names()) + sorted(
+        font_manager.font_family_aliases - {None}
+    )
     found = [name for name in families if name.lower() in map(str.lower, known)]
     if not found:
         hint = did_you_mean(families[0], known)

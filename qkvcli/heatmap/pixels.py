@@ -30,20 +30,20 @@ ROW_CAP = 256 << 20
 """How much a row may be: what is computed of it takes up to ten times as much."""
 
 
-def factors(selection: Selection, cap: tuple[int, int]) -> tuple[int, int]:
+def factors(shape: tuple[int, ...], panels: int, cap: tuple[int, int]) -> tuple[int, int]:
     """Return how many rows and columns a pixel must stand for.
 
     Parameters
     ----------
-    selection
-        What is drawn.
+    shape, panels
+        The rows and columns of a panel, and how many panels there are.
     cap
         The most rows and columns of pixels that a panel can show.
     """
-    shared = math.isqrt(TOTAL_PIXELS // len(selection.members))
+    shared = math.isqrt(TOTAL_PIXELS // panels)
     rows, columns = (
         math.ceil(n / max(1, min(AXIS_PIXELS, shared, most)))
-        for n, most in zip((len(selection.queries), len(selection.keys)), cap, strict=True)
+        for n, most in zip(shape, cap, strict=True)
     )
     return rows, columns
 
@@ -62,16 +62,23 @@ def read_pixels(
     each
         How many rows and columns of them that is.
     """
+    shape = len(selection.queries), len(selection.keys)
     for members in selection.members:
-        shape = len(selection.queries), len(selection.keys)
-        summary = Summary(shape, selection.dtype, shrink, each, signed=selection.signed)
-        for start, block in blocks(selection, members, each[0]):
+        read = blocks(selection, members, each[0])
+        if max(each) == 1:
+            found = np.empty(shape, selection.dtype)
+            for start, block in read:
+                found[start : start + len(block)] = block
+            yield found
+            continue
+        summary = _Summary(shape, selection.dtype, shrink, each, signed=selection.signed)
+        for start, block in read:
             summary.add(start, block)
         yield summary.pixels()
 
 
-class Summary:
-    """What the pixels of a panel show, as rows of cells come, however many at a time.
+class _Summary:
+    """What pixels of several cells show, as rows of cells come, however many at a time.
 
     Parameters
     ----------
@@ -93,21 +100,19 @@ class Summary:
         signed: bool,
     ) -> None:
         self._each = each
-        is_mean = shrink == "mean" and max(each) > 1
+        is_mean = shrink == "mean"
         # How many rows, and how many columns, each pixel is of.
         down, across = (np.diff([*range(0, n, e), n]) for n, e in zip(shape, each, strict=True))
         self._counts = np.multiply.outer(down, across) if is_mean else None
         start, kind = (0.0, np.dtype(np.float64)) if is_mean else (np.nan, dtype)
         self._found: NDArray[np.floating] = np.full((len(down), len(across)), start, kind)
-        self._lows = self._found.copy() if signed and not is_mean and max(each) > 1 else None
+        self._lows = self._found.copy() if signed and not is_mean else None
 
     def add(self, start: int, cells: NDArray[np.floating]) -> None:
         """Add some rows of cells, of which ``start`` is the first."""
         down = self._each[0]
         here = slice(start // down, math.ceil((start + len(cells)) / down))
-        if max(self._each) == 1:
-            self._found[here] = cells
-        elif self._counts is not None:
+        if self._counts is not None:
             self._found[here] += _by_pixel(np.add, cells, self._each, start, dtype=np.float64)
         else:
             highs = _by_pixel(np.fmax, cells, self._each, start)
@@ -180,8 +185,15 @@ def _cells(
     """Return some rows of cells: read, reduced over heads and layers, with subwords merged."""
     queries, keys = selection.queries, selection.keys
     first, last = queries.bounds(start, stop)
-    block = _reduced(selection, weights, members, queries.positions[first:last])
-    picked = keys.positions
+    rows, picked = queries.positions[first:last], keys.positions
+    block = weights.read(*members[0], rows)
+    if len(members) > 1:
+        combine = {"mean": np.add, "max": np.maximum, "min": np.minimum}[selection.reduce]
+        block = block.astype(np.float64)
+        for member in members[1:]:
+            combine(block, weights.read(*member, rows), out=block)
+        if selection.reduce == "mean":
+            block /= len(members)
     block = block[:, picked.start : picked.stop] if isinstance(picked, range) else block[:, picked]
     if keys.starts is not None:
         block = np.add.reduceat(block, keys.starts, axis=1, dtype=np.float64)
@@ -192,19 +204,6 @@ def _cells(
     return block
 
 
-def _reduced(
-    selection: Selection, weights: Weights, members: Members, queries: range | NDArray[np.intp]
-) -> NDArray[np.floating]:
-    first = weights.read(*members[0], queries)
-    if len(members) == 1:
-        return first
-    combine = {"mean": np.add, "max": np.maximum, "min": np.minimum}[selection.reduce]
-    found = first.astype(np.float64)
-    for member in members[1:]:
-        combine(found, weights.read(*member, queries), out=found)
-    return found / len(members) if selection.reduce == "mean" else found
-
-
 def shrunk(
     cells: NDArray[np.floating], each: tuple[int, int], shrink: str, *, signed: bool
 ) -> NDArray[np.floating]:
@@ -213,6 +212,6 @@ def shrunk(
     A pixel shows their largest, of differences the largest in magnitude (a loss must not hide
     behind a gain), or their mean.
     """
-    summary = Summary(cells.shape, cells.dtype, shrink, each, signed=signed)
+    summary = _Summary(cells.shape, cells.dtype, shrink, each, signed=signed)
     summary.add(0, cells)
     return summary.pixels()

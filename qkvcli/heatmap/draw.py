@@ -205,11 +205,9 @@ def pieces(page: Layout | Chart, form: str, dpi: int) -> Iterable[bytes]:
         from qkvcli.heatmap.svg import chart_svg, svg
 
         return svg(page) if isinstance(page, Layout) else chart_svg(page)
-    from qkvcli.heatmap.matplotlib_painter import painted, painted_chart  # imports Matplotlib
+    from qkvcli.heatmap.matplotlib_painter import painted  # imports Matplotlib
 
-    if isinstance(page, Layout):
-        return [painted(page, form, dpi)]
-    return [painted_chart(page, form, dpi)]
+    return [painted(page, form, dpi)]
 
 
 def _in_pixels(layout: Layout, dpi: int, shrink: str) -> Layout:
@@ -247,8 +245,8 @@ def _in_pixels(layout: Layout, dpi: int, shrink: str) -> Layout:
 def _say(request: Request, picture: Picture | None, selection: Selection | None) -> None:
     """Say what is odd about a picture, and about the weights and labels that were read."""
     watches = selection.watches if selection else ()
-    if selection and selection.note:
-        warn(selection.note)
+    if selection and selection.weights.note:
+        warn(selection.weights.note)
     lines = [line for watch in watches for line in watch.warnings()]
     if picture is not None:
         cells = sum(panel.missing for panel in picture.panels)

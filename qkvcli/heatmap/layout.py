@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 from functools import partial
 from itertools import count, pairwise
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, NoReturn
 from unicodedata import category, east_asian_width, normalize
 
 import numpy as np
@@ -236,7 +236,15 @@ class _Page:
         self.set_widths()
         self.x_ticks, self.turned = self._x_ticks()
         self.set_heights()
-        self._check()
+        title = max(map(self.across, grid.titles[-1])) - _TITLE_OVER
+        narrowest = max(_SMALLEST, title, 0.0 if request.height else _SMALLEST * self.shape)
+        bar = max(_SHORTEST_BAR, 2.2 * self.size) * request.bar + self.foot
+        if (
+            self.panel < narrowest - 1e-6
+            or self.rise < _SMALLEST * min(1.0, 1 / self.shape)
+            or self.height < self.top + bar
+        ):
+            self._refuse(narrowest, bar)
         self.y_ticks = self._y_ticks()
         if queries.labels is not None:
             # What labels would take that are not shown is the panels'.
@@ -288,18 +296,9 @@ class _Page:
         top = _PAD + above + max(self.heads, 0.5 * self.size)
         return top, _TICK + self.space + labels + self.line * bool(self.request.xlabel) + _PAD
 
-    def _check(self) -> None:
+    def _refuse(self, narrowest: float, bar: float) -> NoReturn:
         """Refuse a page on which panels would have no room, and say how large it must be."""
         grid, request = self.grid, self.request
-        title = max(map(self.across, grid.titles[-1])) - _TITLE_OVER
-        narrowest = max(_SMALLEST, title, 0.0 if request.height else _SMALLEST * self.shape)
-        bar = max(_SHORTEST_BAR, 2.2 * self.size) * request.bar + self.foot
-        if (
-            self.panel >= narrowest - 1e-6
-            and self.rise >= _SMALLEST * min(1.0, 1 / self.shape)
-            and self.height >= self.top + bar
-        ):
-            return
         # On a wider page labels may be longer.
         margins = self.width - grid.columns * self.panel + self.longest[1] - self.y_room
         width = _tenths(max(self.width, margins + grid.columns * narrowest))

@@ -11,7 +11,7 @@ import numpy as np
 
 from qkvcli.errors import UsageError, did_you_mean
 from qkvcli.heatmap.request import words
-from qkvcli.heatmap.weights import axes_note, check, check_same_shape, open_weights, rollout
+from qkvcli.heatmap.weights import check, check_same_shape, open_weights, rollout
 from qkvcli.sources.matrices import open_matrices
 
 if TYPE_CHECKING:
@@ -116,8 +116,6 @@ class Selection:
         ``"mean"``, ``"max"`` or ``"min"``, over the members of a panel.
     names
         What each panel is called; nothing where there is only one matrix to tell.
-    note
-        What axes of the file were taken for, where that may be wrong; or nothing.
     """
 
     weights: Weights
@@ -128,7 +126,6 @@ class Selection:
     keys: Axis
     reduce: str
     names: tuple[str, ...]
-    note: str = ""
 
     @property
     def signed(self) -> bool:
@@ -175,7 +172,11 @@ def selection_of(request: Request, found: Matrices, against: Matrices | None = N
     QkvError
         Arrays that are not weights, an option that does not fit them, or too many panels.
     """
-    opened = [open_weights(one, request.batch) for one in (found, against) if one is not None]
+    opened = [
+        open_weights(one, request.batch, is_said=request.layers is not None)
+        for one in (found, against)
+        if one is not None
+    ]
     if against is not None:
         check_same_shape(*opened)
     weights, watches = opened[0], tuple(one.watch for one in opened)
@@ -201,9 +202,8 @@ def selection_of(request: Request, found: Matrices, against: Matrices | None = N
     if request.rollout:
         names = ("rollout",)
     other = opened[1] if len(opened) > 1 else None
-    note = found.note or axes_note(found, weights, is_said=request.layers is not None)
     reduce = request.reduce or "mean"
-    return Selection(opened[0], other, watches, members, queries, keys, reduce, names, note)
+    return Selection(opened[0], other, watches, members, queries, keys, reduce, names)
 
 
 def numbered(text: str | None, what: str, numbers: tuple[int, ...], file: str) -> list[int]:

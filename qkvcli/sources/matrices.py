@@ -7,7 +7,7 @@ import math
 import re
 from dataclasses import dataclass, replace
 from itertools import chain
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -343,21 +343,11 @@ def _is_text(cell: str) -> bool:
 
 
 def _numbers(rows: list[list[str]], cells: CsvCells, first: int, file: str) -> NDArray[np.float64]:
-    for offset, row in enumerate(rows):
-        bad = None if numbers.all_match(row, numbers.NUMBER) else 0
-        bad = bad if bad is None else numbers.first_mismatch(row, numbers.NUMBER)
-        if bad is not None:
-            _refuse_cell(row[bad], f"{file}:{cells.line(first + offset)}")
-    found = np.array(rows, dtype=np.float64)
-    if not np.isfinite(found).all():  # 1e999 is spelled as a number
-        row_at, at = (int(i) for i in np.argwhere(~np.isfinite(found))[0])
-        _refuse_cell(rows[row_at][at], f"{file}:{cells.line(first + row_at)}")
-    return found
-
-
-def _refuse_cell(cell: str, where: str) -> NoReturn:
-    shown = repr(cell if len(cell) <= 40 else cell[:37] + "...")
-    raise InputError(f"{shown} {_NOT_FINITE}", where)
+    for number, row in enumerate(rows, first):
+        if (bad := numbers.first_mismatch(row, numbers.NUMBER)) is not None:
+            shown = repr(row[bad] if len(row[bad]) <= 40 else row[bad][:37] + "...")
+            raise InputError(f"{shown} {_NOT_FINITE}", f"{file}:{cells.line(number)}")
+    return np.array(rows, dtype=np.float64)
 
 
 # --- JSON ---

@@ -54,6 +54,10 @@ _RUN, _SPREAD = 256, 0.01
 """How many rows are added in float32 one after another, and how far apart values that vary are."""
 _FLAT = 1e-10
 """What part of where keys lie is their spread at least, for a line to have a slope along it."""
+_ALIKE = 1e-8
+"""What part of the largest spread of columns, each of which has 1, is a direction at least."""
+_NOTHING = -1e4
+"""A log-weight whose weight is 0, and is finite."""
 _ROWS = 1 << 18
 """How many pairs a tile has where there are no scores."""
 _OVERFLOW = (
@@ -410,7 +414,8 @@ def _sums_of(  # noqa: PLR0913 - a tile, and what it is of
     reference = plan.score.reference if plan.score and not plan.weighting.uniform else 0.0
     shift = shift_of(scores, temperature, reference, low, high, hidden=plan.hides, exact=exact)
     logs = log_weights(scores, shift, temperature)
-    found = exponentials(logs, np.empty_like(logs) if plan.perplexity else None)
+    least = (low - shift.max()) / temperature
+    found = exponentials(logs, np.empty_like(logs) if plan.perplexity else None, least)
     rows = tile.rows
     if isinstance(rows, slice):
         values = block.values()[rows]
@@ -455,10 +460,12 @@ def _pooled(
     counts = normalizer > 0
     safe = np.where(counts, normalizer, 1)
     mean_log = None
-    if logs is not None:
-        np.copyto(logs, 0, where=found == 0)
+    if logs is not None:  # about the logarithm of the mean weight, of which little is rounded
+        centre = np.log(safe / max(1, found.shape[1])).astype(logs.dtype)
+        np.maximum(logs, _NOTHING, out=logs)
+        logs -= centre[:, None]
         logs *= found
-        mean_log = logs.sum(axis=1).astype(np.float64) / safe
+        mean_log = centre + logs.sum(axis=1).astype(np.float64) / safe
     if values.ndim == 2:
         about, total = _weighted_sum(found, values)
     else:
@@ -632,7 +639,7 @@ def _line(state: State, sums: Sums, plan: Plan, queries: Queries) -> Answer:
     safe = np.where(flat, 1.0, scale)
     kept = ~flat[:, :, None] & ~flat[:, None]
     correlation = np.where(kept, spread / (safe[:, :, None] * safe[:, None]), 0.0)
-    inverse = np.linalg.pinv(correlation, rcond=_FLAT, hermitian=True)
+    inverse = np.linalg.pinv(correlation, rcond=_ALIKE, hermitian=True)
     inverse /= safe[:, :, None] * safe[:, None]
     slope = both @ inverse
     mean = sums.mean[:, :width] - np.einsum("qvd,qd->qv", slope, slopes.mean)

@@ -36,6 +36,8 @@ class Steps:
 
 
 STEPS = Steps()
+_LOST = 1e-6
+"""What part of the mean square about the middle is a variance whose digits are lost in it."""
 _CELLS = 1 << 17
 """How many products are formed at a time: what stays in a core's cache."""
 
@@ -147,18 +149,32 @@ def _steps_of(
     values: NDArray[np.floating],
     means: NDArray[np.float64],
 ) -> Slopes:
-    """Return the slopes of steps x − q, of many queries at a time."""
-    count, depth = queries.shape
-    mean = np.zeros((count, depth))
-    covariance = np.zeros((count, means.shape[1], depth))
+    """Return the slopes of steps x − q, of values whose last columns are the keys.
+
+    They are moments about the middle of the rows, one matrix product; where these nearly cancel,
+    as of a width that is small beside where the rows lie, they are summed anew about the query.
+    """
+    depth = keys.shape[1]
+    weights = weights.astype(np.float64, copy=False)
+    total = weights.sum(axis=1)
+    middle = values.mean(axis=0, dtype=np.float64)
+    apart = values - middle
+    products = (apart[:, :, None] * apart[:, None, -depth:]).reshape(len(keys), -1)
+    moments = np.dot(weights, np.concatenate([apart, products], axis=1))
+    moments /= np.where(total > 0, total, 1)[:, None]
+    first, second = np.split(moments, [apart.shape[1]], axis=1)
+    second = second.reshape(len(queries), -1, depth)
+    mean = first[:, -depth:] + (middle[-depth:] - queries)
+    covariance = second - first[:, :, None] * first[:, None, -depth:]
+    squares, spread = (np.einsum("qdd->qd", x[:, -depth:]) for x in (second, covariance))
+    lost = np.flatnonzero((spread < _LOST * squares).any(axis=1))
     at_once = max(1, _CELLS // max(1, len(keys) * means.shape[1]))
-    for start in range(0, count, at_once):
-        some = slice(start, start + at_once)
-        weight = weights[some].astype(np.float64)
-        total = weight.sum(axis=1)
-        weight /= np.where(total > 0, total, 1)[:, None]
+    for start in range(0, len(lost), at_once):
+        some = lost[start : start + at_once]
+        weight = weights[some] / total[some, None]
         steps = keys.astype(np.float64) - queries[some, None].astype(np.float64)
         mean[some] = np.matmul(weight[:, None], steps)[:, 0]
-        apart = (values - means[some, None]) * weight[:, :, None]
-        covariance[some] = np.matmul(apart.transpose(0, 2, 1), steps - mean[some, None])
+        around = (values - means[some, None]) * weight[:, :, None]
+        covariance[some] = np.matmul(around.transpose(0, 2, 1), steps - mean[some, None])
+    mean[total == 0] = 0
     return Slopes(mean, covariance, ())

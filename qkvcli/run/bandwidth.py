@@ -18,12 +18,14 @@ if TYPE_CHECKING:
     from qkvcli.blocks import Columns, Source
 
 
-def kernel_score(name: str, widths: Sequence[float], columns: Columns) -> VectorScore:
+def kernel_score(
+    name: str, widths: Sequence[float], columns: Columns, *, ranked: bool = False
+) -> VectorScore:
     """Return a kernel of some widths over the key columns, and those of its categories."""
     if not columns.categories:
-        return VectorScore(name, tuple(widths))
+        return VectorScore(name, tuple(widths), ranked=ranked)
     every = tuple(widths) * (len(columns.key) if len(widths) == 1 else 1)
-    return ProductScore(name, every, categories=columns.categories)
+    return ProductScore(name, every, ranked=ranked, categories=columns.categories)
 
 
 def largest(levels: int) -> float:

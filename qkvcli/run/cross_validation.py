@@ -43,14 +43,16 @@ QUICK = 1_000_000
 """How many rows of one key column are few enough for widths to be sought unasked."""
 _CLASSES = 50
 """How many distinct texts are few enough for the same."""
-_SECOND = 2e9
-"""How many differences of numbers are weighed in about a second."""
+_SECOND = 1.5e9
+"""How many differences of numbers two workers weigh in about a second."""
 _MANY = 1 << 12
 """From how many rows on the error is smooth enough for larger steps, and one start; and how many
 rows of one key column are a sample of which a width is sought first."""
 _SMOOTH, _STAIRCASE = (2 ** (1 / 4), 3), (2 ** (1 / 16), 12)
 """By what the first widths that are tried differ, and from how many of the best among them the
 search goes on; and the same where the error is a staircase, as a boxcar's is."""
+_RIVAL = 1.5
+"""How many times the least error is that of some rows at a width that is best of all, at most."""
 _MOST = 640
 """How many of them are tried at most."""
 _SOME = 512
@@ -143,7 +145,7 @@ def by_default(
     if few is not means:
         simple = _refined(left_out, of_lines if is_lines else few, simple)
         return _chosen(left_out, simple)
-    own = _own_widths(means, found)
+    own = _own_widths(means, found, _SOME)
     if own.error < simple.error:
         gain = left_out.errors(simple.sought) - means.errors(own.sought)
         if gain.mean() > gain.std() / math.sqrt(len(gain)):
@@ -182,6 +184,9 @@ def _one_factor(left_out: LeaveOneOut, widths: NDArray[np.float64]) -> _Found:
     factors = left_out.span(unit)
     some = left_out.some(_SOME)
     errors = [left_out.error(unit * factor, some) for factor in factors]
+    if left_out.rule == "aicc":  # a logarithm
+        with np.errstate(over="ignore"):
+            errors = np.exp(errors).tolist()
 
     def along(log_factor: float) -> float:
         return left_out.error(unit * math.exp(log_factor))
@@ -224,11 +229,14 @@ def _refined(left_out: LeaveOneOut, few: LeaveOneOut, found: _Found) -> _Found:
     return _Found(sought * math.exp(log_factor), least, found.at_edge)
 
 
-def _own_widths(left_out: LeaveOneOut, found: _Found) -> _Found:
-    """Return each column's own width, sought from those that one factor gave."""
+def _own_widths(left_out: LeaveOneOut, found: _Found, most: int = _SEVERAL) -> _Found:
+    """Return each column's own width, sought from those that one factor gave.
+
+    Of more than ``most`` rows some are predicted.
+    """
     if len(found.sought) < 2:
         return found
-    few = left_out.some(_SOME) if len(left_out) > _SEVERAL else None
+    few = left_out.some(_SOME) if len(left_out) > most else None
     own, error = _each_column(
         lambda h: left_out.error(h, few), found.sought, found.error if few is None else math.inf
     )
@@ -245,9 +253,10 @@ def is_quick(source: Source, kernel: str, temperature: float) -> bool:
         return rows <= QUICK
     if rows > CAP:
         return False
-    predicted = rows if rows <= _SEVERAL else _SOME
-    trials = 60 + 60 * source.depth * (source.depth > 1)
-    return predicted * rows * (5 + source.depth) * trials < _SECOND
+    depth = source.depth
+    own = 60 * depth if depth > 1 else 0
+    predicted = min(rows, _SOME) * (110 + own) + rows * 18  # in all trials, of means and of lines
+    return predicted * rows * (5 + depth) < _SECOND
 
 
 def _is_line(source: Source, kernel: str, temperature: float) -> bool:
@@ -272,12 +281,15 @@ def _search(kernel: str) -> tuple[float, int]:
 
 
 def _starts(errors: Sequence[float], kernel: str) -> list[int]:
-    """Return the places of the best local minima."""
+    """Return the places of the best local minima, of those that may be the least of all rows."""
     padded = [math.inf, *errors, math.inf]
+    worst = _RIVAL * min(errors)
     places = [
         i
         for i in range(len(errors))
-        if padded[i + 1] < math.inf and padded[i] >= padded[i + 1] <= padded[i + 2]
+        if padded[i + 1] < math.inf
+        and padded[i] >= padded[i + 1] <= padded[i + 2]
+        and padded[i + 1] <= worst
     ]
     return sorted(places, key=lambda i: errors[i])[: _search(kernel)[1]]
 
@@ -288,11 +300,14 @@ def _least(
     """Return the best logarithm of a factor between two or beyond an end, and its error."""
     reach, best = high - low, (0.0, math.inf)
     for _ in range(_MOVES):
-        best = _least_between(error, low, high, kernel, fine)
+        best = _least_between(error, low, high, kernel, _COARSE)
         if not math.isfinite(best[1]) or low + reach / 50 < best[0] < high - reach / 50:
             break
         low, high = best[0] - reach / 2, best[0] + reach / 2
-    return best
+    if fine >= _COARSE or not math.isfinite(best[1]) or _search(kernel) is _STAIRCASE:
+        return best
+    ends = best[0] - 2 * _COARSE, best[0] + 2 * _COARSE
+    return min(best, _least_between(error, *ends, kernel, fine), key=lambda pair: pair[1])
 
 
 def _least_between(
@@ -462,7 +477,9 @@ class LeaveOneOut:
         else:
             from scipy.spatial import KDTree  # 100 ms, for several columns only
 
-            nearest = KDTree(keys).query(keys, k=2)[0][:, 1]
+            # A line among D columns needs so many neighbours; its error is no use with fewer.
+            count = min(len(keys), 2 + self.degree * keys.shape[1])
+            nearest = KDTree(keys).query(keys, k=[count])[0][:, 0]
         apart = nearest[nearest > 0]
         extent = math.hypot(*np.ptp(keys, axis=0))
         least = min(np.quantile(apart, 0.01) / 2 if len(apart) else extent, extent / 4)

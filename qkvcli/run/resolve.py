@@ -131,7 +131,8 @@ def resolve(store: Store, asked: Asked | None, request: Request, executor: Execu
         else:
             from qkvcli.run.bandwidth import kernel_score
 
-            found = [kernel_score(names[0], width.widths, source.columns)]
+            is_listed = request.top or request.neighbors or request.modes != (SOFTMAX,)
+            found = [kernel_score(names[0], width.widths, source.columns, ranked=bool(is_listed))]
         # Equal keys are found without a score; of a pipe the first keys must be seen before.
         if set(request.modes) != {EXACT} or request.explain or not source.reopenable:
             found = [counted(score, source) for score in found]

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from qkvcli import Database
 from qkvcli.blocks import Queries
 from qkvcli.scores import KERNELS, VECTOR_SCORES
 from qkvcli.scores.vector import VectorScore
@@ -40,16 +41,46 @@ def test_vector_scores_are_their_formulas(name: str, depth: int) -> None:
 
 
 @pytest.mark.numeric
+def test_equally_far_keys_are_listed_in_the_order_of_rows() -> None:
+    grid = np.array([(x, y) for x in range(20) for y in range(20)], np.float64)
+    found = Database(grid, grid[:, 0]).attend(grid, score="gaussian", bandwidth=0.7, top=9)
+    squares = np.square(grid[:, None] - grid).sum(axis=2)  # whole numbers
+    wanted = np.argsort(squares, axis=1, kind="stable")[:, :9]
+    np.testing.assert_array_equal(found.best_rows, wanted)
+
+
+@pytest.mark.numeric
+@given(
+    depth=st.integers(1, 8),
+    width=st.floats(-6, 3).map(lambda power: 10**power),
+    origin=st.sampled_from([0.0, 1.0, 1e6, 1.7e9, -1e15]),
+    seed=st.integers(0, 99),
+)
+def test_a_gaussian_that_ranks_nothing_is_its_formula(
+    depth: int, width: float, origin: float, seed: int
+) -> None:
+    rng = np.random.default_rng(seed)
+    queries, keys = (rng.normal(size=(n, depth)) + origin for n in (7, 40))
+    queries[0] = keys[3]
+    widths = tuple(width * rng.uniform(1, 2, depth))
+    found = np.exp(VectorScore("gaussian", widths, ranked=False).scores(queries, keys))
+    with np.errstate(over="ignore", under="ignore"):
+        wanted = np.exp(reference.vector_scores("gaussian", queries, keys, widths))
+    np.testing.assert_allclose(found, wanted, rtol=0, atol=1e-11)
+
+
+@pytest.mark.numeric
 @given(
     name=st.sampled_from(VECTOR_SCORES),
     depth=st.sampled_from([1, 3, 8, 9, 40]),
     size=st.sampled_from([1e-30, 1e-3, 1.0, 1e3, 1e18, 1e25, 1e160]),
     dtype=st.sampled_from(["f4", "f8"]),
     count=st.sampled_from([1, 5, 50]),
+    ranked=st.booleans(),
     seed=st.integers(0, 99),
 )
 def test_all_scores_lie_between_the_limits(
-    name: str, depth: int, size: float, dtype: str, count: int, seed: int
+    name: str, depth: int, size: float, dtype: str, count: int, ranked: bool, seed: int
 ) -> None:
     rng = np.random.default_rng(seed)
     keys = rng.normal(size=(30, depth))
@@ -57,12 +88,12 @@ def test_all_scores_lie_between_the_limits(
         asked = Queries(("q",) * count, rng.normal(size=(count, depth)).astype(dtype))
         keys = (size * keys).astype(dtype)
         (block,) = folds.blocks(keys, np.zeros(30))
-        for tile in VectorScore(name, (1.5,)).tiles(block.load(), asked):
+        for tile in VectorScore(name, (1.5,), ranked=ranked).tiles(block.load(), asked):
             assert (tile.scores >= tile.low).all() or tile.low == -math.inf
             assert (tile.scores <= tile.high).all() or tile.high == math.inf
         keys[7, -1] = rng.choice([np.nan, np.inf, -np.inf])
         (block,) = folds.blocks(keys, np.zeros(30))
-        tiles = list(VectorScore(name, (1.5,)).tiles(block.load(), asked))
+        tiles = list(VectorScore(name, (1.5,), ranked=ranked).tiles(block.load(), asked))
         assert any(tile.high == math.inf for tile in tiles)  # so that scores are looked at
 
 

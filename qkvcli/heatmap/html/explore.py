@@ -47,9 +47,9 @@ _A_HEAD = 400  # characters of what is said of a head
 _A_WEIGHT = 1.5  # about how many characters a weight of 8 bits takes
 
 
-@dataclass(frozen=True)
-class Explored:
-    """A page and what is to be said of it.
+@dataclass(frozen=True, eq=False, repr=False)
+class Explorer:
+    """A page that shows itself in a notebook, and can be saved.
 
     Parameters
     ----------
@@ -60,7 +60,7 @@ class Explored:
     texts
         Its packed tiles, queries and keys.
     notes
-        What the file left out and how exact it is, a line each.
+        What the page leaves out, and how exact it is, a line each.
     """
 
     title: str
@@ -71,6 +71,30 @@ class Explored:
     def parts(self) -> Iterator[bytes]:
         """Yield the page in UTF-8."""
         return page(self.title, self.data, self.texts)
+
+    @cached_property
+    def html(self) -> str:
+        """The page, one HTML document."""
+        return b"".join(self.parts()).decode()
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the page to a file, whole or not at all.
+
+        Raises
+        ------
+        OutputError
+            It cannot be written.
+        """
+        with open_target(target(os.fspath(path))) as stream:
+            stream.writelines(self.parts())
+
+    def _repr_html_(self) -> str:
+        # Read as another encoding than UTF-8, the script would not be the one of its hash.
+        page = html.escape(self.html).encode("ascii", "xmlcharrefreplace").decode()
+        return (
+            '<iframe sandbox="allow-scripts allow-downloads" title="Attention" width="100%" '
+            f'height="760" style="border:0" srcdoc="{page}"></iframe>'
+        )
 
 
 @dataclass
@@ -87,7 +111,7 @@ class _Head:
     levels: list[Level] = field(default_factory=list)
 
 
-def explorer(selection: Selection, request: Request) -> Explored:
+def explorer(selection: Selection, request: Request) -> Explorer:
     """Return the page of a selection.
 
     Each head is read twice: for its range and its measures, then for its codes.
@@ -151,7 +175,7 @@ def explorer(selection: Selection, request: Request) -> Explored:
     texts = [text for h in found for level in h.levels for text in level.tiles or ()]
     if halves:
         texts.extend(halves.texts)
-    return Explored(f"{title}: attention", data, tuple(texts), (exactness, *notes))
+    return Explorer(f"{title}: attention", data, tuple(texts), (exactness, *notes))
 
 
 def _surveyed(selection: Selection, at: int, members: Members, bits: int) -> _Head:
@@ -328,48 +352,6 @@ def _command(request: Request) -> dict[str, Any]:
 # --- Notebooks ---
 
 
-class Explorer:
-    """A page that shows itself in a notebook, and can be saved.
-
-    Parameters
-    ----------
-    explored
-        The page.
-    """
-
-    def __init__(self, explored: Explored) -> None:
-        self._explored = explored
-
-    @cached_property
-    def html(self) -> str:
-        """The page, one HTML document."""
-        return b"".join(self._explored.parts()).decode()
-
-    @property
-    def notes(self) -> tuple[str, ...]:
-        """What the page leaves out, and how exact it is."""
-        return self._explored.notes
-
-    def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the page to a file, whole or not at all.
-
-        Raises
-        ------
-        OutputError
-            It cannot be written.
-        """
-        with open_target(target(os.fspath(path))) as stream:
-            stream.write(self.html.encode())
-
-    def _repr_html_(self) -> str:
-        # Read as another encoding than UTF-8, the script would not be the one of its hash.
-        page = html.escape(self.html).encode("ascii", "xmlcharrefreplace").decode()
-        return (
-            '<iframe sandbox="allow-scripts allow-downloads" title="Attention" width="100%" '
-            f'height="760" style="border:0" srcdoc="{page}"></iframe>'
-        )
-
-
 def explore(  # noqa: PLR0913 - each is an option of the command
     weights: ArrayLike | str | os.PathLike[str],
     labels: Sequence[str] | None = None,
@@ -424,7 +406,7 @@ def explore(  # noqa: PLR0913 - each is an option of the command
             (selection.keys, labels if key_labels is None else key_labels),
         )
     )
-    return Explorer(explorer(replace(selection, queries=queries, keys=keys), request))
+    return explorer(replace(selection, queries=queries, keys=keys), request)
 
 
 def _in_memory(weights: ArrayLike) -> Matrices:

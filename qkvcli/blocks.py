@@ -139,6 +139,10 @@ class Block(Protocol):
     def columns(self) -> Columns:
         """What the rows are made of."""
 
+    @property
+    def skipped(self) -> int:
+        """How many rows before these, or after the last, were left out: a number was missing."""
+
     def __len__(self) -> int:
         """Return the number of rows, K."""
 
@@ -230,10 +234,6 @@ class Source(Protocol):
     @property
     def rows(self) -> int | None:
         """K, where that takes no reading."""
-
-    @property
-    def left_out(self) -> int:
-        """How many rows the last reading left out, as a number was missing in them."""
 
     @property
     def note(self) -> str:

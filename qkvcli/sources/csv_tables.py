@@ -22,6 +22,7 @@ from qkvcli.sources.table import (
     TableSource,
     key_note,
     layout,
+    skipping,
 )
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from qkvcli.key_bytes import KeyBytes
-    from qkvcli.sources.table import Cells, Layout
+    from qkvcli.sources.table import Layout
 
 _LINE_END = ord("\n")
 _NOT_BLANK = re.compile(rb"[^\r\n]")
@@ -63,53 +64,109 @@ class CsvTable(TableSource):
         self.path, self.options = path, options
         self._delimiter = delimiter
         self._start = bytes_in.start_in_file(path, options.encoding)
-        self.header, runs = self._opened()
-        with bytes_in.closed_after_failure(runs):
-            first = next(runs, None)
-            if first is None:
-                raise InputError("has a header and no rows", self.name)
-            self.dialect = self.header.dialect
-            self.layout: Layout = layout(self.header.names, first, options, self.name)
+        self.header, cells = self._opened()
+        first = next(cells, None)
+        if first is None:
+            raise InputError("has a header and no rows", self.name)
+        self.layout: Layout = layout(self.header.names, first, options, self.name)
         self.columns = self.layout.columns
         noted = key_note(self.header.names, self.columns, options, self.name)
         self.note = "\n".join(filter(None, [self.header.note, noted]))
-        self.begin: int | None = None
-        """Where in its file the first row begins; None where the file is read as a stream."""
-        self._stream: Iterator[CsvCells] | None = chain([first], runs)
-        if self._start is not None:
-            runs.close()
-            self.begin = self.header.rest.offset
+        # A file is opened anew for each reading.
+        self._stream = chain([first], cells) if self._start is None else None
 
-    def blocks(self) -> Blocks | Iterator[TableBlock]:
+    def blocks(self) -> CsvBlocks:
         """Return the blocks of rows."""
-        if self.options.missing == SKIP:
-            return blocks_of(self.kept(self.cells(), self.layout), self.layout)
-        return Blocks(self)
+        place = None if self._start is None else self.header.rest.offset
+        return CsvBlocks(self, 0, place, line=self.header.rest.line)
 
-    def cells(self) -> Iterator[CsvCells]:
-        """Yield the cells of every block, in order."""
-        if self.begin is not None:
-            parts = bytes_in.parts_from(self.path, self.begin)
-            runs = runs_of(parts, self.name, self.begin, self.header.rest.line)
-            return cells_of(runs, self.dialect, self.path)
+    def streamed(self) -> Iterator[CsvCells]:
+        """Yield the cells of every block of what is no plain file, in order."""
         stream, self._stream = self._stream, None
-        return self._opened()[1] if stream is None else stream
+        return stream or self._opened()[1]
 
-    def _opened(self) -> tuple[Header, Generator[CsvCells, None, None]]:
+    def _opened(self) -> tuple[Header, Iterator[CsvCells]]:
         """Return the header, and what yields the cells that follow it."""
-        text = bytes_in.chunks(self.path, self.options.encoding)
-        every = runs_of(text, self.name, self._start or 0)
-        runs = (run for run in every if not run.is_blank)
-        header = read_header(next(runs, Run(b"")), runs, self.options, self._delimiter, self.name)
+        if self._start is None:
+            parts = bytes_in.chunks(self.path, self.options.encoding)
+        else:
+            parts = bytes_in.parts_from(self.path, self._start)
+        runs = runs_of(parts, self.name, self._start or 0)
+        header = read_header(runs, self.options, self._delimiter, self.name)
         return header, cells_of(chain([header.rest], runs), header.dialect)
 
 
-def blocks_of(cells: Iterable[Cells], layout: Layout) -> Iterator[TableBlock]:
-    """Yield a block for each run of cells, with its rows numbered from 0 on."""
-    start = 0
-    for some in cells:
-        yield TableBlock(start, layout, some)
-        start += len(some)
+@dataclass
+class CsvBlocks:
+    """The blocks of a delimited file, from one place to another, or of a stream.
+
+    Parameters
+    ----------
+    source
+        The file.
+    first
+        How many blocks are thought to come before them: one a chunk.
+    begin
+        Where the first record starts; None of a stream.
+    stop
+        Where reading stops, which is amid a record that the next partition begins with; None is
+        the end of the file.
+    line
+        On which line the first record is, as far as that is known.
+    end
+        Where they end, once all were yielded.
+    """
+
+    source: CsvTable
+    first: int
+    begin: int | None
+    stop: int | None = None
+    line: int = 1
+    end: int = -1
+    holds_lock = True
+    is_counted = False
+
+    def __iter__(self) -> Iterator[TableBlock]:
+        """Yield the blocks, with their rows numbered from 0 on."""
+        source = self.source
+        found = self._blocks()
+        return skipping(found, source.name) if source.options.missing == SKIP else found
+
+    def _blocks(self) -> Iterator[TableBlock]:
+        source, start = self.source, 0
+        if self.begin is None:
+            every = source.streamed()
+        else:
+            every = cells_of(self._runs(self.begin), source.header.dialect, source.path)
+        for cells in every:
+            yield TableBlock(start, source.layout, cells)
+            start += len(cells)
+
+    def _runs(self, begin: int) -> Iterator[Run]:
+        parts = bytes_in.parts_from(self.source.path, begin, self.stop)
+        runs = runs_of(parts, self.source.name, begin, self.line, ends=self.stop is None)
+        self.end = yield from runs
+
+    def partitions(self, processes: int) -> list[CsvBlocks]:
+        """Return partitions of the file, some for each process, or none if it is read in order.
+
+        Records are taken to end with lines. Whether that is so where one partition meets the next
+        is seen from where the first of them ends.
+        """
+        path = self.source.path
+        if self.begin is None:
+            return []
+        chunks = os.path.getsize(path) // bytes_in.CHUNK
+        step = min(max(_FEWEST, chunks // (_PARTITIONS * processes)), _MOST)
+        step = max(step, chunks // _IN_ALL)
+        cuts = range(step, chunks - _FEWEST, step)
+        found = [bytes_in.after_last_line_end(path, cut * bytes_in.CHUNK) for cut in cuts]
+        begins = [self.begin, *(place for place in found if place is not None)]
+        if not cuts or len(begins) <= len(cuts):
+            return []
+        stops = [*(cut * bytes_in.CHUNK for cut in cuts), None]
+        places = zip([0, *cuts], begins, stops, strict=True)
+        return [CsvBlocks(self.source, first, begin, stop) for first, begin, stop in places]
 
 
 # The header, and how the file is written.
@@ -145,15 +202,13 @@ class Header(NamedTuple):
     note: str = ""
 
 
-def read_header(
-    run: Run, more: Iterator[Run], options: TableOptions, delimiter: str, name: str
-) -> Header:
+def read_header(runs: Iterator[Run], options: TableOptions, delimiter: str, name: str) -> Header:
     """Return the header of a file, from its first run of records.
 
     Parameters
     ----------
-    run, more
-        The first run, and those that follow: a first line ``sep=;`` may be a run of its own.
+    runs
+        The runs, of which those are left that follow it: a first line ``sep=;`` may be one.
     options
         How the file is to be read.
     delimiter
@@ -161,10 +216,12 @@ def read_header(
     name
         What errors call the file.
     """
+    full = (run for run in runs if not run.is_blank)
+    run = next(full, Run(b""))
     declared = _SEPARATOR.match(run.data)  # a first line that spreadsheets write
     if declared:
         run = run.without(declared.end(), 1)
-        run = next(more, run) if run.is_blank else run
+        run = next(full, Run(b"")) if run.is_blank else run
     if run.is_blank:
         wanted = "a table needs a header and rows" if options.header else "rows were expected"
         raise InputError(f"is empty; {wanted}", name)
@@ -340,85 +397,10 @@ def count_byte(data: bytes, sign: bytes) -> int:
     return int(np.count_nonzero(np.frombuffer(data, np.uint8) == ord(sign)))
 
 
-# Partitions of a file, each a job for a process.
-
-
-@dataclass(frozen=True)
-class Blocks:
-    """The blocks of a delimited file, in order or as partitions."""
-
-    source: CsvTable
-    holds_lock = True
-
-    def __iter__(self) -> Iterator[TableBlock]:
-        """Yield the blocks."""
-        return blocks_of(self.source.cells(), self.source.layout)
-
-    def partitions(self, processes: int) -> list[CsvPartition]:
-        """Return partitions of the file, some for each process, or none if it is read in order.
-
-        Records are taken to end with lines. Whether that is so where one partition meets the next
-        is seen from where the first of them ends.
-        """
-        source = self.source
-        if source.begin is None:
-            return []
-        chunks = os.path.getsize(source.path) // bytes_in.CHUNK
-        step = min(max(_FEWEST, chunks // (_PARTITIONS * processes)), _MOST)
-        step = max(step, chunks // _IN_ALL)
-        cuts = range(step, chunks - _FEWEST, step)
-        found = [bytes_in.after_last_line_end(source.path, cut * bytes_in.CHUNK) for cut in cuts]
-        begins = [source.begin, *(place for place in found if place is not None)]
-        if not cuts or len(begins) <= len(cuts):
-            return []
-        stops = [*(cut * bytes_in.CHUNK for cut in cuts), None]
-        return [
-            CsvPartition(source, first, begin, stop)
-            for first, begin, stop in zip([0, *cuts], begins, stops, strict=True)
-        ]
-
-
-@dataclass
-class CsvPartition:
-    """The blocks between two places of a file.
-
-    Parameters
-    ----------
-    source
-        The file.
-    first
-        How many blocks are thought to come before them: one a chunk.
-    begin
-        Where the first record starts.
-    stop
-        Where reading stops, which is amid a record that the next partition begins with; None is
-        the end of the file.
-    """
-
-    source: CsvTable
-    first: int
-    begin: int
-    stop: int | None
-    end: int = -1
-    is_counted = False
-
-    def __iter__(self) -> Iterator[TableBlock]:
-        """Yield the blocks."""
-        source = self.source
-        return blocks_of(cells_of(self._runs(), source.dialect, source.path), source.layout)
-
-    def _runs(self) -> Iterator[Run]:
-        parts = bytes_in.parts_from(self.source.path, self.begin, self.stop)
-        ends = self.stop is None
-        self.end = yield from runs_of(parts, self.source.name, self.begin, ends=ends)
-
-
 # Cells, told from the bytes where that can be done, else taken apart.
 
 
-def cells_of(
-    runs: Iterable[Run], dialect: Dialect, path: str | None = None
-) -> Generator[CsvCells, None, None]:
+def cells_of(runs: Iterable[Run], dialect: Dialect, path: str | None = None) -> Iterator[CsvCells]:
     """Yield the cells of every run that has any; ``path`` is the file that its bytes are in."""
     path = path and os.path.abspath(path)
     for run in runs:

@@ -19,13 +19,13 @@ from qkvcli.sources.table import (
     TableSource,
     key_note,
     layout,
+    skipping,
 )
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterable, Iterator
 
     from qkvcli.blocks import Columns
-    from qkvcli.sources.table import Cells
 
 ROWS = 8_192
 """How many rows of a JSON document or a JSON Lines file make a block."""
@@ -336,17 +336,18 @@ class JsonTable(TableSource):
         self.note = key_note(self._names, self.columns, options, self.name)
 
     def blocks(self) -> Iterator[TableBlock]:
-        """Yield the blocks of rows."""
+        """Return the blocks of rows."""
+        blocks = self._blocks()
+        return skipping(blocks, self.name) if self._options.missing == SKIP else blocks
+
+    def _blocks(self) -> Iterator[TableBlock]:
         if self._first is None:  # read before
             self._stream = self._blocks_of_cells()
             self._first = next(self._stream)
         first, self._first = self._first, None
         start = 0
         with closing(self._stream) as stream:
-            parts: Iterable[Cells] = chain([first], stream)
-            if self._options.missing == SKIP:
-                parts = self.kept(parts, self._layout)
-            for cells in parts:
+            for cells in chain([first], stream):
                 yield TableBlock(start, self._layout, cells)
                 start += len(cells)
 

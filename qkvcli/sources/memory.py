@@ -63,6 +63,7 @@ class MemoryBlock:
     key_cells: tuple[Sequence[Any], ...]
     numeric: NDArray[np.floating]
     texts: tuple[list[str], ...]
+    skipped: int = 0
 
     def __len__(self) -> int:
         """Return the number of rows."""
@@ -133,7 +134,6 @@ class MemorySource:
 
     reopenable = True
     name = NAME
-    left_out = 0
     note = ""
     names: Sequence[str] | None = None
 
@@ -164,6 +164,7 @@ class MemorySource:
                 tuple(column[rows] for column in whole.key_cells),
                 whole.numeric[rows],
                 tuple(column[rows] for column in whole.texts),
+                whole.skipped if not start else 0,
             )
 
 
@@ -386,12 +387,14 @@ def store_of_columns(columns: Mapping[str, Any], options: TableOptions) -> Store
     key = [names[at] for at in key_columns(options, names, NAME)]
     value = [names[find_column(c, names, "`value`", NAME)] for c in options.value]
     value = value or [name for name in names if name not in key] or key
-    left_out = 0
+    skipped = 0
     codings = codings_of(options, names, [names.index(name) for name in key], NAME)
     coded_names = {name for name, coding in zip(key, codings, strict=False) if coding}
     if options.missing == SKIP:
-        columns, left_out = _without_missing(columns, [*key, *value], coded_names)
+        columns, skipped = _without_missing(columns, [*key, *value], coded_names)
         lengths = {len(column) for column in columns.values()}
+        if lengths == {0}:
+            raise InputError("in every row a number is missing, and none is left", NAME)
     coding_of = dict(zip(key, codings, strict=False))
     keys: list[Any] = []
     cells: list[Sequence[Any]] = []
@@ -425,10 +428,9 @@ def store_of_columns(columns: Mapping[str, Any], options: TableOptions) -> Store
         tuple(cells),
         matrix,
         tuple(column for column in values if isinstance(column, list)),
+        skipped,
     )
-    source = MemorySource(whole, "text" if is_text else "table")
-    source.left_out = left_out
-    return Store(NAME, (source,))
+    return Store(NAME, (MemorySource(whole, "text" if is_text else "table"),))
 
 
 def _plain(column: Any) -> NDArray[Any]:  # noqa: ANN401 - of any library

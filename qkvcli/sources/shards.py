@@ -158,7 +158,7 @@ class ShardedTable(TableSource):
 
     def blocks(self) -> Iterator[Block]:
         """Yield the blocks of all files; row numbers run on."""
-        rows = left_out = 0
+        rows = 0
         for file in self._files:
             source = self._open(file)
             self._check(source.columns, source.name)
@@ -166,8 +166,6 @@ class ShardedTable(TableSource):
             for block in source.blocks():
                 yield replace(block, start=before + block.start)  # type: ignore[type-var]
                 rows += len(block)
-            left_out += source.left_out
-        self.left_out = left_out
 
     def _check(self, columns: Columns, name: str) -> None:
         first = self._files[0]

@@ -101,11 +101,6 @@ class Store:
         return self.heads[0].depth
 
     @property
-    def left_out(self) -> int:
-        """How many rows were left out, as a number was missing in them."""
-        return self.heads[0].left_out
-
-    @property
     def note(self) -> str:
         """What the user should know of how the file is read; "" for nothing."""
         return self.heads[0].note
@@ -160,18 +155,13 @@ class HeldSource:
         self.key_dtype: np.dtype[np.floating] = source.key_dtype
         self.dtype: np.dtype[np.floating] = source.dtype
         self.reopenable = whole
-        self._source, self._blocks = source, iter(source.blocks())
+        self._blocks = iter(source.blocks())
         self._held: list[Block] = list(self._blocks) if whole else []
 
     @property
     def rows(self) -> int | None:
         """K, where all is held."""
         return sum(map(len, self._held)) if self.reopenable else None
-
-    @property
-    def left_out(self) -> int:
-        """How many rows were left out, as a number was missing in them."""
-        return self._source.left_out
 
     def first(self, rows: int) -> list[Block]:
         """Return the first blocks, of so many rows at least; they come again."""

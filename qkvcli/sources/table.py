@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, NoReturn, Protocol
+from typing import TYPE_CHECKING, Any, NoReturn, Protocol
 
 from qkvcli.blocks import Columns, Record, labels_of
 from qkvcli.errors import InputError, UsageError, did_you_mean
@@ -161,17 +161,7 @@ class TableSource:
     columns: Columns
     rows: int | None = None
     names: Sequence[str] | None = None
-    left_out = 0
     note = ""
-
-    def kept(self, parts: Iterable[Cells], layout: Layout) -> Iterator[Cells]:
-        """Yield cells without the rows in which a number is missing, which are counted."""
-        self.left_out = 0
-        for cells in parts:
-            some = without_missing(cells, layout)
-            self.left_out += len(cells) - len(some)
-            if len(some):
-                yield some
 
     @property
     def kind(self) -> str:
@@ -203,6 +193,7 @@ class TableBlock:
     start: int
     layout: Layout
     cells: Cells
+    skipped: int = 0
 
     def __len__(self) -> int:
         """Return the number of rows."""
@@ -210,7 +201,7 @@ class TableBlock:
 
     def __getstate__(self) -> dict[str, object]:
         """Leave behind what was worked out from the cells."""
-        return {"start": self.start, "layout": self.layout, "cells": self.cells}
+        return {field.name: getattr(self, field.name) for field in fields(self)}
 
     def load(self) -> TableBlock:
         """Return the block itself, with its cells at hand."""
@@ -296,6 +287,29 @@ class TableBlock:
             found.append(labels_of(column if rows is None else [column[row] for row in rows]))
         return found
 
+    def without_missing(self) -> TableBlock:
+        """Return the block without the rows in which a number is missing."""
+        layout, cells = self.layout, self.cells
+        numeric = [(position, numbers.is_missing) for position in self._numeric_positions]
+        if layout.columns.numeric_key:
+            codings = layout.columns.codings or (None,) * len(layout.key)
+            numeric += [
+                (position, coding.is_missing if coding else numbers.is_missing)
+                for position, coding in zip(layout.key, codings, strict=True)
+            ]
+        gone = {
+            row
+            for position, is_missing in numeric
+            for row, cell in enumerate(cells.column(position))
+            if is_missing(cell)
+        }
+        if not gone:
+            return self
+        rows = [row for row in range(len(cells)) if row not in gone]
+        flat = [cell for row in rows for cell in cells.row(row)]
+        lines = [cells.line(row) for row in rows]
+        return replace(self, cells=ListCells(flat, len(cells.row(0)), lines))
+
     def check(self) -> None:
         """Do nothing: a table's numbers are finite, or are refused when they are read."""
 
@@ -337,26 +351,27 @@ class TableBlock:
         refuse_number(column[row], self.where(row), role, name)
 
 
-def without_missing(cells: Cells, layout: Layout) -> Cells:
-    """Return the rows in which no number of the key or of the values is missing."""
-    numeric = [(layout.value[i], numbers.is_missing) for i in layout.columns.numeric]
-    if layout.columns.numeric_key:
-        codings = layout.columns.codings or (None,) * len(layout.key)
-        numeric += [
-            (position, coding.is_missing if coding else numbers.is_missing)
-            for position, coding in zip(layout.key, codings, strict=True)
-        ]
-    gone = {
-        row
-        for position, is_missing in numeric
-        for row, cell in enumerate(cells.column(position))
-        if is_missing(cell)
-    }
-    rows = [row for row in range(len(cells)) if row not in gone]
-    if not gone:
-        return cells
-    flat = [cell for row in rows for cell in cells.row(row)]
-    return ListCells(flat, len(cells.row(0)), [cells.line(row) for row in rows])
+def skipping(blocks: Iterable[Any], name: str) -> Iterator[Any]:
+    """Yield blocks without the rows in which a number is missing, each with how many those were.
+
+    Raises
+    ------
+    InputError
+        No row is left.
+    """
+    rows = skipped = 0
+    held: Any = None  # until it is known whether all rows that follow are left out
+    for block in blocks:
+        kept = block.without_missing()
+        skipped += len(block) - len(kept)
+        if len(kept):
+            if held is not None:
+                yield held
+            held = replace(kept, start=rows, skipped=skipped)
+            rows, skipped = rows + len(kept), 0
+    if held is None:
+        raise InputError("in every row a number is missing, and none is left", name)
+    yield replace(held, skipped=held.skipped + skipped)
 
 
 def coded(coding: Coding, cells: Sequence[str], where: Callable[[int], str]) -> list[float]:

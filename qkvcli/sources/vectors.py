@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import islice
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
@@ -74,6 +74,7 @@ class VectorBlock:
     head: Head
     keys: NDArray[np.floating] = None  # type: ignore[assignment]
     stored_values: NDArray[np.floating] = None  # type: ignore[assignment]
+    skipped: ClassVar[int] = 0
 
     def __getstate__(self) -> dict[str, object]:
         """Leave the rows behind, and of what is in memory all but what belongs to them."""
@@ -213,7 +214,6 @@ class VectorSource:
 
     reopenable = True
     kind = "array"
-    left_out = 0
     note = ""
 
     def __init__(self, head: Head, *more: Head) -> None:

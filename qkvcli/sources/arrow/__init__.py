@@ -33,6 +33,7 @@ from qkvcli.sources.table import (
     find_column,
     key_columns,
     key_note,
+    skipping,
 )
 
 if TYPE_CHECKING:
@@ -62,7 +63,6 @@ class ParquetTable:
     """
 
     reopenable = True
-    left_out = 0
     names: Sequence[str] | None = None
 
     def __init__(self, path: str, options: TableOptions) -> None:
@@ -141,16 +141,15 @@ class ParquetTable:
         return self._schema.field(field.name).type
 
     def blocks(self) -> Iterator[ArrowBlock]:
-        """Yield the blocks; what had to be read of an Arrow file to count its rows comes along."""
-        start = self.left_out = 0
+        """Return the blocks; what had to be read of an Arrow file to count its rows comes along."""
+        blocks = self._blocks()
+        return skipping(blocks, self.name) if self._options.missing == SKIP else blocks
+
+    def _blocks(self) -> Iterator[ArrowBlock]:
+        start = 0
         for piece, table in self._pieces(self.fields):
-            block = ArrowBlock(start, self.fields, piece, table)
-            if self._options.missing == SKIP:
-                block = block.without_missing()
-                self.left_out += piece.rows - len(block)
-            if len(block):
-                yield block
-            start += len(block)
+            yield ArrowBlock(start, self.fields, piece, table)
+            start += piece.rows
 
     def _pieces(self, fields: Fields | None = None) -> Iterator[tuple[Piece, pa.Table | None]]:
         """Look at one file after another; the columns must be those of the first."""

@@ -40,11 +40,11 @@ class ArrowBlock:
     table: pa.Table | None = None
     kept: NDArray[np.int32] | None = None
     """Which rows of the piece these are, where some are left out."""
+    skipped: int = 0
 
     def __getstate__(self) -> dict[str, object]:
         """Leave the rows behind; ``load`` reads them again."""
-        stays = {"start": self.start, "fields": self.fields, "piece": self.piece}
-        return {**stays, "table": None, "kept": self.kept}
+        return {**vars(replace(self, table=None))}
 
     def __len__(self) -> int:
         """Return the number of rows."""

@@ -21,10 +21,9 @@ from qkvcli.sources.table import (
     SKIP,
     TableOptions,
     check_coded,
+    chosen,
     coded,
     codings_of,
-    find_column,
-    key_columns,
 )
 from qkvcli.sources.vectors import ROWS, Head, VectorSource, in_memory
 
@@ -384,11 +383,10 @@ def store_of_columns(columns: Mapping[str, Any], options: TableOptions) -> Store
         raise InputError("holds no rows", NAME)
     if len(lengths) > 1:
         raise InputError(f"columns of {sorted(lengths)} rows; they must be alike", NAME)
-    key = [names[at] for at in key_columns(options, names, NAME)]
-    value = [names[find_column(c, names, "`value`", NAME)] for c in options.value]
-    value = value or [name for name in names if name not in key] or key
+    key_places, value_places = chosen(options, names, NAME)
+    key, value = [names[at] for at in key_places], [names[at] for at in value_places]
     skipped = 0
-    codings = codings_of(options, names, [names.index(name) for name in key], NAME)
+    codings = codings_of(options, names, key_places, NAME)
     coded_names = {name for name, coding in zip(key, codings, strict=False) if coding}
     if options.missing == SKIP:
         columns, skipped = _without_missing(columns, [*key, *value], coded_names)

@@ -292,7 +292,7 @@ def _open_columnar(path: str, options: TableOptions, form: str) -> Source:
     if path == bytes_in.STDIN:
         raise UsageError(f"`data=-` is a stream, and {form} is read at random; name a file")
     try:
-        from qkvcli.sources.arrow import ParquetTable
+        from qkvcli.sources.parquet import ParquetTable
     except ModuleNotFoundError as error:
         if (error.name or "").partition(".")[0] != "pyarrow":
             raise

@@ -457,15 +457,7 @@ def layout(names: Sequence[str], first: Cells, options: TableOptions, name: str)
     InputError
         A cell that is no number in a column of numbers.
     """
-    key = key_columns(options, names, name)
-    value = tuple(find_column(column, names, "`value`", name) for column in options.value)
-    for option, found in (("`key`", key), ("`value`", value)):
-        twice = next((names[i] for i in found if found.count(i) > 1), None)
-        if twice is not None:
-            raise UsageError(f"{option} names the column {twice!r} of {name} twice")
-    if not value:
-        # A bare list of keys is its own values, as in self-attention.
-        value = tuple(i for i in range(len(names)) if i not in key) or key
+    key, value = chosen(options, names, name)
 
     def is_numeric(position: int, role: str, wanted: str | None) -> bool:
         skip = options.missing == SKIP
@@ -501,23 +493,33 @@ def check_coded(names: Sequence[str], kinds: Sequence[bool], where: str) -> None
         )
 
 
-def key_columns(options: TableOptions, names: Sequence[str], name: str) -> tuple[int, ...]:
-    """Return which columns are the key: by default the first; ``*`` is all but the values.
+def chosen(
+    options: TableOptions, names: Sequence[str], name: str
+) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Return which columns are the key, and which are values.
+
+    By default the first is the key, and the others are values; a key ``*`` is all but the values,
+    and a bare list of keys is its own values, as in self-attention.
 
     Raises
     ------
     UsageError
-        A column that is not there, ``*`` without values, or none that is left.
+        A column that is not there, or is named twice; ``*`` without values, or none that is left.
     """
+    value = tuple(find_column(one, names, "`value`", name) for one in options.value)
     if options.key != ("*",) or "*" in names:
-        return tuple(find_column(one, names, "`key`", name) for one in options.key) or (0,)
-    if not options.value:
+        key = tuple(find_column(one, names, "`key`", name) for one in options.key) or (0,)
+    elif not value:
         raise UsageError("`key='*'` is all columns but the values; name those with `value`")
-    values = {find_column(one, names, "`value`", name) for one in options.value}
-    found = tuple(at for at in range(len(names)) if at not in values)
-    if not found:
-        raise UsageError(f"`key='*'`: {name} has no column but its values")
-    return found
+    else:
+        key = tuple(at for at in range(len(names)) if at not in value)
+        if not key:
+            raise UsageError(f"`key='*'`: {name} has no column but its values")
+    for option, found in (("`key`", key), ("`value`", value)):
+        twice = next((names[i] for i in found if found.count(i) > 1), None)
+        if twice is not None:
+            raise UsageError(f"{option} names the column {twice!r} of {name} twice")
+    return key, value or tuple(i for i in range(len(names)) if i not in key) or key
 
 
 def _grammar(role: str, wanted: str | None) -> str:

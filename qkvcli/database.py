@@ -858,7 +858,7 @@ def _copied(stream: Any, options: TableOptions) -> tuple[Any, str, TableOptions]
     file = tempfile.NamedTemporaryFile(suffix=ending)  # noqa: SIM115 - it lives as long as the database
     file.write(data)
     file.flush()
-    return file, file.name, options.named(name or "an open file")
+    return file, file.name, replace(options, name=name or "an open file")
 
 
 def attend(

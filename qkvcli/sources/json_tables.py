@@ -12,8 +12,8 @@ from qkvcli.sources import bytes_in
 from qkvcli.sources.table import (
     FIELD_CAP,
     SKIP,
+    Cells,
     Layout,
-    ListCells,
     TableBlock,
     TableOptions,
     TableSource,
@@ -331,7 +331,7 @@ class JsonTable(TableSource):
             if first is None:
                 raise InputError("holds no rows", self.name)
             self._layout: Layout = layout(self._names, first, options, self.name)
-        self._first: ListCells | None = first
+        self._first: Cells | None = first
         self.columns: Columns = self._layout.columns
         self.note = key_note(self._names, self.columns, options, self.name)
 
@@ -358,7 +358,7 @@ class JsonTable(TableSource):
         data = bytes_in.read_document(self._path, encoding)
         return _document_rows(Scanner(bytes_in.decode(data, self.name), self.name))
 
-    def _blocks_of_cells(self) -> Generator[ListCells, None, None]:
+    def _blocks_of_cells(self) -> Generator[Cells, None, None]:
         rows = self._rows()
         shape: tuple[tuple[str, ...] | None, int] | None = None
         while batch := list(islice(rows, ROWS)):
@@ -373,7 +373,7 @@ class JsonTable(TableSource):
                             f"{self.name}:{row.line}:{row.column}",
                         )
                 flat += self._ordered(row, shape[0])
-            yield ListCells(flat, shape[1], [row.line for row in batch])  # type: ignore[index]
+            yield Cells(flat, shape[1], [row.line for row in batch])  # type: ignore[index]
 
     def _ordered(self, row: Row, wanted: tuple[str, ...] | None) -> list[str]:
         """Return the cells in the order of the first row's."""

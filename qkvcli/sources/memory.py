@@ -16,7 +16,7 @@ from qkvcli.errors import InputError, UsageError
 from qkvcli.sources import numbers
 from qkvcli.sources.npy import first_nonfinite
 from qkvcli.sources.queries import queries_from_array, queries_from_columns, queries_from_rows
-from qkvcli.sources.store import Asked, Store, check_shapes
+from qkvcli.sources.store import Asked, Store
 from qkvcli.sources.table import (
     SKIP,
     TableOptions,
@@ -25,7 +25,7 @@ from qkvcli.sources.table import (
     coded,
     codings_of,
 )
-from qkvcli.sources.vectors import ROWS, Head, VectorSource, in_memory
+from qkvcli.sources.vectors import ROWS, Head, VectorSource, check_shapes, in_memory
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -10,7 +10,7 @@ from qkvcli.blocks import Queries, number_text
 from qkvcli.errors import InputError, UsageError, did_you_mean
 from qkvcli.sources import bytes_in, formats, numbers
 from qkvcli.sources.formats import QUERIES
-from qkvcli.sources.store import Asked, check_numeric, open_arrays_of, open_table
+from qkvcli.sources.store import Asked, open_table
 from qkvcli.sources.table import coded
 
 if TYPE_CHECKING:
@@ -160,6 +160,7 @@ def queries_from_file(  # noqa: PLR0913 - how a file is read
     form = form or (formats.format_of(path) if by_start else formats.format_by_name(path))
     if form in formats.ARRAYS:
         from qkvcli.sources.npy import pick
+        from qkvcli.sources.vectors import open_arrays_of
 
         arrays = open_arrays_of(path, form)
         alone = next(iter(arrays.values())) if len(arrays) == 1 else None
@@ -438,6 +439,8 @@ def queries_from_array(store: Store, stored: StoredArray) -> Asked:
     InputError
         A width that does not fit, with both shapes, or a number that is not finite.
     """
+    from qkvcli.sources.vectors import check_numeric
+
     if store.kind == "text":
         raise UsageError(f"queries in an array, and the keys of {store.name} are text")
     check_numeric(stored)

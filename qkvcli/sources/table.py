@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, fields, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, NoReturn, Protocol
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from qkvcli.blocks import Columns, Record, labels_of
 from qkvcli.errors import InputError, UsageError, did_you_mean
@@ -66,43 +66,22 @@ class TableOptions:
     name: str | None = None
     codings: tuple[Coding, ...] = ()
 
-    def named(self, name: str) -> TableOptions:
-        """Return the options for a table that errors call so."""
-        return replace(self, name=name)
-
     def bundled(self, name: str) -> TableOptions:
         """Return the options for a table of the package, of which it is known how it is written."""
-        return replace(self.named(name), header=True, delimiter=None, encoding=None, format=None)
+        return replace(self, name=name, header=True, delimiter=None, encoding=None, format=None)
 
 
-class Cells(Protocol):
-    """The cells of one block of a table, all of them text."""
+@dataclass(frozen=True)
+class Cells:
+    """The cells of one block of a table, all of them text, as one list, row after row.
 
-    def __len__(self) -> int:
-        """Return the number of rows."""
-
-    def load(self) -> None:
-        """Have the cells at hand; they may have travelled without them."""
-
-    def column(self, position: int) -> list[str]:
-        """Return one column."""
-
-    def key_bytes(self, position: int) -> KeyBytes | None:
-        """Return a column as it lies among bytes, where no string need be made for that."""
-
-    def row(self, position: int) -> Sequence[str]:
-        """Return one row."""
-
-    def line(self, row: int) -> int:
-        """Return the line of the file on which a row starts."""
-
-    def matrix(self, positions: Sequence[int], grammar: str) -> NDArray[np.float64] | None:
-        """Return columns as numbers by a reader in C, or None where it cannot vouch for them."""
-
-
-@dataclass
-class ListCells:
-    """Cells as one list, row after row."""
+    Parameters
+    ----------
+    flat, width
+        The cells, and how many a row has.
+    lines
+        The line of the file on which each row starts.
+    """
 
     flat: list[str]
     width: int
@@ -113,14 +92,16 @@ class ListCells:
         return len(self.flat) // self.width
 
     def load(self) -> None:
-        """Do nothing: these cells are always at hand."""
+        """Have the cells at hand; those of a file may have travelled without them."""
 
     def column(self, position: int) -> list[str]:
         """Return one column."""
         return self.flat if self.width == 1 else self.flat[position :: self.width]
 
-    def key_bytes(self, position: int) -> None:
-        """Return nothing: the cells are strings already."""
+    def key_bytes(self, position: int) -> KeyBytes | None:
+        """Return a column as it lies among bytes, where no string need be made for that."""
+        del position
+        return None  # these are strings already
 
     def row(self, position: int) -> list[str]:
         """Return one row."""
@@ -130,8 +111,10 @@ class ListCells:
         """Return the line of the file on which a row starts."""
         return self.lines[row]
 
-    def matrix(self, positions: Sequence[int], grammar: str) -> None:
-        """Leave the reading of numbers to the general way."""
+    def matrix(self, positions: Sequence[int], grammar: str) -> NDArray[np.float64] | None:
+        """Return columns as numbers by a reader in C, or None where it cannot vouch for them."""
+        del positions, grammar
+        return None
 
 
 @dataclass(frozen=True)
@@ -213,7 +196,7 @@ class TableBlock:
         """Text keys as K strings (several key columns joined by a space), or vectors (K, D)."""
         layout = self.layout
         if layout.columns.numeric_key:
-            return self._vectors_and_numbers[0]
+            return self._numbers[0]
         parts = [self.cells.column(position) for position in layout.key]
         return parts[0] if len(parts) == 1 else [" ".join(row) for row in zip(*parts, strict=True)]
 
@@ -228,29 +211,26 @@ class TableBlock:
     def values(self, rows: Sequence[int] | None = None) -> NDArray[np.float64]:
         """Return the numeric value columns of some rows, reading no others, or of all, (K, Dv)."""
         if rows is None:
-            return self._values
+            return self._numbers[1]
         if not rows:
             import numpy as np
 
-            return np.empty((0, len(self._numeric_positions)))
+            return np.empty((0, len(self.layout.columns.numeric)))
         flat = [cell for row in rows for cell in self.cells.row(row)]
         lines = [self.cells.line(row) for row in rows]
-        return TableBlock(0, self.layout, ListCells(flat, len(flat) // len(rows), lines)).values()
+        return TableBlock(0, self.layout, Cells(flat, len(flat) // len(rows), lines)).values()
 
     @cached_property
-    def _values(self) -> NDArray[np.float64]:
-        if self.layout.columns.numeric_key:
-            return self._vectors_and_numbers[1]
-        return self._matrix(self._numeric_positions, self.layout.value_grammar, "value")
+    def _numbers(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Vector keys and numeric values, in one reading where the reader in C can do both.
 
-    @property
-    def _numeric_positions(self) -> tuple[int, ...]:
-        return tuple(self.layout.value[i] for i in self.layout.columns.numeric)
-
-    @cached_property
-    def _vectors_and_numbers(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Vector keys and numeric values, in one reading where the reader in C can do both."""
-        layout, values = self.layout, self._numeric_positions
+        Of text keys there are values alone.
+        """
+        layout = self.layout
+        values = tuple(layout.value[i] for i in layout.columns.numeric)
+        if not layout.columns.numeric_key:
+            found = self._matrix(values, layout.value_grammar, "value")
+            return found[:, :0], found
         if layout.columns.codings:
             return self._coded(), self._matrix(values, layout.value_grammar, "value")
         # What is a plain number is a value too; of other grammars both must be the same.
@@ -290,7 +270,7 @@ class TableBlock:
     def without_missing(self) -> TableBlock:
         """Return the block without the rows in which a number is missing."""
         layout, cells = self.layout, self.cells
-        numeric = [(position, numbers.is_missing) for position in self._numeric_positions]
+        numeric = [(layout.value[i], numbers.is_missing) for i in layout.columns.numeric]
         if layout.columns.numeric_key:
             codings = layout.columns.codings or (None,) * len(layout.key)
             numeric += [
@@ -308,7 +288,7 @@ class TableBlock:
         rows = [row for row in range(len(cells)) if row not in gone]
         flat = [cell for row in rows for cell in cells.row(row)]
         lines = [cells.line(row) for row in rows]
-        return replace(self, cells=ListCells(flat, len(cells.row(0)), lines))
+        return replace(self, cells=Cells(flat, len(cells.row(0)), lines))
 
     def check(self) -> None:
         """Do nothing: a table's numbers are finite, or are refused when they are read."""
@@ -458,28 +438,39 @@ def layout(names: Sequence[str], first: Cells, options: TableOptions, name: str)
         A cell that is no number in a column of numbers.
     """
     key, value = chosen(options, names, name)
-
-    def is_numeric(position: int, role: str, wanted: str | None) -> bool:
-        skip = options.missing == SKIP
-        return _is_numeric(first, position, role, wanted, (name, names[position]), skip=skip)
-
-    codings = codings_of(options, names, key, name)
-    kinds = [
-        any(codings[at : at + 1]) or is_numeric(i, "key", options.key_type)
-        for at, i in enumerate(key)
-    ]
+    codings = codings_of(options, names, key, name) if options.codings else ()
+    coded_keys = {at for at, coding in zip(key, codings, strict=False) if coding}
+    # A code with a leading zero is a number only where numbers were asked for.
+    key_grammar = numbers.NUMBER if options.key_type == NUMBER else numbers.PLAIN
+    value_grammar = numbers.NUMBER if options.value_type == NUMBER else numbers.VALUE
+    kinds: dict[str, list[bool]] = {}
+    for role, places, wanted, grammar in (
+        ("key", key, options.key_type, key_grammar),
+        ("value", value, options.value_type, value_grammar),
+    ):
+        kinds[role] = []
+        for at in places:
+            wrong: list[int] | None = []
+            if role == "value" or at not in coded_keys:
+                wrong = None if wanted == TEXT else _wrong_numbers(first, at, grammar, wanted)
+            if options.missing == SKIP and wrong:
+                column = first.column(at)
+                wrong = [row for row in wrong if not numbers.is_missing(column[row])]
+            if wrong:
+                cell, where = first.row(wrong[0])[at], f"{name}:{first.line(wrong[0])}"
+                refuse_number(cell, where, role, names[at])
+            kinds[role].append(wrong is not None)
+    key_names = tuple(names[at] for at in key)
     if codings:
-        check_coded([names[i] for i in key], kinds, f"{name}:{first.line(0)}")
-    numeric = [i for i, at in enumerate(value) if is_numeric(at, "value", options.value_type)]
+        check_coded(key_names, kinds["key"], f"{name}:{first.line(0)}")
     columns = Columns(
-        tuple(names[i] for i in key),
-        tuple(names[i] for i in value),
-        all(kinds),
-        tuple(numeric),
+        key_names,
+        tuple(names[at] for at in value),
+        all(kinds["key"]),
+        tuple(i for i, is_number in enumerate(kinds["value"]) if is_number),
         codings,
     )
-    grammars = _grammar("key", options.key_type), _grammar("value", options.value_type)
-    return Layout(name, key, value, columns, *grammars)
+    return Layout(name, key, value, columns, key_grammar, value_grammar)
 
 
 def check_coded(names: Sequence[str], kinds: Sequence[bool], where: str) -> None:
@@ -522,13 +513,6 @@ def chosen(
     return key, value or tuple(i for i in range(len(names)) if i not in key) or key
 
 
-def _grammar(role: str, wanted: str | None) -> str:
-    """Return what is a number in a column: a code with a leading zero is one only if asked for."""
-    if wanted == NUMBER:
-        return numbers.NUMBER
-    return numbers.PLAIN if role == "key" else numbers.VALUE
-
-
 def key_note(names: Sequence[str], columns: Columns, options: TableOptions, name: str) -> str:
     """Return which column is the key, where values were chosen and more than one was left."""
     left = [column for column in names if column not in columns.value]
@@ -557,37 +541,27 @@ def find_column(column: str, names: Sequence[str], option: str, name: str) -> in
     )
 
 
-def _is_numeric(  # noqa: PLR0913 - a column, and how it is to be read
-    first: Cells,
-    position: int,
-    role: str,
-    wanted: str | None,
-    names: tuple[str, str],
-    *,
-    skip: bool,
-) -> bool:
-    """Return whether a column is of numbers; ``names`` are the table's and the column's."""
-    if wanted == TEXT:
-        return False
-    grammar = _grammar(role, wanted)
-    cell = first.row(0)[position]
-    if wanted != NUMBER and numbers.mismatches([cell], grammar) and not _is_no_text(cell):
-        return False  # most text is told by its first cell, and no other is taken apart
+def _wrong_numbers(
+    first: Cells, position: int, grammar: str, wanted: str | None
+) -> list[int] | None:
+    """Return which rows have no number in a column of numbers; None of a column of text.
+
+    Numbers, and what was surely meant as numbers or stands for a missing one, are a column of
+    numbers with a mistake in it.
+    """
+    is_open, cell = wanted is None, first.row(0)[position]
+    if is_open and numbers.mismatches([cell], grammar) and not _is_no_text(cell):
+        return None  # most text is told by its first cell, and no other is taken apart
     cells = first.column(position)
     row = numbers.first_mismatch(cells, grammar)
     if row is None:
-        return True
-    if wanted != NUMBER and not _is_no_text(cells[row]):
-        return False
-    # Numbers, and what was surely meant as numbers or stands for a missing one, are a column of
-    # numbers with a mistake in it.
+        return []
+    if is_open and not _is_no_text(cells[row]):
+        return None
     odd = numbers.mismatches(cells, grammar)
-    if wanted != NUMBER and not (len(odd) < len(cells) and all(_is_no_text(cells[i]) for i in odd)):
-        return False
-    wrong = [row for row in odd if not (skip and numbers.is_missing(cells[row]))]
-    if wrong:
-        refuse_number(cells[wrong[0]], f"{names[0]}:{first.line(wrong[0])}", role, names[1])
-    return True
+    if is_open and not (len(odd) < len(cells) and all(_is_no_text(cells[i]) for i in odd)):
+        return None
+    return odd
 
 
 def _is_no_text(cell: str) -> bool:

@@ -424,13 +424,14 @@ class CsvCells(Cells):
         line_ends: int | None = None,
     ) -> None:
         self.data, self.first_line, self.dialect = data, first_line, dialect
+        self.width = dialect.width
         self.place, self._line_ends = place, line_ends
 
     def __getstate__(self) -> dict[str, object]:
         """Leave behind what was worked out, and the bytes too where they lie in a file."""
-        kept = {"first_line": self.first_line, "dialect": self.dialect, "place": self.place}
-        data = b"" if self.place else self.data
-        return {"data": data, "_count": self._count, "_line_ends": None, **kept}
+        names = ("first_line", "dialect", "width", "place", "_count")
+        kept = {name: getattr(self, name) for name in names}
+        return {**kept, "data": b"" if self.place else self.data, "_line_ends": None}
 
     def load(self) -> None:
         """Read the bytes again where they were left behind."""
@@ -444,7 +445,7 @@ class CsvCells(Cells):
     @cached_property
     def _count(self) -> int:
         if not self._is_lines:
-            return len(self.lines)
+            return len(self._records[0])
         return count_byte(self.data, b"\n") if self._line_ends is None else self._line_ends
 
     @cached_property
@@ -514,40 +515,29 @@ class CsvCells(Cells):
             starts[1:], starts[0] = ends[:-1, -1] + 1, 0
         return starts, ends[:, position]
 
-    @property
-    def width(self) -> int:
-        """How many cells a row has."""
-        return self.dialect.width
-
-    @property
-    def flat(self) -> list[str]:
+    @cached_property
+    def flat(self) -> list[str]:  # type: ignore[override]  # made when first asked for
         """The cells, row after row."""
-        return self._parsed[0]
-
-    @property
-    def lines(self) -> Sequence[int]:
-        """The line on which each row starts."""
-        return self._parsed[1]
+        delimiter = self.dialect.delimiter
+        if self._ends is None:
+            flat = list(chain.from_iterable(self._records[0]))
+        else:
+            text = bytes_in.decode(self.data, self.dialect.name, self.first_line)
+            flat = text.replace("\n", delimiter).split(delimiter)
+            flat.pop()
+        if self.dialect.guessed and self.width == 1:
+            self._refuse_other_delimiter(flat)
+        return flat
 
     @cached_property
-    def _parsed(self) -> tuple[list[str], Sequence[int]]:
-        ends = self._ends  # by which \r\n becomes \n in the data
+    def _records(self) -> tuple[list[list[str]], list[int]]:
+        """The records, and the line of each, where a record is more than a line of cells."""
         text = bytes_in.decode(self.data, self.dialect.name, self.first_line)
-        lines: Sequence[int] = ()
-        if ends is not None:
-            lines = range(self.first_line, self.first_line + len(ends))
-            flat = text.replace("\n", self.dialect.delimiter).split(self.dialect.delimiter)
-            flat.pop()
-        else:
-            rows, lines = _parse(text, self.first_line, self.dialect)
-            flat = list(chain.from_iterable(rows))
-        if self.dialect.guessed and self.width == 1:
-            _refuse_other_delimiter(flat, lines, self.dialect)
-        return flat, lines
+        return _parse(text, self.first_line, self.dialect)
 
     def row(self, position: int) -> list[str]:
         """Return one row."""
-        if self._ends is not None and "_parsed" not in vars(self):
+        if self._ends is not None and "flat" not in vars(self):
             ends = self._ends[:, -1]
             line = self.data[ends[position - 1] + 1 if position else 0 : ends[position]]
             text = bytes_in.decode(line, self.dialect.name, self.first_line + position)
@@ -556,7 +546,7 @@ class CsvCells(Cells):
 
     def line(self, row: int) -> int:
         """Return the line of the file on which a row starts."""
-        return self.first_line + row if self._is_lines else self.lines[row]
+        return self.first_line + row if self._is_lines else self._records[1][row]
 
     def matrix(self, positions: Sequence[int], grammar: str) -> NDArray[np.float64] | None:
         """Return columns as numbers by a reader in C, or None where it cannot vouch for them."""
@@ -566,6 +556,17 @@ class CsvCells(Cells):
         if len(positions) < width and self._ends is None:
             return None  # where every column is read, the reader sees that none is missing
         return numbers.matrix_in(self.data, delimiter, width, positions, grammar)
+
+    def _refuse_other_delimiter(self, flat: list[str]) -> None:
+        for sign in (";", "\t"):
+            for row, cell in enumerate(flat):
+                if sign in cell:
+                    keep = f"or {_SPELLED[self.dialect.delimiter]} to keep it"
+                    raise InputError(
+                        f"one column, and a {_SPELLED[sign]} in it; "
+                        f"pass `delimiter={_SPELLED[sign]}` ({keep})",
+                        f"{self.dialect.name}:{self.line(row)}",
+                    )
 
 
 def _refuse_nul(data: bytes, line: int, name: str) -> NoReturn:
@@ -635,15 +636,3 @@ def _refuse_ragged(found: int, dialect: Dialect, line: int) -> NoReturn:
     raise InputError(
         f"{found} {fields} where the header has {dialect.width}; {hint}", f"{dialect.name}:{line}"
     )
-
-
-def _refuse_other_delimiter(flat: list[str], lines: Sequence[int], dialect: Dialect) -> None:
-    for sign in (";", "\t"):
-        for line, cell in zip(lines, flat, strict=True):
-            if sign in cell:
-                keep = f"or {_SPELLED[dialect.delimiter]} to keep it"
-                raise InputError(
-                    f"one column, and a {_SPELLED[sign]} in it; "
-                    f"pass `delimiter={_SPELLED[sign]}` ({keep})",
-                    f"{dialect.name}:{line}",
-                )

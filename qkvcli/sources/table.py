@@ -71,7 +71,7 @@ class TableOptions:
         return replace(self, name=name, header=True, delimiter=None, encoding=None, format=None)
 
 
-@dataclass(frozen=True)
+@dataclass
 class Cells:
     """The cells of one block of a table, all of them text, as one list, row after row.
 

@@ -178,8 +178,13 @@ class Block(Protocol):
         """Return the place of a row, as errors name it."""
 
 
+@runtime_checkable
 class Partition(Protocol):
-    """Neighbouring blocks that can be had without those before them; a job for a process."""
+    """Neighbouring blocks that can be had without those before them: all, or a process's job."""
+
+    @property
+    def holds_lock(self) -> bool:
+        """Whether to read them is work that holds the interpreter's lock."""
 
     @property
     def is_counted(self) -> bool:
@@ -190,24 +195,12 @@ class Partition(Protocol):
         """How many blocks are thought to come before them."""
 
     @property
-    def begin(self) -> int:
-        """Where in the source they are thought to begin: where those before them end."""
+    def begin(self) -> int | None:
+        """Where in the source they are thought to begin; None where that is read but in order."""
 
     @property
     def end(self) -> int:
         """Where they end, once all were yielded."""
-
-    def __iter__(self) -> Iterator[Block]:
-        """Yield the blocks."""
-
-
-@runtime_checkable
-class Divisible(Protocol):
-    """Blocks in order that may also be had as partitions, all at once."""
-
-    @property
-    def holds_lock(self) -> bool:
-        """Whether to read them is work that holds the interpreter's lock."""
 
     def __iter__(self) -> Iterator[Block]:
         """Yield the blocks."""

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import numpy as np
 
 from qkvcli.blocks import Columns, Labels, Queries, Record, labels_of, number_text
-from qkvcli.coded import CATEGORICAL
 from qkvcli.errors import InputError, UsageError
 from qkvcli.sources import numbers
 from qkvcli.sources.npy import first_nonfinite
@@ -384,51 +383,48 @@ def store_of_columns(columns: Mapping[str, Any], options: TableOptions) -> Store
     if len(lengths) > 1:
         raise InputError(f"columns of {sorted(lengths)} rows; they must be alike", NAME)
     key_places, value_places = chosen(options, names, NAME)
-    key, value = [names[at] for at in key_places], [names[at] for at in value_places]
-    skipped = 0
-    codings = codings_of(options, names, key_places, NAME)
-    coded_names = {name for name, coding in zip(key, codings, strict=False) if coding}
+    key, value = (tuple(names[at] for at in some) for some in (key_places, value_places))
+    codings = codings_of(options, names, key_places, NAME) if options.codings else ()
+    coding_of = {name: coding for name, coding in zip(key, codings, strict=False) if coding}
+    skipped, (count,) = 0, lengths
     if options.missing == SKIP:
-        columns, skipped = _without_missing(columns, [*key, *value], coded_names)
-        lengths = {len(column) for column in columns.values()}
-        if lengths == {0}:
+        columns = _without_missing(columns, [*key, *value], coding_of)
+        kept = len(columns[key[0]])
+        skipped, count = count - kept, kept
+        if not count:
             raise InputError("in every row a number is missing, and none is left", NAME)
-    coding_of = dict(zip(key, codings, strict=False))
     keys: list[Any] = []
     cells: list[Sequence[Any]] = []
     for name in key:
         coding = coding_of.get(name)
-        if coding is not None:
-            cells.append(_coded_cells(columns[name]))
-            coding.learn(cells[-1] if coding.kind == CATEGORICAL else ())
-            keys.append(np.array(coded(coding, cells[-1], _row_name), np.float64))
+        if coding is None:
+            keys.append(_column(columns[name], name, "key", options.key_type))
+            cells.append(keys[-1])
             continue
-        keys.append(_column(columns[name], name, "key", options.key_type))
-        cells.append(list(keys[-1]))
-        if codings and isinstance(keys[-1], list):
-            check_coded([name], [False], f"{NAME}: row 0")
+        cells.append(["" if _is_gone(x) else cell_of(x) for x in _plain(columns[name]).tolist()])
+        coding.learn(cells[-1])
+        keys.append(np.array(coded(coding, cells[-1], _row_name), np.float64))
+    kinds = [not isinstance(column, list) for column in keys]
+    if codings:
+        check_coded(key, kinds, _row_name(0))
+    if not all(kinds):
+        cells = [c if isinstance(c, list) else list(map(number_text, c)) for c in keys]
+    joined: Any = np.column_stack(keys) if all(kinds) else cells[0]
+    if not all(kinds) and len(key) > 1:
+        joined = [" ".join(row) for row in zip(*cells, strict=True)]
     values = [_column(columns[name], name, "value", options.value_type) for name in value]
-    (count,) = lengths
-    is_text = any(isinstance(column, list) for column in keys)
-    if is_text:
-        keys = [c if isinstance(c, list) else list(map(number_text, c)) for c in keys]
-        cells = keys
-    joined: Any = np.column_stack(keys) if not is_text else keys[0]
-    if is_text and len(keys) > 1:
-        joined = [" ".join(row) for row in zip(*keys, strict=True)]
-    numeric = [i for i, column in enumerate(values) if not isinstance(column, list)]
+    numeric = tuple(i for i, column in enumerate(values) if not isinstance(column, list))
     pooled = [values[i] for i in numeric]
-    matrix = np.column_stack(pooled) if pooled else np.empty((count, 0))
     whole = MemoryBlock(
         0,
-        Columns(tuple(key), tuple(value), not is_text, tuple(numeric), codings),
+        Columns(key, value, all(kinds), numeric, codings),
         joined,
         tuple(cells),
-        matrix,
+        np.column_stack(pooled) if pooled else np.empty((count, 0)),
         tuple(column for column in values if isinstance(column, list)),
         skipped,
     )
-    return Store(NAME, (MemorySource(whole, "text" if is_text else "table"),))
+    return Store(NAME, (MemorySource(whole, "table" if all(kinds) else "text"),))
 
 
 def _plain(column: Any) -> NDArray[Any]:  # noqa: ANN401 - of any library
@@ -441,27 +437,25 @@ def _row_name(row: int) -> str:
     return f"{NAME}: row {row}"
 
 
-def _coded_cells(column: Any) -> list[str]:  # noqa: ANN401 - of any library
-    """Return a column of dates or categories as text, with nothing for what is missing."""
-    return ["" if _is_gone(cell) else cell_of(cell) for cell in _plain(column).tolist()]
-
-
 def cell_of(cell: Any) -> str:  # noqa: ANN401 - of any library
     """Return a date, a number or a text as a table has it."""
     return cell.isoformat() if hasattr(cell, "isoformat") else _cell_text(cell)
 
 
 def _without_missing(
-    columns: Mapping[str, Any], names: Sequence[str], coded_names: Collection[str] = ()
-) -> tuple[dict[str, list[Any]], int]:
-    """Return columns without the rows in which a number is missing, and how many there were."""
-    cells = {name: _plain(column).tolist() for name, column in columns.items()}
-    kept = list(range(len(next(iter(cells.values())))))
-    for name in names:
-        if name in coded_names or any(isinstance(cell, numbers_abc.Real) for cell in cells[name]):
-            kept = [row for row in kept if not _is_gone(cells[name][row])]
-    found = {name: [column[row] for row in kept] for name, column in cells.items()}
-    return found, len(next(iter(cells.values()))) - len(kept)
+    columns: Mapping[str, Any], names: Sequence[str], coded_names: Collection[str]
+) -> dict[str, list[Any]]:
+    """Return columns without the rows in which a number is missing."""
+    cells = {name: _plain(columns[name]).tolist() for name in names}
+    numeric = [
+        column
+        for name, column in cells.items()
+        if name in coded_names or any(isinstance(cell, numbers_abc.Real) for cell in column)
+    ]
+    kept = [
+        row for row in range(len(cells[names[0]])) if not any(_is_gone(c[row]) for c in numeric)
+    ]
+    return {name: [column[row] for row in kept] for name, column in cells.items()}
 
 
 def _is_gone(cell: Any) -> bool:  # noqa: ANN401 - of any library

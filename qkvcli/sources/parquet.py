@@ -13,7 +13,6 @@ from pyarrow import types
 
 from qkvcli.blocks import Columns, Record, labels_of, number_text
 from qkvcli.errors import InputError, UsageError
-from qkvcli.key_bytes import KeyBytes
 from qkvcli.sources import numbers
 from qkvcli.sources.columnar import (
     ROWS,
@@ -50,6 +49,7 @@ if TYPE_CHECKING:
 
     from qkvcli.blocks import Keys, Labels
     from qkvcli.coded import Coding
+    from qkvcli.key_bytes import KeyBytes
     from qkvcli.sources.columnar import File
 
 
@@ -411,6 +411,8 @@ class ArrowBlock:
             return None
         ends = np.frombuffer(offsets, np.int32)[texts.offset : texts.offset + len(texts) + 1]
         places = ends.astype(np.intp)
+        from qkvcli.key_bytes import KeyBytes  # which vectors need not
+
         return KeyBytes(letters.to_pybytes(), b"", lambda: (places[:-1], places[1:]))
 
     def key_texts(self, column: int) -> list[str]:

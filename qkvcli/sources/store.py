@@ -233,21 +233,14 @@ def open_store(  # noqa: PLR0913 - what a database is made of
         # Levels are known after one reading, and it is the next that needs them.
         again = source.columns.numeric_key if twice is None else twice or bool(options.codings)
         source = HeldSource(source, whole=again)
-    if source.columns.codings:
-        _learn_levels(source)
-    return Store(source.name, (source,))
-
-
-def _learn_levels(source: Source) -> None:
-    """Have the categories of a source know all values that their columns have."""
-    from qkvcli.coded import CATEGORICAL
-
-    wanted = [(at, coding) for at, coding in enumerate(source.columns.codings) if coding]
-    wanted = [(at, coding) for at, coding in wanted if coding.kind == CATEGORICAL]
+    # Categories must know all values that their columns have.
+    wanted = [(at, one) for at, one in enumerate(source.columns.codings) if one]
+    wanted = [(at, coding) for at, coding in wanted if coding.is_categorical]
     for reference in source.blocks() if wanted else ():
         block = reference.load()
         for at, coding in wanted:
             coding.learn(block.key_texts(at))
+    return Store(source.name, (source,))
 
 
 def open_table(path: str, options: TableOptions | None = None, form: str | None = None) -> Source:

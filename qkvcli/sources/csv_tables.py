@@ -267,20 +267,24 @@ def delimiter_of(data: bytes) -> str:
 
     A comma is preferred; then what makes the most columns of a semicolon, a tab and a bar.
     """
-    text = data[: 1 << 16].decode("utf-8", "ignore")
-    widths = {sign: _even_width(text, sign, whole=len(data) <= 1 << 16) for sign in ",;\t|"}
-    return "," if widths[","] > 1 else max(widths, key=lambda sign: widths[sign])
+    data = data.lstrip(b"\r\n")
+    text, whole = data[: 1 << 16].decode("utf-8", "ignore"), len(data) <= 1 << 16
+    if _even_width(text, ",", whole=whole) > 1:
+        return ","
+    widths = {sign: _even_width(text, sign, whole=whole) for sign in ";\t|"}
+    sign = max(widths, key=lambda sign: widths[sign])
+    return sign if widths[sign] > 1 else ","
 
 
 def _even_width(text: str, sign: str, *, whole: bool) -> int:
     """Return how many cells all of the first records have; 1 where they have not as many."""
     try:
         reader = csv.reader(io.StringIO(text, newline=""), delimiter=sign, strict=True)
-        records = [record for record in islice(reader, _LOOKED_AT) if record]
+        records = list(islice(filter(None, reader), _LOOKED_AT))
     except csv.Error:
         return 1
     if not whole and len(records) < _LOOKED_AT:
-        records.pop()  # which is cut short
+        del records[-1:]  # which is cut short
     widths = set(map(len, records))
     return widths.pop() if len(widths) == 1 else 1
 

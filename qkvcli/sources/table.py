@@ -71,7 +71,7 @@ class TableOptions:
         return replace(self, name=name, header=True, delimiter=None, encoding=None, format=None)
 
 
-@dataclass
+@dataclass(eq=False)
 class Cells:
     """The cells of one block of a table, all of them text, as one list, row after row.
 
@@ -169,7 +169,7 @@ class TableSource:
         return self.key_dtype
 
 
-@dataclass
+@dataclass(eq=False)
 class TableBlock:
     """A run of a table's rows; keys, numbers and records are read from its cells when asked for."""
 

@@ -320,6 +320,13 @@ def test_another_delimiter_is_found_where_it_splits_the_first_records_evenly(
     assert len(first.key + first.value) == 2
 
 
+@pytest.mark.parametrize("count", [70, 70_000])
+def test_blank_lines_before_the_header_hide_no_delimiter(
+    count: int, put: Callable[..., str]
+) -> None:
+    assert rows(put("t.csv", "\n" * count + "a;b\n1;2\n")) == [("1", "2")]
+
+
 @pytest.mark.parametrize(
     "text",
     [

@@ -60,7 +60,6 @@ class CsvTable(TableSource):
 
     def __init__(self, path: str, options: TableOptions, delimiter: str = "") -> None:
         self.name = options.name or bytes_in.display_name(path)
-        self.reopenable = bytes_in.reopenable(path)
         self.path, self.options = path, options
         self._delimiter = delimiter
         self._start = bytes_in.start_in_file(path, options.encoding)
@@ -73,9 +72,10 @@ class CsvTable(TableSource):
         else:
             raise InputError("has a header and no rows", self.name)
         self.layout: Layout = layout(header.names, first, options, self.name)
-        self.columns = self.layout.columns
-        noted = key_note(header.names, self.columns, options, self.name)
-        self.note = "\n".join(filter(None, [header.note, noted]))
+        columns = self.layout.columns
+        noted = key_note(header.names, columns, options, self.name)
+        note = "\n".join(filter(None, [header.note, noted]))
+        super().__init__(self.name, columns, note, reopenable=bytes_in.reopenable(path))
         self._rest = header.rest.offset, header.rest.line
         # A plain file is opened anew for each reading.
         self._stream = chain([run], runs) if self._start is None else None

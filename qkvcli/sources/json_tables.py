@@ -25,7 +25,6 @@ from qkvcli.sources.table import (
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
-    from qkvcli.blocks import Columns
 
 ROWS = 8_192
 """How many rows of a JSON document or a JSON Lines file make a block."""
@@ -323,25 +322,25 @@ class JsonTable(TableSource):
     """A JSON document (read whole, up to a cap) or a JSON Lines file (streamed)."""
 
     def __init__(self, path: str, options: TableOptions, *, lines: bool) -> None:
-        self.name = bytes_in.display_name(path)
-        self.reopenable = bytes_in.reopenable(path)
+        name = bytes_in.display_name(path)
         self._options = options
-        self._rows = partial(_rows_of, path, options.encoding, self.name, lines=lines)
+        self._rows = partial(_rows_of, path, options.encoding, name, lines=lines)
         rows = self._rows()
         head = next(rows, None)
         if head is None:
-            raise InputError("holds no rows", self.name)
+            raise InputError("holds no rows", name)
         if not head.cells:
-            place = f"{self.name}:{head.line}:{head.column}"
+            place = f"{name}:{head.line}:{head.column}"
             raise InputError("an empty record; a row needs a key", place)
         self._head = head
-        cells = _cells_of(chain([head], rows), head, self.name)
+        cells = _cells_of(chain([head], rows), head, name)
         first = next(cells)
         names = head.names or ("key", "value")
-        self._layout: Layout = layout(names, first, options, self.name)
+        self._layout: Layout = layout(names, first, options, name)
         self._stream: Iterator[Cells] | None = chain([first], cells)
-        self.columns: Columns = self._layout.columns
-        self.note = key_note(names, self.columns, options, self.name)
+        columns = self._layout.columns
+        note = key_note(names, columns, options, name)
+        super().__init__(name, columns, note, reopenable=bytes_in.reopenable(path))
 
     def blocks(self) -> Iterator[TableBlock]:
         """Return the blocks of rows."""

@@ -136,7 +136,7 @@ class MemorySource:
     names: Sequence[str] | None = None
 
     def __init__(self, whole: MemoryBlock, kind: str) -> None:
-        self._whole = whole
+        self._whole, self.rows = whole, len(whole)
         self.kind, self.columns = kind, whole.columns
         keys = whole.keys
         self.depth = 0 if isinstance(keys, list) else keys.shape[1]
@@ -144,11 +144,6 @@ class MemorySource:
             np.dtype(np.float64) if isinstance(keys, list) else keys.dtype
         )
         self.dtype = np.result_type(self.key_dtype, whole.numeric.dtype)
-
-    @property
-    def rows(self) -> int:
-        """The number of rows, K."""
-        return len(self._whole)
 
     def blocks(self) -> Iterator[MemoryBlock]:
         """Yield the blocks of rows."""

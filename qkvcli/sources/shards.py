@@ -148,13 +148,10 @@ def check_alike(first: StoredArray, other: StoredArray) -> None:
 class ShardedTable(TableSource):
     """A table in several files that have the same columns."""
 
-    reopenable = True
-
     def __init__(self, pattern: str, opener: Callable[[str], Source]) -> None:
-        self.name, self._files, self._open = pattern, matches(pattern), opener
+        self._files, self._open = matches(pattern), opener
         first = opener(self._files[0])
-        self.columns: Columns = first.columns
-        self.note = first.note
+        super().__init__(pattern, first.columns, first.note, reopenable=True)
 
     def blocks(self) -> Iterator[Block]:
         """Yield the blocks of all files; row numbers run on."""

@@ -139,34 +139,25 @@ class Layout:
 
 
 class TableSource:
-    """What all tables have in common, as sources."""
+    """What all tables have in common, as sources: their number of rows is not known.
 
-    columns: Columns
+    Parameters
+    ----------
+    name, columns, note, reopenable
+        As of a ``Source``.
+    """
+
     rows: int | None = None
     names: Sequence[str] | None = None
-    note = ""
 
-    @property
-    def kind(self) -> str:
-        """What keys are: text, or numeric columns."""
-        return "table" if self.columns.numeric_key else "text"
+    def __init__(self, name: str, columns: Columns, note: str, *, reopenable: bool) -> None:
+        import numpy as np
 
-    @property
-    def depth(self) -> int:
-        """D, the width of a key; 0 for text."""
-        return len(self.columns.key) if self.columns.numeric_key else 0
-
-    @property
-    def key_dtype(self) -> np.dtype[np.floating]:
-        """What keys are scored in."""
-        import numpy as np  # a text lookup never needs numbers
-
-        return np.dtype(np.float64)
-
-    @property
-    def dtype(self) -> np.dtype[np.floating]:
-        """The wider of what keys and what values are."""
-        return self.key_dtype
+        self.name, self.columns, self.note, self.reopenable = name, columns, note, reopenable
+        self.kind = "table" if columns.numeric_key else "text"
+        self.depth = len(columns.key) if columns.numeric_key else 0
+        self.key_dtype: np.dtype[np.floating] = np.dtype(np.float64)
+        self.dtype = self.key_dtype
 
 
 @dataclass(eq=False)

@@ -227,35 +227,15 @@ class VectorSource:
     note = ""
 
     def __init__(self, head: Head, *more: Head) -> None:
-        self.name = head.keys.name
-        self.head = head
-        self.columns = head.columns
+        self.name, self.head, self.columns = head.keys.name, head, head.columns
         self._shards = (head, *more)
-
-    @property
-    def rows(self) -> int:
-        """The number of keys in all files, K."""
-        return sum(shard.rows for shard in self._shards)
-
-    @property
-    def depth(self) -> int:
-        """D, the width of a key."""
-        return self.head.keys.shape[-1]
-
-    @property
-    def key_dtype(self) -> np.dtype[np.floating]:
-        """What keys are scored in."""
-        return working_dtype(self.head.keys.dtype)
-
-    @property
-    def dtype(self) -> np.dtype[np.floating]:
-        """The wider of what keys and what values are."""
-        return np.result_type(self.key_dtype, working_dtype(self.head.values.dtype))
-
-    @property
-    def names(self) -> tuple[str, ...] | None:
-        """What keys are called, where they have names."""
-        return self.head.names
+        self.rows = sum(shard.rows for shard in self._shards)
+        self.depth = head.keys.shape[-1]
+        self.key_dtype = working_dtype(head.keys.dtype)
+        self.dtype: np.dtype[np.floating] = np.result_type(
+            self.key_dtype, working_dtype(head.values.dtype)
+        )
+        self.names = head.names
 
     def key(self, row: int) -> NDArray[np.floating]:
         """Return one key as a vector, (D,)."""

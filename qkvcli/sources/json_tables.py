@@ -214,7 +214,9 @@ def _kind(value: Any) -> str:  # noqa: ANN401
     return "a number" if type(value) in (int, float) else json.dumps(value)
 
 
-def _document_rows(scanner: Scanner) -> Iterator[Row]:
+def document_rows(path: str, encoding: str | None, name: str) -> Iterator[Row]:
+    """Yield the rows of a JSON document, which is read whole, up to a cap."""
+    scanner = Scanner(bytes_in.decode(bytes_in.read_document(path, encoding), name), name)
     opened = scanner.peek()
     if not opened:
         scanner.fail("is empty; a database is an object or a list")
@@ -291,7 +293,8 @@ def _scanned_lines(
             yield value, scanner, first + offset
 
 
-def _line_rows(path: str, encoding: str | None, name: str) -> Iterator[Row]:
+def line_rows(path: str, encoding: str | None, name: str) -> Iterator[Row]:
+    """Yield the rows of JSON Lines."""
     for value, scanner, line in _scanned_lines(path, encoding, name):
         yield _row(value, scanner, 0, (line, 1))
 
@@ -319,12 +322,25 @@ def runs_of_lines(path: str, encoding: str | None, name: str) -> Iterator[tuple[
 
 
 class JsonTable(TableSource):
-    """A JSON document (read whole, up to a cap) or a JSON Lines file (streamed)."""
+    """A table of rows with names: of JSON Lines, of a JSON document, or of another syntax.
 
-    def __init__(self, path: str, options: TableOptions, *, lines: bool) -> None:
+    Parameters
+    ----------
+    path, options
+        The file, and how it is to be read.
+    rows_of
+        Yields the rows of a file, given its path, its encoding and what errors call it.
+    """
+
+    def __init__(
+        self,
+        path: str,
+        options: TableOptions,
+        rows_of: Callable[[str, str | None, str], Iterator[Row]],
+    ) -> None:
         name = bytes_in.display_name(path)
         self._options = options
-        self._rows = partial(_rows_of, path, options.encoding, name, lines=lines)
+        self._rows = partial(rows_of, path, options.encoding, name)
         rows = self._rows()
         head = next(rows, None)
         if head is None:
@@ -353,13 +369,6 @@ class JsonTable(TableSource):
         for cells in stream or _cells_of(self._rows(), self._head, self.name):
             yield TableBlock(start, self._layout, cells)
             start += len(cells)
-
-
-def _rows_of(path: str, encoding: str | None, name: str, *, lines: bool) -> Iterator[Row]:
-    if lines:
-        return _line_rows(path, encoding, name)
-    data = bytes_in.read_document(path, encoding)
-    return _document_rows(Scanner(bytes_in.decode(data, name), name))
 
 
 def _cells_of(rows: Iterator[Row], head: Row, name: str) -> Iterator[Cells]:

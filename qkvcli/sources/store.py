@@ -282,9 +282,9 @@ def open_table(path: str, options: TableOptions | None = None, form: str | None 
         from qkvcli.sources.csv_tables import CsvTable
 
         return CsvTable(path, options, "\t" if form == "tsv" else "")
-    from qkvcli.sources.json_tables import JsonTable
+    from qkvcli.sources.json_tables import JsonTable, document_rows, line_rows
 
-    return JsonTable(path, options, lines=form == "jsonl")
+    return JsonTable(path, options, line_rows if form == "jsonl" else document_rows)
 
 
 def _open_columnar(path: str, options: TableOptions, form: str) -> Source:

@@ -155,8 +155,7 @@ def pool(  # noqa: PLR0913 - one parameter an option
     if picture:
         check(given)
         with progress("drawing"):
-            sink.draw(lambda place: draw(database, runner, how, place, picture))
-        inputs.say_what_answered(database, given)
+            sink.draw(lambda place: draw(database, given, runner, how, place, picture))
         return 0
     if loo and (query or queries is not None):
         raise UsageError("--loo asks with the rows themselves; leave other queries out")
@@ -179,7 +178,7 @@ def pool(  # noqa: PLR0913 - one parameter an option
     matrix = question.weights(sink.weights.name) if sink.weights else None
     with progress("pooling", question.rows) as advance:
         answer = question.pool(advance)
-    inputs.say_what_answered(database, given)
+    inputs.say_what_answered(database, given, answer.skipped)
     inputs.say_text_keys(database, question.resolved.request)
     outputs.say_widths(question.resolved.about)
     outputs.say_measures(answer)

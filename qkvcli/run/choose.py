@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from qkvcli.blocks import Divisible
+from qkvcli.blocks import Partition
 from qkvcli.errors import UsageError
 from qkvcli.run.local import Local
 
@@ -27,7 +27,7 @@ def choose(work: Work, blocks: Iterable[Block], workers: int) -> Executor:
     fork would lose. Everything else is work for threads.
     """
     scores_outside = work.is_text and not work.holds_lock
-    if isinstance(blocks, Divisible) and blocks.holds_lock and not scores_outside and workers > 1:
+    if isinstance(blocks, Partition) and blocks.holds_lock and not scores_outside and workers > 1:
         alone = all(thread.daemon for thread in threading.enumerate()[1:])
         partitions = blocks.partitions(workers) if hasattr(os, "fork") and alone else ()
         if len(partitions) > 1:

@@ -46,9 +46,8 @@ def look_up(resolved: Resolved, executor: Executor, progress: Progress | None = 
         Told of rows as they are done.
     """
     found: list[Found] = []
-    rows = 0
     for head in resolved.heads:
-        some, rows = _one_head(head, resolved, executor, progress)
+        some, answer = _one_head(head, resolved, executor, progress)
         found += some
     weightings = [plan.weighting for plan in resolved.heads[0].plans]
     scores = resolved.request.scores
@@ -56,16 +55,18 @@ def look_up(resolved: Resolved, executor: Executor, progress: Progress | None = 
         tuple(one.mode for one in weightings),
         tuple(temperature_of(one.mode, one.temperature) for one in weightings),
         tuple(found),
-        rows,
+        answer.rows,
         resolved.request.top,
         resolved.about,
         scores if len(scores) > 1 else (),
+        answer.skipped,
     )
 
 
 def _one_head(
     head: Head, resolved: Resolved, executor: Executor, progress: Progress | None
-) -> tuple[list[Found], int]:
+) -> tuple[list[Found], Answer]:
+    """Return what was found for the queries of one head, and its answer in the first mode."""
     request, source = resolved.request, head.source
     at_once = min(len(head.queries), QUERIES_AT_ONCE)
     cap = max(LABEL_CAP, min(_LABELS, _LABEL_SUMS // max(1, at_once)))
@@ -95,7 +96,7 @@ def _one_head(
         closest = dict(zip(missing, _best_of(again[0]), strict=True))
     for i in missing:
         found[i] = replace(found[i], closest=closest.get(i))
-    return found, main[0].rows
+    return found, main[0]
 
 
 def _nearest(plan: Plan) -> Plan:

@@ -8,7 +8,7 @@ what differs is its slope at every score, which goes back to the maps.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -180,16 +180,19 @@ class Table:
         By what key columns were divided.
     is_class
         Whether values are classes.
+    skipped
+        How many rows were left out, as a number was missing in them.
     """
 
     keys: Floats
     values: Floats
     scale: Floats
     is_class: bool
+    skipped: int = 0
 
     def pick(self, rows: NDArray[np.intp]) -> Table:
         """Return some of the rows."""
-        return Table(self.keys[rows], self.values[rows], self.scale, self.is_class)
+        return replace(self, keys=self.keys[rows], values=self.values[rows])
 
     @property
     def loss(self) -> Callable[[Floats, Floats, Floats], Slopes]:
@@ -296,7 +299,8 @@ def table_of(store: Store) -> Table:
             "choose others with `key`",
             store.name,
         )
-    return Table((keys - keys.mean(axis=0)) / scale, values, scale, bool(columns.text))
+    skipped = sum(block.skipped for block in blocks)
+    return Table((keys - keys.mean(axis=0)) / scale, values, scale, bool(columns.text), skipped)
 
 
 def learn_metric(
@@ -341,7 +345,7 @@ def learn_metric(
     model = VectorModel("gaussian", columns, shown, shown, kind)
     figures = some.figures(held, start), some.figures(held, end)
     gain = interval(before - after, training.seed)
-    learned = Learned(model, *figures, len(rows), len(held.keys), gain)
+    learned = Learned(model, *figures, len(rows), len(held.keys), gain, table.skipped)
     return learned._replace(
         model=VectorModel(
             "gaussian", columns, shown, shown, kind, trained=trained(learned, training)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import chain
 from typing import TYPE_CHECKING
 
@@ -49,7 +50,9 @@ def answers(
     keys = SortedKeys.of(held, plans[0].label_cap) if held else None
     if keys is None:
         return fold(held, queries, plans, executor, progress)
-    found = [finish(keys.state(queries, plan), plan, queries) for plan in plans]
+    skipped = sum(block.skipped for block in held)
+    states = [replace(keys.state(queries, plan), skipped=skipped) for plan in plans]
+    found = [finish(state, plan, queries) for state, plan in zip(states, plans, strict=True)]
     if progress:
         progress(rows)
     return found

@@ -283,7 +283,7 @@ def _from_text(data: bytes, form: str, delimiter: str | None, file: str) -> Matr
         raise InputError(_EMPTY, file)
     table = TableOptions(delimiter=delimiter, header=False)
     run = Run(data, 1, data.count(b"\n"))
-    header = read_header(run, iter(()), table, "\t" if form == "tsv" else "", file)
+    header = read_header(iter((run,)), table, "\t" if form == "tsv" else "", file)
     cells = CsvCells(header.rest.data, header.rest.line, header.dialect)
     width = header.dialect.width
     plain = cells.matrix(range(width), numbers.NUMBER)

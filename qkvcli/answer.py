@@ -160,6 +160,8 @@ class Answer(Tabular):
         How well each value column is predicted, where rows were asked without themselves.
     about
         The question.
+    skipped
+        How many rows were left out, as a number was missing in them.
     """
 
     mode: str
@@ -185,6 +187,7 @@ class Answer(Tabular):
     steps: NDArray[np.float64] | None = None
     measures: dict[str, Measures] | None = None
     about: About | None = None
+    skipped: int = 0
 
     def head(self, index: tuple[int, ...]) -> Answer:
         """Return the answer of one head, by its index along the leading axes."""
@@ -519,6 +522,8 @@ class Lookup(Tabular):
         The question.
     scores
         The score of each column, where there are several.
+    skipped
+        How many rows were left out, as a number was missing in them.
     """
 
     modes: tuple[str, ...]
@@ -528,6 +533,7 @@ class Lookup(Tabular):
     top: int
     about: About
     scores: tuple[str, ...] = ()
+    skipped: int = 0
 
     @property
     def names(self) -> tuple[str, ...]:

@@ -139,6 +139,10 @@ class Block(Protocol):
     def columns(self) -> Columns:
         """What the rows are made of."""
 
+    @property
+    def skipped(self) -> int:
+        """How many rows before these, or after the last, were left out: a number was missing."""
+
     def __len__(self) -> int:
         """Return the number of rows, K."""
 
@@ -174,8 +178,13 @@ class Block(Protocol):
         """Return the place of a row, as errors name it."""
 
 
+@runtime_checkable
 class Partition(Protocol):
-    """Neighbouring blocks that can be had without those before them; a job for a process."""
+    """Neighbouring blocks that can be had without those before them: all, or a process's job."""
+
+    @property
+    def holds_lock(self) -> bool:
+        """Whether to read them is work that holds the interpreter's lock."""
 
     @property
     def is_counted(self) -> bool:
@@ -186,24 +195,12 @@ class Partition(Protocol):
         """How many blocks are thought to come before them."""
 
     @property
-    def begin(self) -> int:
-        """Where in the source they are thought to begin: where those before them end."""
+    def begin(self) -> int | None:
+        """Where in the source they are thought to begin; None where that is read but in order."""
 
     @property
     def end(self) -> int:
         """Where they end, once all were yielded."""
-
-    def __iter__(self) -> Iterator[Block]:
-        """Yield the blocks."""
-
-
-@runtime_checkable
-class Divisible(Protocol):
-    """Blocks in order that may also be had as partitions, all at once."""
-
-    @property
-    def holds_lock(self) -> bool:
-        """Whether to read them is work that holds the interpreter's lock."""
 
     def __iter__(self) -> Iterator[Block]:
         """Yield the blocks."""
@@ -230,10 +227,6 @@ class Source(Protocol):
     @property
     def rows(self) -> int | None:
         """K, where that takes no reading."""
-
-    @property
-    def left_out(self) -> int:
-        """How many rows the last reading left out, as a number was missing in them."""
 
     @property
     def note(self) -> str:
@@ -273,11 +266,15 @@ def labels_of(column: Sequence[str]) -> Labels:
 
 
 class Rows(NamedTuple):
-    """All rows of some blocks: keys (K, D) and numeric values (K, Dv) in float64, and text."""
+    """All rows of some blocks: keys (K, D) and numeric values (K, Dv) in float64, and text.
+
+    ``skipped`` is how many more were left out, as a number was missing in them.
+    """
 
     keys: NDArray[np.float64]
     values: NDArray[np.float64]
     labels: list[Labels]
+    skipped: int
 
 
 def rows_of(blocks: Iterable[Block], *, checked: bool = False) -> Rows:
@@ -302,6 +299,7 @@ def rows_of(blocks: Iterable[Block], *, checked: bool = False) -> Rows:
             labels_of([part.texts[code] for part in column for code in part.codes])
             for column in zip(*(block.labels() for block in held), strict=True)
         ],
+        sum(block.skipped for block in held),
     )
 
 

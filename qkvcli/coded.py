@@ -49,9 +49,14 @@ class Coding:
         """Whether numbers are days."""
         return self.kind == DATE
 
+    @property
+    def is_categorical(self) -> bool:
+        """Whether only equality means anything, and the levels must be learned."""
+        return self.kind == CATEGORICAL
+
     def learn(self, cells: Iterable[str]) -> None:
         """Have the distinct cells of a category among the levels, in order of occurrence."""
-        for cell in cells:
+        for cell in cells if self.is_categorical else ():
             if not self.is_missing(cell):
                 self.levels.setdefault(cell, len(self.levels))
 

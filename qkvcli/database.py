@@ -151,7 +151,7 @@ class Database:
             what the name says.
         missing
             ``"skip"`` leaves rows out in which a number is missing (empty, NA, N/A, nan, null, None
-            or -), and ``left_out`` tells how many; by default they are refused.
+            or -), and ``skipped`` of the answer tells how many; by default they are refused.
         date, categorical, ordered
             Key columns that are dates (ISO 8601; distances are in days), categories, which are the
             same or not (Aitchison and Aitken 1976), or ordered ones, grades that are numbers (Wang
@@ -220,11 +220,6 @@ class Database:
     def kind(self) -> str:
         """What keys are: ``"text"``, numeric columns of a ``"table"``, or an ``"array"``."""
         return self.store.kind
-
-    @property
-    def left_out(self) -> int:
-        """How many rows were left out, as a number was missing in them."""
-        return self.store.left_out
 
     @property
     def note(self) -> str:
@@ -822,7 +817,7 @@ def _copied(stream: Any, options: TableOptions) -> tuple[Any, str, TableOptions]
     file = tempfile.NamedTemporaryFile(suffix=ending)  # noqa: SIM115 - it lives as long as the database
     file.write(data)
     file.flush()
-    return file, file.name, options.named(name or "an open file")
+    return file, file.name, replace(options, name=name or "an open file")
 
 
 def attend(

@@ -113,6 +113,8 @@ class Join(Tabular):
         The question.
     measures
         How well it did, where the right answers were given.
+    skipped
+        How many rows of the database were left out, as a number was missing in them.
     """
 
     names: tuple[str, ...]
@@ -121,6 +123,7 @@ class Join(Tabular):
     inner: bool
     about: About
     measures: Measures | None = None
+    skipped: int = 0
 
     @property
     def matched(self) -> list[JoinedRow]:
@@ -194,11 +197,14 @@ class Groups(Tabular):
         The number of each row's group, from 1 in the order of their first rows.
     about
         The question.
+    skipped
+        How many rows were left out, as a number was missing in them.
     """
 
     records: tuple[Record, ...]
     groups: tuple[int, ...]
     about: About
+    skipped: int = 0
 
     @property
     def several(self) -> list[int]:

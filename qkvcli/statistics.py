@@ -14,7 +14,7 @@ from qkvcli.attention.formulas import Band, Tokens, available
 from qkvcli.errors import InputError, UsageError, did_you_mean
 from qkvcli.heatmap.select import SPECIAL, numbered
 from qkvcli.heatmap.weights import open_weights
-from qkvcli.sources.matrices import ReadOptions, open_matrices
+from qkvcli.sources.matrices import open_matrices
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -201,8 +201,8 @@ class Model:
 
 def open_model(  # noqa: PLR0913 - what is asked of a file
     path: str | Matrices,
-    read: ReadOptions | None = None,
     *,
+    name: str | None = None,
     batch: int | None = None,
     layers: str | None = None,
     heads: str | None = None,
@@ -215,14 +215,14 @@ def open_model(  # noqa: PLR0913 - what is asked of a file
     QkvError
         As of a heatmap.
     """
-    found = open_matrices(path, read or ReadOptions()) if isinstance(path, str) else path
+    found = open_matrices(path, name) if isinstance(path, str) else path
     weights = open_weights(found, batch)
     queries, keys = weights.shape[3:]
     own = [found.query_labels, found.key_labels]
     if labels is not None:
         from qkvcli.sources.labels import labels_of
 
-        given = labels_of(labels, keys, "keys", read.encoding if read else None)
+        given = labels_of(labels, keys, "keys")
         own = [given if queries == keys else own[0], given]
     members = tuple(
         (layer, head)

@@ -21,7 +21,7 @@ from qkvcli.cli import COMMANDS, _command, app
 from qkvcli.heatmap.request import FORMS
 from qkvcli.render.machine import FORMATS
 from qkvcli.scores import BANDWIDTH_RULES, TEXT_SCORES, VECTOR_SCORES
-from qkvcli.sources.formats import _ENDINGS, TABLES
+from qkvcli.sources.formats import ENDINGS, TABLES
 from tests.support import readme
 from tests.support.browser import find_chromium
 from tests.support.command import SAMPLES
@@ -55,7 +55,7 @@ def names() -> list[tuple[str, str]]:
         "rule": BANDWIDTH_RULES,
         "statistic": everything,
         "format": [*TABLES, *FORMATS, *FORMS],
-        "ending": _ENDINGS,
+        "ending": ENDINGS,
         "variable": variables(),
     }
     return [(kind, name) for kind, found in known.items() for name in found]

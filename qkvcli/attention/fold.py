@@ -231,8 +231,8 @@ class State:
 
     Parameters
     ----------
-    rows
-        How many rows were seen.
+    rows, skipped
+        How many rows were seen, and how many were left out as a number was missing in them.
     sums
         The sums over them; None where only the best keys are attended to, or no key is.
     top
@@ -242,6 +242,7 @@ class State:
     rows: int = 0
     sums: Sums | None = None
     top: Top | None = None
+    skipped: int = 0
 
     @property
     def floor(self) -> Floor:
@@ -328,7 +329,7 @@ def _summarise(
             values=plan.is_sparse,
             keys=plan.is_sparse and plan.jacobian,
         )
-    return State(len(block), sums, top)
+    return State(len(block), sums, top, block.skipped)
 
 
 def _tiles(block: Block, queries: Queries, plan: Plan, floor: Floor) -> Iterator[Tile]:
@@ -555,7 +556,7 @@ def merge(a: State, b: State) -> State:
         return b if not a.rows else a
     sums = a.sums.merge(b.sums) if a.sums and b.sums else a.sums or b.sums
     top = a.top.merge(b.top) if a.top and b.top else a.top or b.top
-    return State(a.rows + b.rows, sums, top)
+    return State(a.rows + b.rows, sums, top, a.skipped + b.skipped)
 
 
 def finish(state: State, plan: Plan, queries: Queries) -> Answer:
@@ -610,6 +611,7 @@ def finish(state: State, plan: Plan, queries: Queries) -> Answer:
         shift=sums.shift,
         normalizer=normalizer,
         no_match=no_match,
+        skipped=state.skipped,
     )
     if sums.slopes is not None:
         answer = _with_jacobian(answer, sums.slopes, plan.weighting.effective_temperature)

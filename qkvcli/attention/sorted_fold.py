@@ -80,7 +80,7 @@ class SortedKeys:
 
         Those have more labels than fit, or numbers that are not finite or whose sums are not.
         """
-        vectors, values, labels = rows_of(blocks)
+        vectors, values, labels, _ = rows_of(blocks)
         keys = vectors[:, 0]
         count = 1 + values.shape[1] + sum(len(column.texts) for column in labels)
         cap = any(len(column.texts) > label_cap for column in labels)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from qkvcli.attention.weights import SOFTMAX
-from qkvcli.commands import outputs
+from qkvcli.commands import inputs, outputs
 from qkvcli.commands.options import AUTO
 from qkvcli.errors import UsageError
 from qkvcli.render.console import note
@@ -56,8 +56,13 @@ def check(given: Mapping[str, Any]) -> None:
         raise UsageError("--plot draws in the terminal; name a file without it, as in -o fit.svg")
 
 
-def draw(
-    database: Database, runner: Executor, how: Mapping[str, Any], place: Target, form: str
+def draw(  # noqa: PLR0913 - what is asked, and what is drawn
+    database: Database,
+    given: Mapping[str, Any],
+    runner: Executor,
+    how: Mapping[str, Any],
+    place: Target,
+    form: str,
 ) -> None:
     """Ask a database along its key column, or over two, and draw what it answers.
 
@@ -65,6 +70,8 @@ def draw(
     ----------
     database
         A table with one or two numeric key columns.
+    given
+        The options of the command.
     runner
         What runs the folds.
     how
@@ -91,6 +98,7 @@ def draw(
     about = answer.about
     if about is None:
         raise TypeError(answer)
+    inputs.say_what_answered(database, given, answer.skipped)
     outputs.say_widths(about)
     if grid.shape[1] == 2:
         values, (up, across) = extent.plane(answer, grid)

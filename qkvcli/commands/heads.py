@@ -100,7 +100,6 @@ def heads(  # noqa: PLR0913 - an argument an option
     from qkvcli.render.machine import Style
     from qkvcli.render.tables import write
     from qkvcli.render.writer import target
-    from qkvcli.sources.matrices import ReadOptions
 
     if ascending and sort is None:
         raise UsageError("--ascending is of --sort; name a statistic with it")
@@ -115,7 +114,7 @@ def heads(  # noqa: PLR0913 - an argument an option
         raise OutputError("--distances names a .npz file", distances)
     wanted = None if statistics is None else [one.strip() for one in statistics.split(",")]
     model = statistics_of.open_model(
-        weights, ReadOptions(name), batch=batch, layers=layers, heads=heads, labels=labels
+        weights, name=name, batch=batch, layers=layers, heads=heads, labels=labels
     )
     few = sink.form == "table" and wanted is None
     if few:  # what fits on a terminal

@@ -125,8 +125,11 @@ def scoring(given: Mapping[str, Any]) -> dict[str, Any]:
     return {**found, "bandwidth": bandwidth(given["bandwidth"]), "null_score": given["min_score"]}
 
 
-def say_what_answered(database: Database, given: Mapping[str, Any]) -> None:
-    """Tell that the bundled names answered where that was hardly meant, and how a file was read."""
+def say_what_answered(database: Database, given: Mapping[str, Any], skipped: int) -> None:
+    """Tell that the bundled names answered where that was hardly meant, and how a file was read.
+
+    ``skipped`` is how many rows were left out.
+    """
     for line in database.note.splitlines():
         note(line)
     if given["data"] is None and given["keys"] is None:
@@ -134,8 +137,8 @@ def say_what_answered(database: Database, given: Mapping[str, Any]) -> None:
             note("no --data was given: the bundled names.csv answers")
         elif any(map(_is_number, given["query"] or ())):
             note("no --data was given: the bundled names.csv answers, whose keys are text")
-    if database.left_out:
-        count = "1 row" if database.left_out == 1 else f"{database.left_out} rows"
+    if skipped:
+        count = "1 row" if skipped == 1 else f"{skipped} rows"
         note(f"{count} left out, in which a number is missing")
 
 

@@ -89,7 +89,7 @@ def run(
                 progress=advance,
                 **how,
             )
-    inputs.say_what_answered(database, given)
+    inputs.say_what_answered(database, given, found.skipped)
     outputs.say_widths(found.about)
     sink.write(lambda stream: write(stream, found, style))
     for line in summary(found, drawn=is_terminal(sys.stderr)):

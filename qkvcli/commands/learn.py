@@ -123,7 +123,7 @@ def learn(  # noqa: PLR0913 - one parameter an option
         )
     text = write(learned.model)
     sink.write(lambda stream: stream.writelines([text.encode()]))
-    inputs.say_what_answered(database, given)
+    inputs.say_what_answered(database, given, learned.skipped)
     _say(learned, time.perf_counter() - started)
     return 0
 

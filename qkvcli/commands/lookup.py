@@ -150,7 +150,7 @@ def lookup(  # noqa: PLR0913 - one parameter an option
     matrix = outputs.matrix(question, sink)
     with progress("looking up", question.rows) as advance:
         answer = look_up(question, advance)
-    inputs.say_what_answered(database, given)
+    inputs.say_what_answered(database, given, answer.skipped)
     outputs.say_widths(answer.about)
     complaints = [_complaint(answer, one) for one in answer.unmatched]
     if len(complaints) == len(answer.found):

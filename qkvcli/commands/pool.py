@@ -149,8 +149,7 @@ def pool(  # noqa: PLR0913 - one parameter an option
     if picture:
         check(given)
         with progress("drawing"):
-            sink.draw(lambda place: draw(database, runner, how, place, picture))
-        inputs.say_what_answered(database, given)
+            sink.draw(lambda place: draw(database, given, runner, how, place, picture))
         return 0
     if loo and (query or queries is not None):
         raise UsageError("--loo asks with the rows themselves; leave other queries out")
@@ -172,7 +171,7 @@ def pool(  # noqa: PLR0913 - one parameter an option
     matrix = outputs.matrix(question, sink)
     with progress("pooling", question.rows) as advance:
         answer = pooling(question, advance)
-    inputs.say_what_answered(database, given)
+    inputs.say_what_answered(database, given, answer.skipped)
     inputs.say_text_keys(database, question.request)
     outputs.say_widths(question.about)
     outputs.say_measures(answer)

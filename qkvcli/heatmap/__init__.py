@@ -1,8 +1,8 @@
 """Heatmaps: weights are selected and reduced, laid out as plain data, and painted.
 
     request → weights → select → pixels → picture → layout → svg | matplotlib_painter
-                          │            (scale, colours) └──→ terminal
-                          └──→ save
+                          │              (scale)  └──→ terminal
+                          └──→ save | html
 
 ``draw`` runs these steps. Only ``matplotlib_painter`` (and a colour map that is not built in)
 imports Matplotlib.

@@ -216,15 +216,15 @@ def _add_panel(curve: Curve, page: float, top: float, parts: _Parts) -> float:
     texts.append(Text(fitted(curve.title, size, page - 2 * _PAD), page / 2, top + size, size))
     for at, text in x.ticks:
         place = float(across(at))
-        lines.append(Line(place, box.bottom, place, box.bottom + _TICK))
+        lines.append((place, box.bottom, place, box.bottom + _TICK))
         texts.append(Text(text, place, box.bottom + _TICK + 1.1 * size, size))
     for at, text in y.ticks:
         place = float(down(at))
-        lines.append(Line(box.x - _TICK, place, box.x, place))
+        lines.append((box.x - _TICK, place, box.x, place))
         texts.append(Text(text, box.x - _TICK - _SPACE / 2, place + 0.35 * size, size, "end"))
     corners = ((box.x, box.y, box.right, box.y), (box.x, box.bottom, box.right, box.bottom))
     sides = ((box.x, box.y, box.x, box.bottom), (box.right, box.y, box.right, box.bottom))
-    lines += [Line(*ends) for ends in (*corners, *sides)]
+    lines += [*corners, *sides]
     bottom = box.bottom + _TICK + 2.6 * size
     texts.append(Text(fitted(curve.key, size, box.width), box.x + box.width / 2, bottom, size))
     name = fitted(curve.value, size, box.height)

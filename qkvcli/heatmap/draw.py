@@ -5,26 +5,29 @@ from __future__ import annotations
 import math
 import sys
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 from qkvcli.errors import UsageError
 from qkvcli.heatmap.layout import VECTOR_CELLS, VECTOR_SIDE, Layout, plan
-from qkvcli.heatmap.picture import Picture, compose, crowded, grid_of
-from qkvcli.heatmap.pixels import AXIS_PIXELS
-from qkvcli.heatmap.request import HTML, NUMBERS, TERMINAL, Request, Style, form_of
-from qkvcli.heatmap.select import Selection, select
+from qkvcli.heatmap.picture import Grid, Picture, coloured, compose, crowded, grid_of
+from qkvcli.heatmap.pixels import AXIS_PIXELS, factors, shrunk
+from qkvcli.heatmap.request import HTML, NUMBERS, TERMINAL, Request, form_of
+from qkvcli.heatmap.scale import SEQUENTIAL, palette
+from qkvcli.heatmap.select import select
 from qkvcli.heatmap.weights import count
 from qkvcli.render.console import is_terminal, note, warn
 from qkvcli.render.writer import STDOUT, Target, open_target, target
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     import numpy as np
     from numpy.typing import NDArray
 
     from qkvcli.fitted import Curve
     from qkvcli.heatmap.chart import Chart
+    from qkvcli.heatmap.select import Selection
 
 PIXEL_BUDGET = 64_000_000
 """How many pixels a PNG may have."""
@@ -50,13 +53,25 @@ def draw(request: Request) -> None:
         )
     selection = select(request)
     if form in NUMBERS:
-        _save(request, selection, form, place)
+        from qkvcli.heatmap.save import check_saved, save
+
+        check_saved(selection, form, place.name)
+        with open_target(place) as stream:
+            save(stream, selection, form)
+        _say(request, None, selection)
     elif form == HTML:
-        _explore(request, selection, place)
-    elif form == TERMINAL:
-        _show(request, selection, place)
+        from qkvcli.heatmap.html.explore import explorer
+
+        found = explorer(selection, request)
+        with open_target(place) as stream:
+            stream.writelines(found.parts())
+        _say(request, None, selection)
+        for line in found.notes:
+            note(f"{place.name}: {line}")
     else:
-        _paint(request, selection, form, place)
+        grid = grid_of(selection, request)
+        composed = partial(compose, selection, grid, request)
+        _draw(request, form, place, grid, composed, selection)
 
 
 def draw_grid(
@@ -82,27 +97,28 @@ def draw_grid(
         One of ``PICTURES``, or ``TERMINAL``; None for what the place's name says.
     """
     from qkvcli.heatmap.select import Axis
-    from qkvcli.heatmap.weights import Watch, Weights
-    from qkvcli.sources.matrices import in_memory
 
-    rows, columns = values.shape
-    watch = Watch(titles[2], (1, 1, rows), math.inf)
-    stored = in_memory(values, titles[2])
-    weights = Weights(titles[2], stored, (1, 1, 1, rows, columns), 2, 0, watch, (0,), (0,))
-    down, across = (tuple(map(str, one)) for one in names)
     queries, keys = (
-        Axis("query", range(rows), None, down),
-        Axis("key", range(columns), None, across),
+        Axis(name, range(len(texts)), None, tuple(map(str, texts)))
+        for name, texts in zip(("query", "key"), names, strict=True)
     )
-    selection = Selection(weights, None, (), (((0, 0),),), queries, keys, "mean", ("",))
-    ylabel, xlabel, bar_label = titles
-    width = _MAP_WIDTH if columns > _MANY else None
-    style = Style(width=width, xlabel=xlabel, ylabel=ylabel, bar_label=bar_label)
-    if form == TERMINAL:
-        _show(Request(titles[2]), selection, place)
-        return
-    request = Request(titles[2], style=style, output=place.name, form=form)
-    _paint(request, selection, form_of(request), place)
+    grid = Grid(1, 1, ("",), (("",),), queries, keys)
+    request = Request(
+        titles[2],
+        ylabel=titles[0],
+        xlabel=titles[1],
+        bar_label=titles[2],
+        width=_MAP_WIDTH if len(keys) > _MANY else None,
+        output=place.name,
+        form=form,
+    )
+
+    def composed(cap: tuple[int, int]) -> Picture:
+        each = factors(values.shape, 1, cap)
+        cells = values if max(each) == 1 else shrunk(values, each, request.shrink, signed=False)
+        return coloured(grid, [cells], request, palette(SEQUENTIAL), factors=each)
+
+    _draw(request, form or form_of(request), place, grid, composed)
 
 
 def draw_curves(curves: Sequence[Curve], place: Target, form: str) -> None:
@@ -117,43 +133,70 @@ def draw_curves(curves: Sequence[Curve], place: Target, form: str) -> None:
     form
         One of ``PICTURES``, or ``TERMINAL``.
     """
-    from qkvcli.heatmap.chart import chart
-
     if form == TERMINAL:
-        from qkvcli.heatmap.braille import all_drawn
-        from qkvcli.heatmap.terminal import window
+        from qkvcli.heatmap.terminal import plots, window
 
         seen = window("never", to_file=not place.is_stdout)
-        encodes = seen.can_show("⠿·│└─")
-        text = all_drawn(curves, seen.width, seen.height, encodes=encodes)
         with open_target(place) as stream:
-            stream.write(text.encode(seen.encoding, "backslashreplace"))
-    else:
-        draw_chart(chart(curves), place, form)
+            stream.write(plots(curves, seen).encode(seen.encoding, "backslashreplace"))
+        return
+    from qkvcli.heatmap.chart import chart
+
+    draw_chart(chart(curves), place, form)
 
 
 def draw_chart(page: Chart, place: Target, form: str) -> None:
     """Draw a page of charts in one of ``PICTURES``."""
     with open_target(place) as stream:
-        stream.writelines(pieces(page, form, Style().dpi))
+        stream.writelines(pieces(page, form, Request.dpi))
 
 
-def _paint(request: Request, selection: Selection, form: str, place: Target) -> None:
-    cap = (AXIS_PIXELS, AXIS_PIXELS)
-    picture = compose(selection, grid_of(selection, request), request, cap)
-    layout = plan(picture, request.style)
-    dpi = request.style.dpi
-    if form == "png":
-        layout = _in_pixels(layout, dpi, request.shrink)
-    _say(request, selection, layout.picture)
-    if request.style.annotate and not layout.annotated:
-        note("warning: the numbers of --annotate do not fit in the cells; try a larger --size")
-    parts = pieces(layout, form, dpi)
+def _draw(  # noqa: PLR0913, PLR0917 - what a heatmap is made of
+    request: Request,
+    form: str,
+    place: Target,
+    grid: Grid,
+    composed: Callable[[tuple[int, int]], Picture],
+    selection: Selection | None = None,
+) -> None:
+    """Draw panels, of which ``composed`` returns those of no more rows and columns than given."""
+    if form == TERMINAL:
+        from qkvcli.heatmap.terminal import fit, paint, window
+
+        signed = selection is not None and selection.signed
+        seen = window(request.color, to_file=not place.is_stdout)
+        placed = fit(grid, seen, titled=bool(request.title or signed), signed=signed)
+        picture = composed((placed.rows, placed.columns))
+        _say(request, picture, selection)
+        parts: Iterable[bytes] = [
+            paint(picture, seen, placed).encode(seen.encoding, "backslashreplace")
+        ]
+    else:
+        layout = plan(composed((AXIS_PIXELS, AXIS_PIXELS)), request)
+        if form == "png":
+            layout = _in_pixels(layout, request.dpi, request.shrink)
+        picture = layout.picture
+        _say(request, picture, selection)
+        if request.annotate and not layout.annotated:
+            note("warning: the numbers of --annotate do not fit in the cells; try a larger --size")
+        parts = pieces(layout, form, request.dpi)
     with open_target(place) as stream:
         stream.writelines(parts)
     if form == "svg":
-        _say_what_cells_are(layout, place.name)
-    _say_shrunk(layout.picture, place.name, request.shrink)
+        if layout.vector:
+            note(f"{place.name}: cells are vectors")
+        else:
+            (rows, columns), panels = picture.shape, len(picture.panels)
+            note(
+                f"{place.name}: {rows} × {columns} cells as an image{' a panel' * (panels > 1)}, "
+                f"lossless; up to {VECTOR_SIDE} × {VECTOR_SIDE} a panel and {VECTOR_CELLS:,} in "
+                "all they are vectors"
+            )
+    down, across = picture.factors
+    if max(down, across) > 1:
+        shrink, other = request.shrink, "mean" if request.shrink == "max" else "max"
+        line = f"a cell is the {shrink} of {down} × {across} weights (--shrink {other})"
+        note(f"{place.name}: {line}")
 
 
 def pieces(page: Layout | Chart, form: str, dpi: int) -> Iterable[bytes]:
@@ -162,48 +205,9 @@ def pieces(page: Layout | Chart, form: str, dpi: int) -> Iterable[bytes]:
         from qkvcli.heatmap.svg import chart_svg, svg
 
         return svg(page) if isinstance(page, Layout) else chart_svg(page)
-    from qkvcli.heatmap.matplotlib_painter import painted, painted_chart  # imports Matplotlib
+    from qkvcli.heatmap.matplotlib_painter import painted  # imports Matplotlib
 
-    if isinstance(page, Layout):
-        return [painted(page, form, dpi)]
-    return [painted_chart(page, form, dpi)]
-
-
-def _show(request: Request, selection: Selection, place: Target) -> None:
-    from qkvcli.heatmap.terminal import fit, paint, window
-
-    grid = grid_of(selection, request)
-    seen = window(request.color, to_file=not place.is_stdout)
-    placed = fit(
-        grid, seen, titled=bool(request.title or selection.signed), signed=selection.signed
-    )
-    picture = compose(selection, grid, request, (placed.rows, placed.columns))
-    _say(request, selection, picture)
-    text = paint(picture, seen, placed)
-    with open_target(place) as stream:
-        stream.write(text.encode(seen.encoding, "backslashreplace"))
-    _say_shrunk(picture, place.name, request.shrink)
-
-
-def _explore(request: Request, selection: Selection, place: Target) -> None:
-    from qkvcli.heatmap.html.explore import explorer
-
-    found = explorer(selection, request)
-    with open_target(place) as stream:
-        for part in found.parts():
-            stream.write(part)
-    _say(request, selection, None)
-    for line in found.notes:
-        note(f"{place.name}: {line}")
-
-
-def _save(request: Request, selection: Selection, form: str, place: Target) -> None:
-    from qkvcli.heatmap.save import check_saved, save
-
-    check_saved(selection, form, place.name)
-    with open_target(place) as stream:
-        save(stream, selection, form)
-    _say(request, selection, None)
+    return [painted(page, form, dpi)]
 
 
 def _in_pixels(layout: Layout, dpi: int, shrink: str) -> Layout:
@@ -238,39 +242,20 @@ def _in_pixels(layout: Layout, dpi: int, shrink: str) -> Layout:
     return replace(layout, picture=replace(picture, panels=tuple(panels), factors=factors))
 
 
-def _say(request: Request, selection: Selection, picture: Picture | None) -> None:
-    """Say what is odd about the weights and labels that were read."""
-    if selection.note:
-        warn(selection.note)
-    lines = [line for watch in selection.watches for line in watch.warnings()]
+def _say(request: Request, picture: Picture | None, selection: Selection | None) -> None:
+    """Say what is odd about a picture, and about the weights and labels that were read."""
+    watches = selection.watches if selection else ()
+    if selection and selection.weights.note:
+        warn(selection.weights.note)
+    lines = [line for watch in watches for line in watch.warnings()]
     if picture is not None:
         cells = sum(panel.missing for panel in picture.panels)
-        if cells and not any(watch.counts["missing"] for watch in selection.watches):
+        if cells and not any(watch.counts["missing"] for watch in watches):
             lines.append(f"{count(cells, 'cell')} NaN or infinite, drawn grey, though no weight is")
         if line := crowded(picture, request):
             warn(line)
-    merged = any(axis.starts is not None for axis in (selection.queries, selection.keys))
-    if request.choice.merge_subwords and not request.choice.drop and not merged:
+    merged = selection and any(a.starts is not None for a in (selection.queries, selection.keys))
+    if request.merge_subwords and not request.drop and not merged:
         lines.append("no label is a piece of a word (##, Ġ or ▁); --merge-subwords merged nothing")
     for line in lines:
         note(f"warning: {line}")
-
-
-def _say_what_cells_are(layout: Layout, name: str) -> None:
-    rows, columns = layout.picture.shape
-    if layout.vector:
-        note(f"{name}: cells are vectors")
-        return
-    kind = "an image" if len(layout.boxes) == 1 else "an image a panel"
-    note(
-        f"{name}: {rows} × {columns} cells as {kind}, lossless; "
-        f"up to {VECTOR_SIDE} × {VECTOR_SIDE} a panel and {VECTOR_CELLS:,} in all they are vectors"
-    )
-
-
-def _say_shrunk(picture: Picture, name: str, shrink: str) -> None:
-    """Say how many weights a cell stands for, where it is more than one."""
-    down, across = picture.factors
-    if max(down, across) > 1:
-        other = "mean" if shrink == "max" else "max"
-        note(f"{name}: a cell is the {shrink} of {down} × {across} weights (--shrink {other})")

@@ -98,8 +98,8 @@ def _told(values: tuple[Value | None, ...] | None) -> str:
 
 def _add_box(box: Box, text: str, texts: list[Text], lines: list[Line]) -> None:
     x, y, right, bottom = box.x, box.y, box.right, box.bottom
-    lines += [Line(x, y, right, y), Line(x, bottom, right, bottom)]
-    lines += [Line(x, y, x, bottom), Line(right, y, right, bottom)]
+    lines += [(x, y, right, y), (x, bottom, right, bottom)]
+    lines += [(x, y, x, bottom), (right, y, right, bottom)]
     short = fitted(text, _SIZE, box.width - 6)
     texts.append(Text(short, x + box.width / 2, y + box.height / 2 + 3, _SIZE, full=visible(text)))
 

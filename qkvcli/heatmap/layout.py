@@ -5,19 +5,20 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from functools import partial
-from itertools import pairwise
-from typing import TYPE_CHECKING, NamedTuple
+from itertools import count, pairwise
+from typing import TYPE_CHECKING, NamedTuple, NoReturn
 from unicodedata import category, east_asian_width, normalize
 
+import numpy as np
+
 from qkvcli.errors import UsageError
-from qkvcli.heatmap.colours import hex_of, is_light
 from qkvcli.render.escape import visible
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from qkvcli.heatmap.picture import Grid, Panel, Picture
-    from qkvcli.heatmap.request import Style
+    from qkvcli.heatmap.picture import Grid, Picture
+    from qkvcli.heatmap.request import Request
     from qkvcli.heatmap.select import Axis
 
 VECTOR_SIDE = 64
@@ -49,6 +50,7 @@ _WIDTHS = (
     634, 278, 278, 579, 278, 974, 634, 612, 635, 635, 411, 521, 392, 634, 592, 818, 592, 592,
     525, 636, 337, 636, 838,
 )  # fmt: skip
+_ADVANCES = {chr(code): width for code, width in enumerate(_WIDTHS, 0x20)}
 _OTHER, _WIDE = 1100, 1150  # the widest letters of other alphabets, and ideographs
 _MONOSPACED = 610  # in a font that was asked for every letter may be as wide as the next
 
@@ -63,16 +65,15 @@ def text_width(text: str, size: float, least: int = 0) -> float:
     least
         The width that every sign has at least, in thousandths of the size.
     """
-    return sum(max(least, _advance(sign)) for sign in text) * size / 1000
+    widths = (_ADVANCES.get(sign) or _advance(sign) for sign in text)
+    return sum(max(least, width) for width in widths) * size / 1000
 
 
 def _advance(sign: str) -> int:
-    code = ord(sign)
-    if 0x20 <= code < 0x7F:
-        return _WIDTHS[code - 0x20]
+    """Return the width of a sign beyond ASCII, or of one that is not seen, in thousandths."""
     base = normalize("NFD", sign)[0]
     if base != sign:  # an accented letter is as wide as its own
-        return _advance(base)
+        return _ADVANCES.get(base) or _advance(base)
     if category(sign) in ("Mn", "Me", "Cf"):
         return 0
     return _WIDE if east_asian_width(sign) in "WF" else _OTHER
@@ -86,7 +87,7 @@ def fitted(text: str, size: float, width: float, least: int = 0) -> str:
         return text
     room = width - _OTHER * size / 1000
     for end, sign in enumerate(text):
-        room -= max(least, _advance(sign)) * size / 1000
+        room -= text_width(sign, size, least)
         if room < 0:
             return text[:end].rstrip() + "…"
     return text
@@ -149,21 +150,11 @@ class Text(NamedTuple):
         return Box(self.x - back, self.y - rise, along, height)
 
 
-class Line(NamedTuple):
-    """A thin line, such as a tick."""
-
-    x1: float
-    y1: float
-    x2: float
-    y2: float
-
-
-class Tick(NamedTuple):
-    """A label of an axis, ``at`` so many cells from its beginning."""
-
-    at: float
-    text: str
-    full: str = ""
+Line = tuple[float, float, float, float]
+"""A thin line, such as a tick, as x1, y1, x2, y2."""
+Tick = tuple[float, str, str]
+"""A label of an axis: so many cells from its beginning, its text, and what that was shortened
+from, if it was."""
 
 
 @dataclass(frozen=True)
@@ -199,11 +190,6 @@ class Layout:
     vector: bool
     annotated: bool = False
 
-    @property
-    def placed(self) -> Iterator[tuple[Box, Panel]]:
-        """The panels with their boxes."""
-        return zip(self.boxes, self.picture.panels, strict=True)
-
 
 class _Page:
     """The page while it is laid out: from the widths of labels to panels, and from these to texts.
@@ -211,114 +197,116 @@ class _Page:
     Widths come first, since no label's width depends on a panel's; heights follow from them.
     """
 
-    def __init__(self, picture: Picture, style: Style) -> None:
-        self.picture, self.grid, self.style = picture, picture.grid, style
+    def __init__(self, picture: Picture, request: Request) -> None:
+        self.picture, self.grid, self.request = picture, picture.grid, request
+        grid, width = picture.grid, request.width
+        queries, keys = grid.queries, grid.keys
         single = len(picture.panels) == 1
-        each = (style.width or math.inf) / self.grid.columns
+        each = (width or math.inf) / grid.columns
         if single:
             usual = 8.0 if each < _COLUMN else 9.0
         else:
-            usual = 7.0 if self.grid.columns > _FEW or each < _ROOMY else 9.0
-        self.size = style.font_size or usual
-        self.least = _MONOSPACED if style.font else 0
+            usual = 7.0 if grid.columns > _FEW or each < _ROOMY else 9.0
+        self.size = request.font_size or usual
+        self.least = _MONOSPACED if request.font else 0
         self.across = partial(text_width, size=self.size, least=self.least)
         self.longest = tuple(
             min(_LONGEST_LABEL[single], max(map(self.across, _sample(axis))))
-            for axis in (self.grid.keys, self.grid.queries)
+            for axis in (keys, queries)
         )
-        share = _LONGEST_SHARE * style.width if style.width is not None else math.inf
+        share = _LONGEST_SHARE * width if width is not None else math.inf
         self.x_room, self.y_room = (
             longest if axis.labels is None else min(longest, share)
-            for axis, longest in zip((self.grid.keys, self.grid.queries), self.longest, strict=True)
+            for axis, longest in zip((keys, queries), self.longest, strict=True)
         )
         # From ticks to labels, so that those of both axes do not meet at a panel's corner.
         self.space = max(_SPACE, 0.5 * self.size - _TICK)
+        self.line = self.size * _LINE + _SPACE
         # The shape of a panel whose cells are square, or nearly.
-        self.shape = min(max(len(self.grid.keys) / len(self.grid.queries), _FEWEST), _MOST)
-        self._set_widths()
-        self.x_ticks, self.turned = self._x_ticks()
-        self._set_heights()
-        self._check()
-        self.y_ticks = self._y_ticks()
-        if self.grid.queries.labels is not None:
-            # What labels would take that are not shown is the panels'.
-            self.y_room = max(self.across(tick.text) for tick in self.y_ticks)
-            self._set_widths()
-            self._set_heights()
-
-    def _set_widths(self) -> None:
-        """Set the margins left and right, and the width of a panel and of the page."""
-        style, grid = self.style, self.grid
-        line = self.size * _LINE + _SPACE
+        self.shape = min(max(len(keys) / len(queries), _FEWEST), _MOST)
         self.gap = max(_GAP, _TIGHT * self.size)  # as the last label of a panel and the next need
-        self.left = _PAD + self.y_room + self.space + _TICK + line * bool(style.ylabel)
+        self.heads = self.line if any(grid.titles[0]) else 0.0
+        self.row_gap = max(self.heads + 8, self.gap)
+        self.foot = _PAD + 0.6 * self.size  # below what stands beside the panels
+        own = [(0.0, "low"), (1.0, "high (log)" if picture.scale.log else "high")]
+        # As (share of the bar from its foot, text), by how many ticks there may be.
+        self.bar_ticks = {
+            most: own if picture.own_scales else picture.scale.ticks(most) for most in range(3, 7)
+        }
+        self.set_widths()
+        self.x_ticks, self.turned = self._x_ticks()
+        self.set_heights()
+        title = max(map(self.across, grid.titles[-1])) - _TITLE_OVER
+        narrowest = max(_SMALLEST, title, 0.0 if request.height else _SMALLEST * self.shape)
+        bar = max(_SHORTEST_BAR, 2.2 * self.size) * request.bar + self.foot
+        if (
+            self.panel < narrowest - 1e-6
+            or self.rise < _SMALLEST * min(1.0, 1 / self.shape)
+            or self.height < self.top + bar
+        ):
+            self._refuse(narrowest, bar)
+        self.y_ticks = self._y_ticks()
+        if queries.labels is not None:
+            # What labels would take that are not shown is the panels'.
+            self.y_room = max(self.across(text) for _, text, _ in self.y_ticks)
+            self.set_widths()
+            self.set_heights()
+
+    def set_widths(self) -> None:
+        """Set the margins left and right, and the width of a panel and of the page."""
+        request, grid = self.request, self.grid
+        self.left = _PAD + self.y_room + self.space + _TICK + self.line * bool(request.ylabel)
         over = self.x_room / 2 if grid.keys.labels is None else 0.0  # of the last column's number
         over = max(over, _TITLE_OVER / 2)
         self.right = _PAD + max(over, 0.6 * self.size)
         self.bar_gap = max(over + _SPACE, 6.0)
-        if style.bar:
-            ticks = (text for most in range(3, 7) for _, text in self._bar_ticks(most))
-            room = _BAR + _TICK + _SPACE + max(map(self.across, ticks))
-            self.right = self.bar_gap + room + line * bool(style.bar_label) + _PAD
+        if request.bar:
+            texts = (text for ticks in self.bar_ticks.values() for _, text in ticks)
+            room = _BAR + _TICK + _SPACE + max(map(self.across, texts))
+            self.right = self.bar_gap + room + self.line * bool(request.bar_label) + _PAD
         margins = self.left + (grid.columns - 1) * self.gap + self.right
-        if style.width is None:
-            side = _natural_side(grid, self.size, annotate=style.annotate)
+        if request.width is None:
+            side = _natural_side(grid, self.size, annotate=request.annotate)
             self.panel = side * min(1.0, self.shape)
             self.width = margins + grid.columns * self.panel
         else:
-            self.width = style.width
+            self.width = request.width
             self.panel = (self.width - margins) / grid.columns
 
-    def _set_heights(self) -> None:
+    def set_heights(self) -> None:
         """Set the margins above and below, and the height of a panel and of the page."""
-        style, grid = self.style, self.grid
+        request, grid = self.request, self.grid
         self.title = self._wrapped(self.width)
-        self.heads = self.size * _LINE + _SPACE if any(grid.titles[0]) else 0.0
-        self.top = self._top(self.title)
-        self.row_gap = max(self.heads + 8, self.gap)
-        self.foot = _PAD + 0.6 * self.size  # below what stands beside the panels
-        labels = (self.across(tick.text) for tick in self.x_ticks)
-        self.bottom = self._bottom(max(labels) if self.turned else self.size)
+        labels = max((self.across(text) for _, text, _ in self.x_ticks), default=0.0)
+        self.top, self.bottom = self._margins(self.title, labels if self.turned else self.size)
         between = (grid.rows - 1) * self.row_gap
-        if style.height is None:
+        if request.height is None:
             self.rise = self.panel / self.shape
             down = grid.rows * self.rise + between
-            beside = max(down, _USUAL_BAR * style.bar, self.across(style.ylabel))
+            beside = max(down, _USUAL_BAR * request.bar, self.across(request.ylabel))
             self.height = self.top + max((beside + down) / 2 + self.bottom, beside + self.foot)
         else:
-            self.height = style.height
+            self.height = request.height
             self.rise = (self.height - self.top - self.bottom - between) / grid.rows
 
-    def _top(self, title: Sequence[str]) -> float:
+    def _margins(self, title: Sequence[str], labels: float) -> tuple[float, float]:
+        """Return what a title takes above the panels, and labels of this height below them."""
         above = len(title) * self.size * _TITLE * _LINE
         # Half a label may stand above the first row, and the number at the head of the bar.
-        return _PAD + above + max(self.heads, 0.5 * self.size)
+        top = _PAD + above + max(self.heads, 0.5 * self.size)
+        return top, _TICK + self.space + labels + self.line * bool(self.request.xlabel) + _PAD
 
-    def _bottom(self, labels: float) -> float:
-        """Return how much of the page is below the panels, where labels take so much of it."""
-        label = (self.size * _LINE + _SPACE) * bool(self.style.xlabel)
-        return _TICK + self.space + labels + label + _PAD
-
-    def _check(self) -> None:
+    def _refuse(self, narrowest: float, bar: float) -> NoReturn:
         """Refuse a page on which panels would have no room, and say how large it must be."""
-        grid, style = self.grid, self.style
-        title = max(map(self.across, grid.titles[-1])) - _TITLE_OVER
-        narrowest = max(_SMALLEST, title, 0.0 if style.height else _SMALLEST * self.shape)
-        bar = max(_SHORTEST_BAR, 2.2 * self.size) * style.bar + self.foot
-        if (
-            self.panel >= narrowest - 1e-6
-            and self.rise >= _SMALLEST * min(1.0, 1 / self.shape)
-            and self.height >= self.top + bar
-        ):
-            return
+        grid, request = self.grid, self.request
         # On a wider page labels may be longer.
         margins = self.width - grid.columns * self.panel + self.longest[1] - self.y_room
         width = _tenths(max(self.width, margins + grid.columns * narrowest))
-        top = self._top(self._wrapped(width))
-        below = self._bottom(max(self.size, self.longest[0])) + (grid.rows - 1) * self.row_gap
-        height = _tenths(max(self.height, top + below + grid.rows * _SMALLEST, top + bar))
+        top, bottom = self._margins(self._wrapped(width), max(self.size, self.longest[0]))
+        least = top + (bottom + (grid.rows - 1) * self.row_gap) + grid.rows * _SMALLEST
+        height = _tenths(max(self.height, least, top + bar))
         given, wanted = (
-            "x".join(f"{side / 72:.3g}" for side in sides[: 2 if style.height else 1])
+            "x".join(f"{side / 72:.3g}" for side in sides[: 2 if request.height else 1])
             for sides in ((self.width, self.height), (width, height))
         )
         count = len(self.picture.panels)
@@ -349,7 +337,7 @@ class _Page:
             return _numbered(axis, (self.x_room + 0.7 * size) / cell), False
         if len(axis) * size < self.panel * 2:  # else none could lie beside the next
             ticks = self._labelled(axis, 1, self.x_room)
-            widths = [*(self.across(tick.text) for tick in ticks), 0.0]
+            widths = [*(self.across(text) for _, text, _ in ticks), 0.0]
             if max((a + b) / 2 for a, b in pairwise(widths)) + 0.5 * size <= cell:
                 return ticks, False
         return self._labelled(axis, size * _TIGHT / cell, self.x_room), True
@@ -361,7 +349,7 @@ class _Page:
         if axis.labels is not None:
             return self._labelled(axis, least, self.y_room)
         if keys.labels is None and len(keys) == len(axis) and len(self.x_ticks) > 1:
-            least = max(least, self.x_ticks[1].at - self.x_ticks[0].at)  # as those of the columns
+            least = max(least, self.x_ticks[1][0] - self.x_ticks[0][0])  # as those of the columns
         return _numbered(axis, least)
 
     def _labelled(self, axis: Axis, least: float, room: float) -> list[Tick]:
@@ -369,73 +357,33 @@ class _Page:
         ticks = []
         for cell, label in zip(picked, axis.texts(picked), strict=True):
             shown = fitted(label, self.size, room, self.least)
-            ticks.append(Tick(cell + 0.5, shown, "" if shown == label else visible(label)))
+            ticks.append((cell + 0.5, shown, "" if shown == label else visible(label)))
         return ticks
 
-    def laid_out(self) -> Layout:
-        """Return everything at its place."""
-        picture, grid, style = self.picture, self.grid, self.style
-        across = grid.columns * self.panel + (grid.columns - 1) * self.gap
-        down = grid.rows * self.rise + (grid.rows - 1) * self.row_gap
-        spare = self.height - self.top - self.bottom - down
-        block = Box(self.left, self.top + max(0.0, spare) / 2, across, down)
-        boxes = tuple(
-            Box(
-                block.x + (i % grid.columns) * (self.panel + self.gap),
-                block.y + (i // grid.columns) * (self.rise + self.row_gap),
-                self.panel,
-                self.rise,
-            )
-            for i in range(len(picture.panels))
-        )
-        texts, lines = self._axes(boxes)
-        bar = self._bar(block) if style.bar else None
-        texts += [*self._titles(boxes), *self._labels(block, bar)]
-        if bar is not None:
-            texts += self._bar_texts(bar, lines)
-        rows, columns = picture.shape
-        cells = rows * columns * len(boxes)
-        annotated = style.annotate and cells <= VECTOR_CELLS
-        numbers = _cell_texts(picture, boxes) if annotated else []
-        return Layout(
-            self.width,
-            self.height,
-            picture,
-            boxes,
-            bar,
-            texts=(*texts, *numbers),
-            lines=tuple(lines),
-            font=style.font,
-            vector=max(rows, columns) <= VECTOR_SIDE and cells <= VECTOR_CELLS,
-            annotated=bool(numbers),
-        )
-
-    def _axes(self, boxes: Sequence[Box]) -> tuple[list[Text], list[Line]]:
-        """Return ticks and labels where no panel to the left or below has them."""
+    def axes(self, boxes: Sequence[Box]) -> tuple[list[Text], list[Line]]:
+        """Return labels and ticks where no panel to the left or below has them."""
         texts: list[Text] = []
         lines: list[Line] = []
         size, columns = self.size, self.grid.columns
         for box in boxes[::columns]:
             cell, x = self.rise / len(self.grid.queries), box.x - _TICK
-            for tick in self.y_ticks:
-                y = box.y + tick.at * cell
-                lines.append(Line(x, y, box.x, y))
-                place = (x - self.space, y + 0.35 * size, size, "end")
-                texts.append(Text(tick.text, *place, full=tick.full))
+            for at, text, full in self.y_ticks:
+                y = box.y + at * cell
+                lines.append((x, y, box.x, y))
+                texts.append(Text(text, x - self.space, y + 0.35 * size, size, "end", full=full))
         for box in boxes[-columns:]:
             cell, y = self.panel / len(self.grid.keys), box.bottom + _TICK
-            for tick in self.x_ticks:
-                x = box.x + tick.at * cell
-                lines.append(Line(x, box.bottom, x, y))
+            for at, text, full in self.x_ticks:
+                x = box.x + at * cell
+                lines.append((x, box.bottom, x, y))
                 if self.turned:
                     place = (x + 0.35 * size, y + self.space, size, "end")
-                    texts.append(Text(tick.text, *place, turned=True, full=tick.full))
                 else:
                     place = (x, y + self.space + 0.8 * size, size, "middle")
-                    texts.append(Text(tick.text, *place, full=tick.full))
+                texts.append(Text(text, *place, turned=self.turned, full=full))
         return texts, lines
 
-    def _titles(self, boxes: Sequence[Box]) -> Iterator[Text]:
+    def titles(self, boxes: Sequence[Box]) -> Iterator[Text]:
         """Yield the titles of panels, in the longest form that fits all, and the title of all."""
         grid, width = self.grid, self.panel + _TITLE_OVER
         forms = grid.titles_in(lambda title: self.across(visible(title)) <= width)
@@ -449,55 +397,42 @@ class _Page:
             base = _PAD + (number * _LINE + 0.9) * size
             yield Text(line, self.width / 2, base, size, full=self.picture.title)
 
-    def _labels(self, block: Box, bar: Box | None) -> Iterator[Text]:
+    def labels(self, block: Box, bar: Box | None) -> Iterator[Text]:
         """Yield what stands along the axes."""
-        style, size = self.style, self.size
-        if style.xlabel:
+        request, size = self.request, self.size
+        if request.xlabel:
             middle = block.x + block.width / 2
             low = bar is not None and bar.bottom > block.bottom  # and may be in its way
             right = block.right + self.bar_gap if low else self.width - _PAD
-            left = _PAD + (size * _LINE + _SPACE) * bool(style.ylabel)
+            left = _PAD + self.line * bool(request.ylabel)
             room = 2 * min(middle - left, right - middle)
             y = block.bottom + self.bottom - _PAD - 0.3 * size
-            yield Text(fitted(style.xlabel, size, room, self.least), middle, y, size)
-        if style.ylabel:
-            room = self.height - self.top - self.foot
-            shown = fitted(style.ylabel, size, room, self.least)
-            x, y = _PAD + 0.9 * size, self._beside(block, self.across(shown))
-            yield Text(shown, x, y, size, turned=True)
+            yield Text(fitted(request.xlabel, size, room, self.least), middle, y, size)
+        if request.ylabel:
+            yield self._upright(request.ylabel, block, _PAD + 0.9 * size)
 
-    def _beside(self, block: Box, length: float) -> float:
+    def beside(self, block: Box, length: float) -> float:
         """Return the middle of what stands beside the panels: below the title, on the page."""
         lowest, highest = self.height - self.foot - length / 2, self.top + length / 2
         return max(min(block.y + block.height / 2, lowest), highest)
 
-    def _bar(self, block: Box) -> Box:
-        """Return where the colour bar is: as high as one row of panels, else over half of all."""
-        wanted = block.height if self.grid.rows == 1 else 0.6 * block.height
-        height = min(max(wanted, _USUAL_BAR), self.height - self.top - self.foot)
-        y = self._beside(block, height) - height / 2
-        return Box(block.right + self.bar_gap, y, _BAR, height)
+    def _upright(self, text: str, block: Box, x: float) -> Text:
+        """Return a text that reads upwards beside a block."""
+        shown = fitted(text, self.size, self.height - self.top - self.foot, self.least)
+        return Text(shown, x, self.beside(block, self.across(shown)), self.size, turned=True)
 
-    def _bar_texts(self, bar: Box, lines: list[Line]) -> Iterator[Text]:
+    def bar_texts(self, bar: Box, lines: list[Line]) -> Iterator[Text]:
         """Yield the numbers of the colour bar and its label; add its ticks to ``lines``."""
-        size, style = self.size, self.style
-        for share, text in self._bar_ticks(max(3, min(6, int(bar.height / (2 * size))))):
+        size = self.size
+        for share, text in self.bar_ticks[max(3, min(6, int(bar.height / (2 * size))))]:
             y, x = bar.bottom - share * bar.height, bar.right + _TICK
-            lines.append(Line(bar.right, y, x, y))
+            lines.append((bar.right, y, x, y))
             yield Text(text, x + _SPACE, y + 0.35 * size, size, "start")
-        if style.bar_label:
-            shown = fitted(style.bar_label, size, self.height - self.top - self.foot, self.least)
-            y = self._beside(bar, self.across(shown))
-            yield Text(shown, self.width - _PAD - 0.3 * size, y, size, turned=True)
-
-    def _bar_ticks(self, most: int) -> list[tuple[float, str]]:
-        """Return the ticks of the colour bar, as (share of it from its foot, text)."""
-        if self.picture.own_scales:
-            return [(0.0, "low"), (1.0, "high (log)" if self.picture.scale.log else "high")]
-        return self.picture.scale.ticks(most)
+        if self.request.bar_label:
+            yield self._upright(self.request.bar_label, bar, self.width - _PAD - 0.3 * size)
 
 
-def plan(picture: Picture, style: Style) -> Layout:
+def plan(picture: Picture, request: Request) -> Layout:
     """Return the page of a picture.
 
     Without a size it is as large as suits the picture, with a width the height follows, and with
@@ -508,7 +443,45 @@ def plan(picture: Picture, style: Style) -> Layout:
     UsageError
         The size leaves no room, with the least one that does.
     """
-    return _Page(picture, style).laid_out()
+    page, grid = _Page(picture, request), picture.grid
+    across = grid.columns * page.panel + (grid.columns - 1) * page.gap
+    down = grid.rows * page.rise + (grid.rows - 1) * page.row_gap
+    spare = page.height - page.top - page.bottom - down
+    block = Box(page.left, page.top + max(0.0, spare) / 2, across, down)
+    boxes = tuple(
+        Box(
+            block.x + (i % grid.columns) * (page.panel + page.gap),
+            block.y + (i // grid.columns) * (page.rise + page.row_gap),
+            page.panel,
+            page.rise,
+        )
+        for i in range(len(picture.panels))
+    )
+    bar = None
+    if request.bar:  # as high as one row of panels, else over half of all
+        wanted = block.height if grid.rows == 1 else 0.6 * block.height
+        height = min(max(wanted, _USUAL_BAR), page.height - page.top - page.foot)
+        y = page.beside(block, height) - height / 2
+        bar = Box(block.right + page.bar_gap, y, _BAR, height)
+    texts, lines = page.axes(boxes)
+    texts += [*page.titles(boxes), *page.labels(block, bar)]
+    if bar is not None:
+        texts += page.bar_texts(bar, lines)
+    rows, columns = picture.shape
+    cells = rows * columns * len(boxes)
+    numbers = _cell_texts(picture, boxes) if request.annotate and cells <= VECTOR_CELLS else []
+    return Layout(
+        page.width,
+        page.height,
+        picture,
+        boxes,
+        bar,
+        texts=(*texts, *numbers),
+        lines=tuple(lines),
+        font=request.font,
+        vector=max(rows, columns) <= VECTOR_SIDE and cells <= VECTOR_CELLS,
+        annotated=bool(numbers),
+    )
 
 
 def _natural_side(grid: Grid, size: float, *, annotate: bool) -> float:
@@ -537,21 +510,13 @@ def _sample(axis: Axis) -> list[str]:
 
 def _numbered(axis: Axis, least: float) -> list[Tick]:
     """Return numbers at round steps, of at least so many cells."""
-    every = _nice_whole(least)
+    steps = (factor * 10**power for power in count() for factor in (1, 2, 5))
+    every = next(step for step in steps if step >= least)
     first, middle, last = axis.numbers((0, len(axis) // 2, len(axis) - 1))
     running = (middle - first, last - first) == (len(axis) // 2, len(axis) - 1)
     offset = -first % every if running else 0
     picked = range(offset if offset < len(axis) else 0, len(axis), every)
-    return [Tick(i + 0.5, text) for i, text in zip(picked, axis.texts(picked), strict=True)]
-
-
-def _nice_whole(least: float) -> int:
-    power = 1
-    while True:
-        for factor in (1, 2, 5):
-            if factor * power >= least:
-                return factor * power
-        power *= 10
+    return [(i + 0.5, text, "") for i, text in zip(picked, axis.texts(picked), strict=True)]
 
 
 def _tenths(points: float) -> float:
@@ -568,13 +533,14 @@ def _cell_texts(picture: Picture, boxes: Sequence[Box]) -> list[Text]:
     size = min(_LARGEST_NUMBER, 0.85 * width / widest, 0.75 * height)
     if size < _SMALLEST_NUMBER:
         return []
-    light = [is_light(colour) for colour in picture.palette.colours]
+    luma = picture.palette.colours @ np.array([299, 587, 114])  # ITU-R BT.601
+    light = (luma > 140_000).tolist()  # where black reads better than white
     found = []
     for box, panel, texts in zip(boxes, picture.panels, labels, strict=True):
         for index, (text, level) in enumerate(zip(texts, panel.levels.ravel(), strict=True)):
             row, column = divmod(index, columns)
             missing = panel.missing and level == 0
-            colour = hex_of((0, 0, 0) if missing or light[level] else (255, 255, 255))
+            colour = "#000000" if missing or light[level] else "#ffffff"
             x = box.x + (column + 0.5) * width
             y = box.y + (row + 0.5) * height + 0.35 * size
             found.append(Text(text, x, y, size, colour=colour))

@@ -33,13 +33,13 @@ _METADATA = {"png": {"Software": None}, "pdf": {"CreationDate": None, "ModDate":
 _SIDES = {"start": "left", "middle": "center", "end": "right"}
 
 
-def painted(layout: Layout, form: str, dpi: int) -> bytes:
-    """Return a layout as a PNG or PDF file.
+def painted(page: Layout | Chart, form: str, dpi: int) -> bytes:
+    """Return a page as a PNG or PDF file.
 
     Parameters
     ----------
-    layout
-        The page; in a PNG no panel has more cells than pixels.
+    page
+        Panels, which in a PNG have no more cells than pixels; or charts.
     form
         ``"png"`` or ``"pdf"``.
     dpi
@@ -50,60 +50,43 @@ def painted(layout: Layout, form: str, dpi: int) -> bytes:
     UsageError
         Matplotlib has no font of that name.
     """
+    from qkvcli.heatmap.layout import Layout
+
     with matplotlib_imported():
         import matplotlib as mpl
         from matplotlib.figure import Figure
 
         with mpl.rc_context(_SETTINGS), _glyphs_watched():
-            width, height = layout.width, layout.height
-            if form == "png":  # a part of a pixel would move everything by it
+            width, height = page.width, page.height
+            if form == "png" and isinstance(page, Layout):
+                # A part of a pixel would move everything by it.
                 width, height = (round(side * dpi / 72) * 72 / dpi for side in (width, height))
-            page = Figure(figsize=(width / 72, height / 72), facecolor="white")
-            axes = page.add_axes((0, 0, 1, 1), frameon=False, xlim=(0, width), ylim=(height, 0))
+            sheet = Figure(figsize=(width / 72, height / 72), facecolor="white")
+            axes = sheet.add_axes((0, 0, 1, 1), frameon=False, xlim=(0, width), ylim=(height, 0))
             axes.set_axis_off()
-            add_image = _pixels_added(dpi / 72) if form == "png" else _add_image
-            add_panel = _add_cells if layout.vector and form == "pdf" else add_image
-            for box, panel in layout.placed:
-                colours = layout.picture.palette.shown(missing=panel.missing > 0)
-                add_panel(axes, box, colours[panel.levels])
-            if layout.bar is not None:
-                add_image(axes, layout.bar, layout.picture.palette.colours[::-1, None, :])
-            boxes = layout.boxes if layout.bar is None else (*layout.boxes, layout.bar)
-            _add_lines(axes, layout.lines, boxes)
-            _add_texts(axes, layout.texts, layout.font)
-            out = io.BytesIO()
-            page.savefig(out, format=form, dpi=dpi, metadata=_METADATA[form])
-            return out.getvalue()
-
-
-def painted_chart(page: Chart, form: str, dpi: int) -> bytes:
-    """Return charts as a PNG or PDF file.
-
-    Parameters
-    ----------
-    page
-        The charts.
-    form
-        ``"png"`` or ``"pdf"``.
-    dpi
-        The pixels an inch of a PNG.
-    """
-    with matplotlib_imported():
-        import matplotlib as mpl
-        from matplotlib.figure import Figure
-
-        with mpl.rc_context(_SETTINGS), _glyphs_watched():
-            sheet = Figure(figsize=(page.width / 72, page.height / 72), facecolor="white")
-            axes = sheet.add_axes((0, 0, 1, 1), frameon=False)
-            axes.set(xlim=(0, page.width), ylim=(page.height, 0))
-            axes.set_axis_off()
-            for mark in page.marks:
-                _add_mark(axes, mark)
-            _add_lines(axes, page.lines, ())
-            _add_texts(axes, page.texts, None)
+            if isinstance(page, Layout):
+                _add_panels(axes, page, form, dpi)
+                boxes = page.boxes if page.bar is None else (*page.boxes, page.bar)
+                font = page.font
+            else:
+                for mark in page.marks:
+                    _add_mark(axes, mark)
+                boxes, font = (), None
+            _add_lines(axes, page.lines, boxes)
+            _add_texts(axes, page.texts, font)
             out = io.BytesIO()
             sheet.savefig(out, format=form, dpi=dpi, metadata=_METADATA[form])
             return out.getvalue()
+
+
+def _add_panels(axes: Any, layout: Layout, form: str, dpi: int) -> None:  # noqa: ANN401
+    add_image = _pixels_added(dpi / 72) if form == "png" else _add_image
+    add_panel = _add_cells if layout.vector and form == "pdf" else add_image
+    picture = layout.picture
+    for box, panel in zip(layout.boxes, picture.panels, strict=True):
+        add_panel(axes, box, picture.palette.shown(missing=panel.missing > 0)[panel.levels])
+    if layout.bar is not None:
+        add_image(axes, layout.bar, picture.palette.colours[::-1, None, :])
 
 
 def _add_mark(axes: Any, mark: Mark) -> None:  # noqa: ANN401
@@ -211,7 +194,9 @@ def _font(family: str | None) -> Any:  # noqa: ANN401
         own = os.path.join(mpl.get_data_path(), "fonts", "ttf", "DejaVuSans.ttf")
         return font_manager.FontProperties(fname=own)
     families = [name.strip() for name in family.split(",")]
-    known = font_manager.get_font_names() + sorted(font_manager.font_family_aliases - {None})
+    known = sorted(font_manager.get_font_names()) + sorted(
+        font_manager.font_family_aliases - {None}
+    )
     found = [name for name in families if name.lower() in map(str.lower, known)]
     if not found:
         hint = did_you_mean(families[0], known)

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from qkvcli.errors import UsageError
-from qkvcli.heatmap.colours import DIVERGING, SEQUENTIAL, Palette, palette
-from qkvcli.heatmap.pixels import factors, read_pixels, shrunk
-from qkvcli.heatmap.scale import MIDDLE, Scale, scales
+from qkvcli.heatmap.pixels import factors as factors_of
+from qkvcli.heatmap.pixels import read_pixels, shrunk
+from qkvcli.heatmap.scale import DIVERGING, MIDDLE, SEQUENTIAL, Palette, Scale, palette, scale_of
 from qkvcli.heatmap.select import SPECIAL
 from qkvcli.render.escape import visible
 
@@ -152,19 +152,16 @@ class Picture:
         ends = f"run from {scale.low:.4g} to {scale.high:.4g}"
         reach = "run over each panel's own range" if self.own_scales else ends
         log = ", logarithmically" if scale.log else ""
-        colours = f"The colours ({self.palette.name}) {reach}{log}."
-        return f"A heatmap of {what}: {size}. {colours} {self._largest()}".strip()
-
-    def _largest(self) -> str:
+        said = f"A heatmap of {what}: {size}. The colours ({self.palette.name}) {reach}{log}."
         panels = [np.where(np.isfinite(p.values), p.values, -math.inf) for p in self.panels]
         tops = [values.max() for values in panels]
         at = int(np.argmax(tops))
         if tops[at] == -math.inf:
-            return ""
+            return said
         row, column = np.unravel_index(int(np.argmax(panels[at])), panels[at].shape)
         name = f"{self.grid.names[at]}, " if self.grid.names[at] else ""
         query, key = self.names(self.grid.queries)[row], self.names(self.grid.keys)[column]
-        return f"The largest is {tops[at]:.4g}: {name}query {query}, key {key}."
+        return f"{said} The largest is {tops[at]:.4g}: {name}query {query}, key {key}."
 
 
 def grid_of(selection: Selection, request: Request) -> Grid:
@@ -178,15 +175,15 @@ def grid_of(selection: Selection, request: Request) -> Grid:
     queries, keys, names = selection.queries, selection.keys, selection.names
     layers = len({group[0][0] for group in selection.members})
     heads = len(names) // layers
-    style = request.style
-    shape = style.width / style.height if style.width and style.height else _USUAL_SHAPE
+    width, height = request.width, request.height
+    shape = width / height if width and height else _USUAL_SHAPE
     rows, columns = arrangement(layers, heads, shape * len(queries) / len(keys))
     if request.titles is not None:
         titles: tuple[tuple[str, ...], ...] = (_given(request.titles, len(names), columns),)
     elif len(names) > 1:
         titles = (names, *_shorter(selection))
     else:
-        own = request.choice.rollout or request.choice.reduce is not None
+        own = request.rollout or request.reduce is not None
         titles = (names if own else ("",),)
     return Grid(rows, columns, names, titles, queries, keys, min(layers, heads) > 1)
 
@@ -257,30 +254,53 @@ def compose(selection: Selection, grid: Grid, request: Request, cap: tuple[int, 
     QkvError
         A file that has become shorter, or a colour scale that does not fit the weights.
     """
-    signed = selection.signed
-    colours = palette(request.cmap or (DIVERGING if signed else SEQUENTIAL))
-    each = factors(selection, cap)
-    values = list(read_pixels(selection, request.shrink, each))
-    own = request.scale.panel and len(values) > 1
-    ranges = scales(values, request.scale, signed=signed)
-    if own:
-        grid = _with_ranges(grid, ranges)
-    panels = tuple(
-        Panel(value, *scale.levels(value)) for value, scale in zip(values, ranges, strict=True)
-    )
-    title = request.title
+    signed, title = selection.signed, request.title
     if signed and not title:
         names = ["stdin" if f == "-" else os.path.basename(f) for f in request.inputs()[:2]]
         title = " − ".join(names)
-    return Picture(grid, panels, each, tuple(ranges), own, colours, visible(title), signed)
+    name = request.cmap or (DIVERGING if signed else SEQUENTIAL)
+    colours = palette(name)  # which may not be there, and is looked at before weights are read
+    shape = len(selection.queries), len(selection.keys)
+    each = factors_of(shape, len(selection.members), cap)
+    values = list(read_pixels(selection, request.shrink, each))
+    return coloured(grid, values, request, colours, factors=each, title=title, signed=signed)
 
 
-def _with_ranges(grid: Grid, ranges: Sequence[Scale]) -> Grid:
+def coloured(  # noqa: PLR0913 - what a picture is made of
+    grid: Grid,
+    values: Sequence[NDArray[np.floating]],
+    request: Request,
+    colours: Palette,
+    *,
+    factors: tuple[int, int] = (1, 1),
+    title: str = "",
+    signed: bool = False,
+) -> Picture:
+    """Return panels of weights with their colours.
+
+    Raises
+    ------
+    UsageError
+        A colour scale that does not fit the weights.
+    """
+    own = request.panel_scales and len(values) > 1
+    if own:
+        scales = [scale_of([value], request, signed=signed) for value in values]
+        grid = _with_ranges(grid, scales)
+    else:
+        scales = [scale_of(values, request, signed=signed)] * len(values)
+    panels = tuple(
+        Panel(value, *scale.levels(value)) for value, scale in zip(values, scales, strict=True)
+    )
+    return Picture(grid, panels, factors, tuple(scales), own, colours, visible(title), signed)
+
+
+def _with_ranges(grid: Grid, scales: Sequence[Scale]) -> Grid:
     """Return a grid whose titles say the range of each panel's own colour scale.
 
     The shortest do without: what tells panels apart goes before their ranges.
     """
-    texts = [f"{scale.low:.3g} to {scale.high:.3g}" for scale in ranges]
+    texts = [f"{scale.low:.3g} to {scale.high:.3g}" for scale in scales]
     ranged = tuple(
         tuple(
             f"{title}: {text}" if title else text for title, text in zip(form, texts, strict=True)
@@ -309,7 +329,7 @@ def crowded(picture: Picture, request: Request) -> str:
     # On a scale from the least weight of all, which may be 1e-20, most would be alike again.
     middle = max(float(np.median([np.median(values) for values in shown])), high / 1e3)
     ways = [f"--log --vmin {10.0 ** math.floor(math.log10(middle)):g}"]
-    if len(near) > 1 and not request.scale.panel:
+    if len(near) > 1 and not request.panel_scales:
         ways.append("--scale panel")
     special = dict.fromkeys(t for t in picture.grid.keys.labels or () if SPECIAL.fullmatch(t))
     if special:

@@ -10,7 +10,7 @@ import numpy as np
 from qkvcli.errors import InputError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from numpy.typing import NDArray
 
@@ -30,20 +30,20 @@ ROW_CAP = 256 << 20
 """How much a row may be: what is computed of it takes up to ten times as much."""
 
 
-def factors(selection: Selection, cap: tuple[int, int]) -> tuple[int, int]:
+def factors(shape: tuple[int, ...], panels: int, cap: tuple[int, int]) -> tuple[int, int]:
     """Return how many rows and columns a pixel must stand for.
 
     Parameters
     ----------
-    selection
-        What is drawn.
+    shape, panels
+        The rows and columns of a panel, and how many panels there are.
     cap
         The most rows and columns of pixels that a panel can show.
     """
-    shared = math.isqrt(TOTAL_PIXELS // len(selection.members))
+    shared = math.isqrt(TOTAL_PIXELS // panels)
     rows, columns = (
         math.ceil(n / max(1, min(AXIS_PIXELS, shared, most)))
-        for n, most in zip((len(selection.queries), len(selection.keys)), cap, strict=True)
+        for n, most in zip(shape, cap, strict=True)
     )
     return rows, columns
 
@@ -62,67 +62,53 @@ def read_pixels(
     each
         How many rows and columns of them that is.
     """
+    shape = len(selection.queries), len(selection.keys)
     for members in selection.members:
-        shape = len(selection.queries), len(selection.keys)
-        summary = Summary(shape, selection.dtype, shrink, each, signed=selection.signed)
-        for start, block in blocks(selection, members, each[0]):
-            summary.add(start, block)
-        yield summary.pixels()
+        read = blocks(selection, members, each[0])
+        if max(each) > 1:
+            yield _in_pixels(read, shape, selection.dtype, each, shrink, signed=selection.signed)
+            continue
+        found = np.empty(shape, selection.dtype)
+        for start, block in read:
+            found[start : start + len(block)] = block
+        yield found
 
 
-class Summary:
-    """What the pixels of a panel show, as rows of cells come, however many at a time.
+def shrunk(
+    cells: NDArray[np.floating], each: tuple[int, int], shrink: str, *, signed: bool
+) -> NDArray[np.floating]:
+    """Return cells shrunk to pixels, each of so many rows and columns.
 
-    Parameters
-    ----------
-    shape, dtype
-        Of the cells.
-    shrink, each
-        As of ``read_pixels``.
-    signed
-        Whether a pixel shows the largest in magnitude: a loss must not hide behind a gain.
+    A pixel shows their largest, of differences the largest in magnitude (a loss must not hide
+    behind a gain), or their mean.
     """
+    rows, columns = cells.shape
+    return _in_pixels([(0, cells)], (rows, columns), cells.dtype, each, shrink, signed=signed)
 
-    def __init__(
-        self,
-        shape: tuple[int, ...],
-        dtype: np.dtype[np.floating],
-        shrink: str,
-        each: tuple[int, int],
-        *,
-        signed: bool,
-    ) -> None:
-        self._each = each
-        is_mean = shrink == "mean" and max(each) > 1
-        # How many rows, and how many columns, each pixel is of.
-        down, across = (np.diff([*range(0, n, e), n]) for n, e in zip(shape, each, strict=True))
-        self._counts = np.multiply.outer(down, across) if is_mean else None
-        start, kind = (0.0, np.dtype(np.float64)) if is_mean else (np.nan, dtype)
-        self._found: NDArray[np.floating] = np.full((len(down), len(across)), start, kind)
-        self._lows = self._found.copy() if signed and not is_mean and max(each) > 1 else None
 
-    def add(self, start: int, cells: NDArray[np.floating]) -> None:
-        """Add some rows of cells, of which ``start`` is the first."""
-        down = self._each[0]
-        here = slice(start // down, math.ceil((start + len(cells)) / down))
-        if max(self._each) == 1:
-            self._found[here] = cells
-        elif self._counts is not None:
-            self._found[here] += _by_pixel(np.add, cells, self._each, start, dtype=np.float64)
-        else:
-            highs = _by_pixel(np.fmax, cells, self._each, start)
-            np.fmax(self._found[here], highs, out=self._found[here])
-            if self._lows is not None:
-                lows = _by_pixel(np.fmin, cells, self._each, start)
-                np.fmin(self._lows[here], lows, out=self._lows[here])
-
-    def pixels(self) -> NDArray[np.floating]:
-        """Return what all pixels show."""
-        if self._counts is not None:
-            return self._found / self._counts
-        if self._lows is not None:
-            return np.where(self._found >= -self._lows, self._found, self._lows)
-        return self._found
+def _in_pixels(  # noqa: PLR0913 - as of ``shrunk``, and what comes in parts
+    parts: Iterable[tuple[int, NDArray[np.floating]]],
+    shape: tuple[int, int],
+    dtype: np.dtype[np.floating],
+    each: tuple[int, int],
+    shrink: str,
+    *,
+    signed: bool,
+) -> NDArray[np.floating]:
+    """Return cells shrunk to pixels, however many rows of them come at a time."""
+    # How many rows, and how many columns, each pixel is of.
+    down, across = (np.diff([*range(0, n, e), n]) for n, e in zip(shape, each, strict=True))
+    is_mean = shrink == "mean"
+    kind = np.dtype(np.float64) if is_mean else dtype
+    ways = (np.add,) if is_mean else (np.fmax, np.fmin) if signed else (np.fmax,)
+    found = [np.full((len(down), len(across)), 0.0 if is_mean else np.nan, kind) for _ in ways]
+    for start, cells in parts:
+        here = slice(start // each[0], math.ceil((start + len(cells)) / each[0]))
+        for combine, pixels in zip(ways, found, strict=True):
+            combine(pixels[here], _by_pixel(combine, cells, each, start, kind), out=pixels[here])
+    if is_mean:
+        return found[0] / np.multiply.outer(down, across)
+    return np.where(found[0] >= -found[1], *found) if signed else found[0]
 
 
 def _by_pixel(
@@ -130,7 +116,7 @@ def _by_pixel(
     cells: NDArray[np.floating],
     each: tuple[int, int],
     start: int,
-    dtype: type[np.float64] | None = None,
+    dtype: np.dtype[np.floating],
 ) -> NDArray[np.floating]:
     """Return rows of cells combined to pixels; ``start`` is the first of the panel's rows."""
     down, across = each
@@ -180,8 +166,15 @@ def _cells(
     """Return some rows of cells: read, reduced over heads and layers, with subwords merged."""
     queries, keys = selection.queries, selection.keys
     first, last = queries.bounds(start, stop)
-    block = _reduced(selection, weights, members, queries.positions[first:last])
-    picked = keys.positions
+    rows, picked = queries.positions[first:last], keys.positions
+    block = weights.read(*members[0], rows)
+    if len(members) > 1:
+        combine = {"mean": np.add, "max": np.maximum, "min": np.minimum}[selection.reduce]
+        block = block.astype(np.float64)
+        for member in members[1:]:
+            combine(block, weights.read(*member, rows), out=block)
+        if selection.reduce == "mean":
+            block /= len(members)
     block = block[:, picked.start : picked.stop] if isinstance(picked, range) else block[:, picked]
     if keys.starts is not None:
         block = np.add.reduceat(block, keys.starts, axis=1, dtype=np.float64)
@@ -190,29 +183,3 @@ def _cells(
         sums = np.add.reduceat(block, starts, axis=0, dtype=np.float64)
         block = sums / np.diff(starts, append=len(block))[:, None]
     return block
-
-
-def _reduced(
-    selection: Selection, weights: Weights, members: Members, queries: range | NDArray[np.intp]
-) -> NDArray[np.floating]:
-    first = weights.read(*members[0], queries)
-    if len(members) == 1:
-        return first
-    combine = {"mean": np.add, "max": np.maximum, "min": np.minimum}[selection.reduce]
-    found = first.astype(np.float64)
-    for member in members[1:]:
-        combine(found, weights.read(*member, queries), out=found)
-    return found / len(members) if selection.reduce == "mean" else found
-
-
-def shrunk(
-    cells: NDArray[np.floating], each: tuple[int, int], shrink: str, *, signed: bool
-) -> NDArray[np.floating]:
-    """Return cells shrunk to pixels, each of so many rows and columns.
-
-    A pixel shows their largest, of differences the largest in magnitude (a loss must not hide
-    behind a gain), or their mean.
-    """
-    summary = Summary(cells.shape, cells.dtype, shrink, each, signed=signed)
-    summary.add(0, cells)
-    return summary.pixels()

@@ -13,11 +13,13 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
 
-def import_matplotlib() -> None:
+@contextmanager
+def matplotlib_imported() -> Iterator[None]:
     """Import Matplotlib with its own defaults.
 
     Importing it reads ``MPLBACKEND`` and the first ``matplotlibrc`` of the working directory,
-    ``MATPLOTLIBRC`` and the home; a wrong one raises. So it is imported from beside its own.
+    ``MATPLOTLIBRC`` and the home; a wrong one raises. So it is imported from beside its own. The
+    temporary folder that it makes if the home is not writable is removed.
     """
     logging.getLogger("matplotlib").setLevel(logging.CRITICAL)
     spec = importlib.util.find_spec("matplotlib")
@@ -25,29 +27,17 @@ def import_matplotlib() -> None:
         raise ModuleNotFoundError(name="matplotlib")
     for name in ("MPLBACKEND", "MATPLOTLIBRC"):
         os.environ.pop(name, None)
-    if os.environ.get("MPLCONFIGDIR"):
-        os.environ["MPLCONFIGDIR"] = os.path.abspath(os.environ["MPLCONFIGDIR"])
-    with _inside(os.path.join(os.path.dirname(spec.origin), "mpl-data")):
-        import matplotlib  # noqa: F401, ICN001
-
-
-@contextmanager
-def _inside(folder: str) -> Iterator[None]:
+    before = os.environ.get("MPLCONFIGDIR")
+    if before:
+        before = os.environ["MPLCONFIGDIR"] = os.path.abspath(before)
     here = os.open(".", getattr(os, "O_PATH", os.O_RDONLY))
     try:
-        os.chdir(folder)
-        yield
-    finally:
-        os.fchdir(here)
-        os.close(here)
-
-
-@contextmanager
-def matplotlib_imported() -> Iterator[None]:
-    """Import Matplotlib; remove the temporary folder that it makes if the home is not writable."""
-    before = os.environ.get("MPLCONFIGDIR")
-    try:
-        import_matplotlib()
+        try:
+            os.chdir(os.path.join(os.path.dirname(spec.origin), "mpl-data"))
+            import matplotlib  # noqa: F401, ICN001
+        finally:
+            os.fchdir(here)
+            os.close(here)
         yield
     finally:
         after = os.environ.get("MPLCONFIGDIR")

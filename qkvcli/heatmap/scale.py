@@ -1,4 +1,4 @@
-"""The colour scale: from weights to levels, and the ticks of its bar."""
+"""The colour scale: from weights to levels and colours, and the ticks of its bar."""
 
 from __future__ import annotations
 
@@ -8,20 +8,28 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from qkvcli.errors import UsageError
+from qkvcli.errors import UsageError, did_you_mean
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
     from numpy.typing import NDArray
 
-    from qkvcli.heatmap.request import ScaleOptions
+    from qkvcli.heatmap.request import Request
 
 LEVELS = 256
 MIDDLE = np.float32((LEVELS - 1) / 2)
 """The level of 0 on the scale of a difference."""
+SEQUENTIAL, DIVERGING = "Reds", "RdBu_r"
+MISSING = (189, 189, 189)
+"""The grey of a cell without a weight."""
 _NARROWEST = 1e-300
 _NEAR = 1e-4  # how far past the end of the scale a tick may lie, in steps
+# ColorBrewer (Cynthia Brewer, Pennsylvania State University), as Matplotlib has them.
+_STOPS = {
+    "Reds": "fff5f0 fee0d2 fcbba1 fc9272 fb6a4a ef3b2c cb181d a50f15 67000d",
+    "RdBu": "67001f b2182b d6604d f4a582 fddbc7 f7f7f7 d1e5f0 92c5de 4393c3 2166ac 053061",
+}
 
 
 @dataclass(frozen=True)
@@ -69,7 +77,21 @@ class Scale:
 
     def ticks(self, most: int) -> list[tuple[float, str]]:
         """Return at most about ``most`` ticks, as (share of the bar from its foot, label)."""
-        values = self._log_ticks(most) if self.log else self._linear_ticks(most)
+        if self.log:
+            low, high = math.log10(self.low), math.log10(self.high)
+            first, last = math.ceil(low - _NEAR), math.floor(high + _NEAR)
+            every = max(1, math.ceil((last - first + 1) / most))
+            values = [10.0**power for power in range(first, last + 1, every) if last > first]
+            step: float = every
+        else:
+            step = nice_step((self.high / 2 - self.low / 2) / max(1, most - 1) * 2)
+            # 0.9999988 is shown as 1, and has the tick of 1.
+            first, last = math.ceil(self.low / step - _NEAR), math.floor(self.high / step + _NEAR)
+            values = [number * step for number in range(first, last + 1)]
+        if values and any(self.cut):
+            values = self._with_cut_ends(values, step)
+        if len(values) < 2:
+            values = [self.low, self.high]
         texts = self.texts(values)
         if self.cut[0] and values[0] == self.low:
             texts[0] = f"≤{texts[0]}"
@@ -90,32 +112,15 @@ class Scale:
         texts = [f"{0.0 if abs(value) < floor else value:.4g}" for value in values]
         return [text.replace("e-0", "e-").replace("e+0", "e").replace("e+", "e") for text in texts]
 
-    def _linear_ticks(self, most: int) -> list[float]:
-        step = nice_step((self.high / 2 - self.low / 2) / max(1, most - 1) * 2)
-        # 0.9999988 is shown as 1, and has the tick of 1.
-        first, last = math.ceil(self.low / step - _NEAR), math.floor(self.high / step + _NEAR)
-        inner = [number * step for number in range(first, last + 1)]
-        return self._with_cut_ends(inner, step, float)
-
-    def _log_ticks(self, most: int) -> list[float]:
-        low, high = math.log10(self.low), math.log10(self.high)
-        first, last = math.ceil(low - _NEAR), math.floor(high + _NEAR)
-        if last - first < 1:
-            return [self.low, self.high]
-        every = math.ceil((last - first + 1) / most)
-        inner = [10.0**power for power in range(first, last + 1, every)]
-        return self._with_cut_ends(inner, every, math.log10)
-
-    def _with_cut_ends(
-        self, inner: list[float], step: float, at: Callable[[float], float]
-    ) -> list[float]:
+    def _with_cut_ends(self, inner: list[float], step: float) -> list[float]:
         """Put a tick where weights are cut off, for the mark on it, ``step`` from the next."""
+        at = math.log10 if self.log else float
         low, high = at(self.low), at(self.high)
         if self.cut[0]:
             inner = [self.low, *(tick for tick in inner if at(tick) - low > step / 2)]
         if self.cut[1]:
             inner = [*(tick for tick in inner if high - at(tick) > step / 2), self.high]
-        return inner if len(inner) > 1 else [self.low, self.high]
+        return inner
 
 
 def nice_step(least: float) -> float:
@@ -134,17 +139,15 @@ def nice_step(least: float) -> float:
     return math.inf
 
 
-def scales(
-    panels: Sequence[NDArray[np.floating]], options: ScaleOptions, *, signed: bool
-) -> list[Scale]:
-    """Return the colour scale of every panel: one object for all, or one each.
+def scale_of(panels: Sequence[NDArray[np.floating]], request: Request, *, signed: bool) -> Scale:
+    """Return the colour scale of some panels.
 
     Parameters
     ----------
     panels
         The weights.
-    options
-        As the command line says.
+    request
+        What is asked of the scale: its ends, and whether it is logarithmic.
     signed
         Whether the scale is centred at 0, as that of a difference is.
 
@@ -153,49 +156,88 @@ def scales(
     UsageError
         A range that is empty, or not positive where it is logarithmic.
     """
-    if options.panel:
-        return [_scale([values], options, signed=signed) for values in panels]
-    return [_scale(panels, options, signed=signed)] * len(panels)
-
-
-def _scale(panels: Sequence[NDArray[np.floating]], options: ScaleOptions, *, signed: bool) -> Scale:
     finite = [values[np.isfinite(values)] for values in panels]
     some = [values for values in finite if len(values)] or [np.zeros(1)]
     least, most = (float(end) for end in (min(v.min() for v in some), max(v.max() for v in some)))
-    if options.log:
-        return _log_scale(some, options, most)
-    if signed:
-        given = [abs(end) for end in (options.vmin, options.vmax) if end is not None]
+    vmin, vmax = request.vmin, request.vmax
+    high = most if vmax is None else vmax
+    if request.log:  # 0 has no place on it
+        positive = [values[values > 0] for values in some]
+        least = min((float(values.min()) for values in positive if len(values)), default=0.0)
+        low = least if vmin is None else vmin
+        if low <= 0:
+            what = "--vmin must be over 0" if vmin is not None else "no weight is over 0"
+            raise UsageError(f"--log: {what}")
+        if low == high and vmin is None:
+            low /= 10
+    elif signed:
+        given = [abs(end) for end in (vmin, vmax) if end is not None]
         high = max(given) if given else max(abs(least), abs(most)) or 1.0
         low = -high
     else:
-        low = min(0.0, least) if options.vmin is None else options.vmin
-        high = most if options.vmax is None else options.vmax
-        if options.vmin is None and options.vmax is None and high <= low:
+        low = min(0.0, least) if vmin is None else vmin
+        if vmin is None and vmax is None and high <= low:
             high = low + 1
-    return _checked(low, high, options, (least < low, most > high))
-
-
-def _log_scale(some: Sequence[NDArray[np.floating]], options: ScaleOptions, most: float) -> Scale:
-    """Return a logarithmic scale, on which 0 has no place."""
-    positive = [values[values > 0] for values in some]
-    least = min((float(values.min()) for values in positive if len(values)), default=0.0)
-    low = least if options.vmin is None else options.vmin
-    high = most if options.vmax is None else options.vmax
-    if low <= 0:
-        what = "--vmin must be over 0" if options.vmin is not None else "no weight is over 0"
-        raise UsageError(f"--log: {what}")
-    if low == high and options.vmin is None:
-        low /= 10
-    return _checked(low, high, options, (0 < least < low, most > high))
-
-
-def _checked(low: float, high: float, options: ScaleOptions, cut: tuple[bool, bool]) -> Scale:
     if low < high:
-        return Scale(low, max(high, low + _NARROWEST), options.log, cut)
-    if options.vmin is not None and options.vmax is not None:
-        raise UsageError(f"--vmin {options.vmin:g} is not below --vmax {options.vmax:g}")
-    given = "--vmin" if options.vmin is not None else "--vmax"
+        cut = (least < low and not (request.log and least == 0), most > high)
+        return Scale(low, max(high, low + _NARROWEST), request.log, cut)
+    if vmin is not None and vmax is not None:
+        raise UsageError(f"--vmin {vmin:g} is not below --vmax {vmax:g}")
+    given_end = "--vmin" if vmin is not None else "--vmax"
     raise UsageError(
-        f"{given}: the colour scale would run from {low:g} to {high:g}; give both ends"
+        f"{given_end}: the colour scale would run from {low:g} to {high:g}; give both ends"
     )
+
+
+# --- Colours ---
+
+
+@dataclass(frozen=True)
+class Palette:
+    """A colour map: 256 colours, and the stops between which they are interpolated.
+
+    Parameters
+    ----------
+    name
+        As Matplotlib calls it.
+    stops
+        Evenly spaced colours, shape (n, 3), uint8.
+    colours
+        The 256 levels, shape (256, 3), uint8.
+    """
+
+    name: str
+    stops: NDArray[np.uint8]
+    colours: NDArray[np.uint8]
+
+    def shown(self, *, missing: bool) -> NDArray[np.uint8]:
+        """Return the colours, with grey for level 0 where it stands for no weight."""
+        if not missing:
+            return self.colours
+        return np.concatenate([[MISSING], self.colours[1:]]).astype(np.uint8)
+
+
+def palette(name: str) -> Palette:
+    """Return a colour map by its name in Matplotlib: Reds and RdBu from their stops.
+
+    Raises
+    ------
+    UsageError
+        There is none of that name, with the nearest.
+    """
+    base = name.removesuffix("_r")
+    if base not in _STOPS:
+        from qkvcli.heatmap.plain_matplotlib import matplotlib_colormaps
+
+        maps = matplotlib_colormaps()
+        if name not in maps:
+            hint = did_you_mean(name, list(maps))
+            raise UsageError(f"--cmap: there is no colour map {name!r}{hint}")
+        colours = maps[name](np.linspace(0, 1, LEVELS), bytes=True)[:, :3]
+        return Palette(name, colours, colours)
+    stops = np.array([list(bytes.fromhex(stop)) for stop in _STOPS[base].split()], np.uint8)
+    if name != base:
+        stops = stops[::-1]
+    at = np.linspace(0, len(stops) - 1, LEVELS)
+    channels = [np.interp(at, np.arange(len(stops)), stops[:, i]) for i in range(3)]
+    return Palette(name, stops, np.stack(channels, axis=1).round().astype(np.uint8))

@@ -11,8 +11,8 @@ import numpy as np
 
 from qkvcli.errors import UsageError, did_you_mean
 from qkvcli.heatmap.request import words
-from qkvcli.heatmap.weights import axes_note, check, check_same_shape, open_weights, rollout
-from qkvcli.sources.matrices import ReadOptions, open_matrices
+from qkvcli.heatmap.weights import check, check_same_shape, open_weights, rollout
+from qkvcli.sources.matrices import open_matrices
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -116,8 +116,6 @@ class Selection:
         ``"mean"``, ``"max"`` or ``"min"``, over the members of a panel.
     names
         What each panel is called; nothing where there is only one matrix to tell.
-    note
-        What axes of the file were taken for, where that may be wrong; or nothing.
     """
 
     weights: Weights
@@ -128,7 +126,6 @@ class Selection:
     keys: Axis
     reduce: str
     names: tuple[str, ...]
-    note: str = ""
 
     @property
     def signed(self) -> bool:
@@ -161,47 +158,52 @@ def select(request: Request) -> Selection:
     QkvError
         A file that is no array, an option that does not fit it, or too many panels.
     """
-    choice, reading = request.choice, request.read or ReadOptions()
-    found = open_matrices(request.weights, reading)
-    opened = [open_weights(found, choice.batch)]
-    if request.diff is not None:
-        against = open_matrices(request.diff, reading)
-        opened.append(open_weights(against, choice.batch))
-        check_same_shape(*opened)
-    weights, watches = opened[0], tuple(one.watch for one in opened)
-    queries, keys = _axes(request, found, weights)
-    layers = numbered(choice.layers, "layer", weights.layers, found.file)
-    heads = numbered(choice.heads, "head", weights.heads, found.file)
-    if choice.rollout:
-        opened = [rollout(one, layers, heads) for one in opened]
-        layers, heads = [0], [0]
-    members = _members(request, layers, heads)
-    names = tuple(_name(group, weights, choice.reduce or "") for group in members)
-    if choice.rollout:
-        names = ("rollout",)
-    other = opened[1] if request.diff is not None else None
-    reduce = choice.reduce or "mean"
-    note = found.note or axes_note(found, weights, is_said=choice.layers is not None)
-    return Selection(opened[0], other, watches, members, queries, keys, reduce, names, note)
+    reading = (request.name, request.delimiter, request.encoding)
+    found = open_matrices(request.weights, *reading)
+    against = None if request.diff is None else open_matrices(request.diff, *reading)
+    return selection_of(request, found, against)
 
 
-def selection_of(found: Matrices) -> Selection:
-    """Return all of an array, with the labels that came along.
+def selection_of(request: Request, found: Matrices, against: Matrices | None = None) -> Selection:
+    """Return what a request chooses of a file that is open, and of one to subtract.
 
     Raises
     ------
     QkvError
-        An array that is not weights, or has too many panels.
+        Arrays that are not weights, an option that does not fit them, or too many panels.
     """
-    from qkvcli.heatmap.request import Request
-
-    weights = open_weights(found, None)
-    layers, heads = list(range(weights.shape[0])), list(range(weights.shape[2]))
-    members = _members(Request(found.file), layers, heads)
-    queries = whole("query", weights.shape[3], found.query_labels, found.file)
-    keys = whole("key", weights.shape[4], found.key_labels, found.file)
-    names = tuple(_name(group, weights, "") for group in members)
-    return Selection(weights, None, (weights.watch,), members, queries, keys, "mean", names)
+    opened = [
+        open_weights(one, request.batch, is_said=request.layers is not None)
+        for one in (found, against)
+        if one is not None
+    ]
+    if against is not None:
+        check_same_shape(*opened)
+    weights, watches = opened[0], tuple(one.watch for one in opened)
+    queries, keys = _axes(request, found, weights)
+    layers = numbered(request.layers, "layer", weights.layers, found.file)
+    heads = numbered(request.heads, "head", weights.heads, found.file)
+    if request.rollout:
+        opened = [rollout(one, layers, heads) for one in opened]
+        layers, heads = [0], [0]
+    members: tuple[Members, ...]
+    if request.reduce is None:
+        members = tuple(((i, j),) for i in layers for j in heads)
+    elif request.over == "heads":
+        members = tuple(tuple((i, j) for j in heads) for i in layers)
+    else:
+        members = (tuple((i, j) for i in layers for j in heads),)
+    if len(members) > PANEL_CAP:
+        raise UsageError(
+            f"{len(layers)} layers × {len(heads)} heads are {len(members)} panels, over the budget "
+            f"of {PANEL_CAP}; choose some with --layers and --heads, or --reduce mean"
+        )
+    names = tuple(_name(group, weights, request.reduce or "") for group in members)
+    if request.rollout:
+        names = ("rollout",)
+    other = opened[1] if len(opened) > 1 else None
+    reduce = request.reduce or "mean"
+    return Selection(opened[0], other, watches, members, queries, keys, reduce, names)
 
 
 def numbered(text: str | None, what: str, numbers: tuple[int, ...], file: str) -> list[int]:
@@ -223,8 +225,6 @@ def numbered(text: str | None, what: str, numbers: tuple[int, ...], file: str) -
     UsageError
         As of ``positions``.
     """
-    if numbers == tuple(range(len(numbers))):
-        return [int(n) for n in positions(text, whole(what, len(numbers)), file)]
     if text is None:
         return list(range(len(numbers)))
     places = {number: place for place, number in enumerate(numbers)}
@@ -234,23 +234,6 @@ def numbered(text: str | None, what: str, numbers: tuple[int, ...], file: str) -
         held = ", ".join(map(str, numbers))
         raise UsageError(f"{file}: there is no {what} {missing}; it has {held}")
     return [places[number] for number in wanted]
-
-
-def _members(request: Request, layers: list[int], heads: list[int]) -> tuple[Members, ...]:
-    """Return the matrices of each panel; refuse more panels than a picture may have."""
-    panels: tuple[Members, ...]
-    if request.choice.reduce is None:
-        panels = tuple(((i, j),) for i in layers for j in heads)
-    elif request.choice.over == "heads":
-        panels = tuple(tuple((i, j) for j in heads) for i in layers)
-    else:
-        panels = (tuple((i, j) for i in layers for j in heads),)
-    if len(panels) > PANEL_CAP:
-        raise UsageError(
-            f"{len(layers)} layers × {len(heads)} heads are {len(panels)} panels, over the budget "
-            f"of {PANEL_CAP}; choose some with --layers and --heads, or --reduce mean"
-        )
-    return panels
 
 
 def _name(group: Members, weights: Weights, reduce: str) -> str:
@@ -289,44 +272,43 @@ def whole(name: str, length: int, labels: tuple[str, ...] | None = None, source:
 
 def _axes(request: Request, found: Matrices, weights: Weights) -> tuple[Axis, Axis]:
     """Return the queries and keys that are drawn: chosen, then merged, then without some."""
-    axes, choice = [], request.choice
-    encoding = request.read.encoding if request.read else None
+    axes = []
     read: dict[str, tuple[str, ...]] = {}  # a pipe can be read but once, and be for both axes
     for name, length, own, given, wanted in (
-        ("query", weights.shape[3], found.query_labels, request.query_labels, choice.queries),
-        ("key", weights.shape[4], found.key_labels, request.key_labels, choice.keys),
+        ("query", weights.shape[3], found.query_labels, request.query_labels, request.queries),
+        ("key", weights.shape[4], found.key_labels, request.key_labels, request.keys),
     ):
         file = given if given is not None else request.labels
         if file is not None and file not in read:
             from qkvcli.sources.labels import read_labels
 
-            read[file] = read_labels(file, encoding)
+            read[file] = read_labels(file, request.encoding)
         labels = own if file is None else read[file]
         axis = whole(name, length, labels, file or found.file)
-        picked = positions(wanted, axis, found.file, merged=choice.merge_subwords)
         if wanted is not None:
+            picked = positions(wanted, axis, found.file, merged=request.merge_subwords)
             kept = None if axis.labels is None else tuple(axis.labels[i] for i in picked)
             axis = Axis(name, picked, None, kept)
         axes.append(axis)
     queries, keys = axes
-    if choice.merge_subwords:
+    if request.merge_subwords:
         if queries.labels is None and keys.labels is None:
             raise UsageError("--merge-subwords needs labels; pass --labels")
         queries, keys = merge_subwords(queries), merge_subwords(keys)
-    if choice.drop:
-        _check_dropped(choice.drop, [*(queries.labels or ()), *(keys.labels or ())])
-        queries, keys = dropped(queries, choice.drop), dropped(keys, choice.drop)
+    if request.drop:
+        _check_dropped(request.drop, [*(queries.labels or ()), *(keys.labels or ())])
+        queries, keys = dropped(queries, request.drop), dropped(keys, request.drop)
     return queries, keys
 
 
-def positions(text: str | None, axis: Axis, file: str, *, merged: bool = False) -> Positions:
+def positions(text: str, axis: Axis, file: str, *, merged: bool = False) -> Positions:
     """Return the positions that a list such as ``0,3-5`` or ``cat,dog`` names, in its order.
 
     Parameters
     ----------
     text
-        The list, or None for all. A number is a position, and any other word a label, of which
-        every position is meant that has it.
+        The list. A number is a position, and any other word a label, of which every position is
+        meant that has it.
     axis
         All positions, of layers, heads, queries or keys.
     file
@@ -344,8 +326,6 @@ def positions(text: str | None, axis: Axis, file: str, *, merged: bool = False) 
     >>> list(map(int, positions("0,3-5", whole("layer", 6), "a.npy")))
     [0, 3, 4, 5]
     """
-    if text is None:
-        return axis.positions
     option = "--queries" if axis.name == "query" else f"--{axis.name}s"
     runs: list[Iterable[int]] = []
     for part in words(text, option) or ("",):

@@ -9,8 +9,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from qkvcli.heatmap.colours import hex_of
-
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
@@ -39,7 +37,7 @@ def svg(layout: Layout) -> Iterator[bytes]:
     if layout.vector:
         yield from _cells(layout)
     else:
-        for (box, panel), name in zip(layout.placed, picture.grid.names, strict=True):
+        for box, panel, name in zip(layout.boxes, picture.panels, picture.grid.names, strict=True):
             yield _image(box, panel, name, picture)
     boxes = "".join(f"<rect {_place(box)}/>\n" for box in layout.boxes)
     yield f'<g fill="none" stroke="#000000" stroke-width="0.6">\n{boxes}'.encode()
@@ -100,9 +98,9 @@ def _cells(layout: Layout) -> Iterator[bytes]:
     queries = [f"query {name.translate(_XML)}, " for name in queries]
     keys = [f"key {name.translate(_XML)}: " for name in keys]
     at = [f'<rect x="{column}" y="' for column in range(columns)]
-    for (box, panel), name in zip(layout.placed, picture.grid.names, strict=True):
-        fills = picture.palette.hexes(missing=panel.missing > 0)
-        ends = [f'" width="1" height="1" fill="{fill}"><title>' for fill in fills]
+    for box, panel, name in zip(layout.boxes, picture.panels, picture.grid.names, strict=True):
+        fills = map(bytes, picture.palette.shown(missing=panel.missing > 0))
+        ends = [f'" width="1" height="1" fill="#{fill.hex()}"><title>' for fill in fills]
         scale = f"scale({box.width / columns:.5g} {box.height / rows:.5g})"
         move = f"translate({box.x:.6g} {box.y:.6g})"
         parts = [f'<g transform="{move} {scale}" shape-rendering="crispEdges">\n']
@@ -171,9 +169,9 @@ def _ticks(lines: Sequence[Line]) -> str:
 
 def _bar(bar: Box, picture: Picture) -> str:
     """Return the colour bar: a gradient between the stops of the map, the lowest at its foot."""
-    stops = picture.palette.stops.tolist()
+    stops = list(map(bytes, picture.palette.stops))
     steps = "".join(
-        f'<stop offset="{index / (len(stops) - 1):.5g}" stop-color="{hex_of(stop)}"/>'
+        f'<stop offset="{index / (len(stops) - 1):.5g}" stop-color="#{stop.hex()}"/>'
         for index, stop in enumerate(stops)
     )
     return (

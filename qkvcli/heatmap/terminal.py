@@ -1,4 +1,4 @@
-"""The terminal painter: half blocks in colour, or digits, fitted to the window."""
+"""The terminal painter: half blocks in colour, or digits, fitted to the window; fits in braille."""
 
 from __future__ import annotations
 
@@ -11,14 +11,18 @@ from itertools import groupby
 from typing import TYPE_CHECKING
 from unicodedata import category, east_asian_width
 
-from qkvcli.heatmap.colours import MISSING
-from qkvcli.heatmap.scale import LEVELS
+import numpy as np
+
+from qkvcli.heatmap.scale import LEVELS, MISSING
 from qkvcli.render.console import depth, is_terminal, wants_color
 from qkvcli.render.escape import visible
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from numpy.typing import NDArray
+
+    from qkvcli.fitted import Curve
     from qkvcli.heatmap.picture import Grid, Panel, Picture
     from qkvcli.heatmap.select import Axis
 
@@ -50,10 +54,6 @@ class Window:
     height: int
     colours: str
     encoding: str
-
-    def can_show(self, text: str) -> bool:
-        """Return whether the terminal's encoding has these signs."""
-        return _can_encode(text, self.encoding)
 
     @property
     def blocks(self) -> bool:
@@ -395,3 +395,86 @@ def _contrast(parts: tuple[int, int, int]) -> tuple[float, ...]:
     """Return a colour with its differences between channels, which make its hue, counted again."""
     red, green, blue = parts
     return (red, green, blue, 1.5 * (red - green), 1.5 * (green - blue), 1.5 * (blue - red))
+
+
+# --- Charts of fits ---
+
+_DOTS = ((0x01, 0x08), (0x02, 0x10), (0x04, 0x20), (0x40, 0x80))
+"""The bits of a cell's dots, by row and column (Unicode, U+2800)."""
+_TALLEST, _WIDEST, _LOWEST = 20, 100, 6
+_SIGNS = "abcdefgh"
+
+
+def plots(curves: Sequence[Curve], seen: Window) -> str:
+    """Return fits as text, one below the other."""
+    return "\n".join(_plot(curve, seen) for curve in curves)
+
+
+def _plot(curve: Curve, seen: Window) -> str:
+    """Return a fit in dots of braille, with rows as points, or in signs of ASCII."""
+    from qkvcli.coded import date_text
+    from qkvcli.heatmap.chart import axis
+
+    encodes = _can_encode("⠿·│└─", seen.encoding)
+    rows = max(_LOWEST, min(_TALLEST, (seen.height or 24) - 6))
+    x = axis([curve.x, curve.grid])
+    heights = [values for _, values in curve.lines] + [*(curve.band or ())]
+    y = axis([curve.y, *heights] if curve.y is not None else [np.array([0.0, 1.0])], 4)
+    labels = {}
+    for at, text in y.ticks:
+        labels[_line_of(at, y.low, y.high, rows)] = text
+    margin = max(map(len, labels.values())) + 2
+    wide = max(10, min(_WIDEST, seen.width - margin))
+    cells = np.full((rows, wide), " ", dtype="<U1")
+    if curve.y is not None:
+        right, up = (
+            np.clip(np.round(_part(v, a.low, a.high) * (n - 1)), 0, n - 1).astype(int)
+            for v, a, n in ((curve.x, x, wide), (curve.y, y, rows))
+        )
+        cells[rows - 1 - up, right] = "·" if encodes else "."
+    for number, (_, values) in enumerate(curve.lines):
+        one = _dotted(_part(curve.grid, x.low, x.high), _part(values, y.low, y.high), rows, wide)
+        if curve.y is None or not encodes:  # several lines are told apart by their letters
+            sign = _SIGNS[number] if curve.y is None else "*"
+            cells[one > 0] = sign
+        else:
+            cells[one > 0] = [chr(0x2800 + bits) for bits in one[one > 0]]
+    bar, corner, flat = ("│", "└", "─") if encodes else ("|", "+", "-")
+    shown = [
+        f"{labels.get(row, ''):>{margin - 2}} {bar}{''.join(line).rstrip()}"
+        for row, line in enumerate(cells)
+    ]
+    title = curve.title
+    low, high = (date_text(e)[:10] if curve.dates else f"{e:.4g}" for e in (x.low, x.high))
+    ends = f"{low}{' ' * max(1, wide - len(low) - len(high))}{high}"
+    names = [f"{_SIGNS[i]} {visible(name)}" for i, (name, _) in enumerate(curve.lines)]
+    foot = [" " * (margin - 1) + corner + flat * wide, " " * margin + ends]
+    foot += [" " * margin + "   ".join(names)] if curve.y is None else []
+    return "\n".join([visible(title)[: margin + wide], *shown, *foot]) + "\n"
+
+
+def _part(values: NDArray[np.float64], low: float, high: float) -> NDArray[np.float64]:
+    return (values - low) / (high - low)
+
+
+def _line_of(value: float, low: float, high: float, rows: int) -> int:
+    return rows - 1 - round((value - low) / (high - low) * (rows - 1))
+
+
+def _dotted(
+    x: NDArray[np.float64], y: NDArray[np.float64], rows: int, columns: int
+) -> NDArray[np.int64]:
+    """Return the bits of the dots that a line through points from 0 to 1 sets, by cell."""
+    found = np.zeros((rows, columns), np.int64)
+    fine = np.isfinite(y)
+    if not fine.any():
+        return found
+    places = np.linspace(x[fine][0], x[fine][-1], 8 * columns)
+    heights = np.interp(places, x[fine], y[fine])
+    # Where the fit has no answer nothing is drawn.
+    near = np.clip(np.searchsorted(x, places), 0, len(x) - 1)
+    keep = fine[near] & fine[np.maximum(near - 1, 0)]
+    right = np.round(places[keep] * (2 * columns - 1)).astype(int)
+    down = np.round((1 - np.clip(heights[keep], 0, 1)) * (4 * rows - 1)).astype(int)
+    np.bitwise_or.at(found, (down // 4, right // 2), np.array(_DOTS)[down % 4, right % 2])
+    return found

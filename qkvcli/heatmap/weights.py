@@ -140,8 +140,6 @@ class Weights:
         The stored array.
     shape
         Its five axes, those that it lacks being 1.
-    axes
-        How many axes it has.
     entry
         The entry of the batch.
     watch
@@ -150,17 +148,19 @@ class Weights:
         What layers and heads are called: their numbers in the model.
     is_computed
         Whether no file holds them: they are computed from queries and keys.
+    note
+        What its axes were taken for, where that may be wrong, or else is to be known of the file.
     """
 
     file: str
     array: StoredArray
     shape: tuple[int, int, int, int, int]
-    axes: int
     entry: int
     watch: Watch
     layers: tuple[int, ...] = ()
     heads: tuple[int, ...] = ()
     is_computed: bool = False
+    note: str = ""
 
     def read(
         self, layer: int, head: int, queries: range | NDArray[np.intp]
@@ -187,7 +187,7 @@ def _runs(positions: NDArray[np.intp]) -> list[NDArray[np.intp]]:
     return np.split(positions, np.flatnonzero(np.diff(positions) != 1) + 1)
 
 
-def open_weights(found: Matrices, batch: int | None) -> Weights:
+def open_weights(found: Matrices, batch: int | None, *, is_said: bool = True) -> Weights:
     """Return a file's array as layers, batch, heads, queries and keys.
 
     Parameters
@@ -196,6 +196,8 @@ def open_weights(found: Matrices, batch: int | None) -> Weights:
         The file.
     batch
         The entry of the batch that is used; of four axes the first is then the batch.
+    is_said
+        Whether it is said which axis are the layers, so that nothing need be noted of it.
 
     Raises
     ------
@@ -211,8 +213,8 @@ def open_weights(found: Matrices, batch: int | None) -> Weights:
         array = computed(found.captured)
     if array.dtype.kind == "U":
         raise InputError("holds text, not weights", array.name)
-    shape, is_stack = array.shape, bool(found.stacked)
-    if not 2 + is_stack <= len(shape) <= 5:
+    shape = array.shape
+    if not 2 + bool(found.stacked) <= len(shape) <= 5:
         raise InputError(
             f"its shape is {_shown(shape)}; weights are (Q, K), (H, Q, K), "
             "(layers, heads, Q, K) or (layers, batch, heads, Q, K)",
@@ -220,65 +222,56 @@ def open_weights(found: Matrices, batch: int | None) -> Weights:
         )
     if 0 in shape:
         raise InputError(f"its shape is {_shown(shape)}; there is nothing to draw", array.name)
-    said = found.settings
-    if batch is not None and (found.captured or (said and said.attention)):
-        raise UsageError(f"--batch: {file} holds the layers of one text; choose with --layers")
-    full = _five_axes(shape, file, batch, is_stack=is_stack)
+    (layers, entries, heads), note = _leading(found, shape, batch, is_said=is_said)
     tolerance = HALF_TOLERANCE if array.dtype.itemsize <= 2 else TOLERANCE
     if array.name.endswith("[distances]"):  # those of ``qkv heads``, which sum to nothing
         tolerance = np.inf
-    watch = Watch(file, (full[0], *full[2:4]), tolerance)
-    layers = (said and said.layers) or tuple(range(full[0]))
-    heads = (said and said.heads) or tuple(range(full[2]))
-    is_computed = found.captured is not None
-    return Weights(file, array, full, len(shape), batch or 0, watch, layers, heads, is_computed)
-
-
-def _five_axes(
-    shape: tuple[int, ...], file: str, batch: int | None, *, is_stack: bool
-) -> tuple[int, int, int, int, int]:
-    """Return (layers, batch, heads, Q, K) of an array with two to five axes."""
-    *lead, queries, keys = shape
-    if is_stack and len(lead) == 1:  # layers of one matrix
-        lead = [*lead, 1]
-    if len(lead) == 2 and batch is not None and not is_stack:
-        lead = [1, *lead]
-    if len(lead) < 3:
-        if batch is not None:
-            raise UsageError(f"--batch: {file} has no batch; its shape is {_shown(shape)}")
-        lead = [*[1] * (2 - len(lead)), *lead]
-        lead.insert(1, 1)
-    entries = lead[1]
-    if batch is None and entries > 1:
-        raise UsageError(
-            f"{file}: its shape is {_shown(shape)}, (layers, batch, heads, Q, K); "
-            f"choose an entry of the batch with --batch 0 to {entries - 1}"
-        )
-    if batch is not None:
-        check(batch, entries, "batch entry", file)
-    return lead[0], entries, lead[2], queries, keys
-
-
-def axes_note(found: Matrices, weights: Weights, *, is_said: bool) -> str:
-    """Return a line on what was taken for layers, else nothing.
-
-    Parameters
-    ----------
-    found, weights
-        The file, and its axes as they were read.
-    is_said
-        Whether the command line says what they are.
-    """
-    names, shape = found.stacked, found.array.shape
-    if names:
-        return f"{found.file}: {names[0]} to {names[-1]} are layers 0 to {len(names) - 1}"
-    known = found.settings is not None and bool(found.settings.attention)
-    if is_said or known or len(shape) != 4 or weights.shape[0] == 1 or found.captured:
-        return ""
-    return (
-        f"{found.file}: {_shown(shape)} is read as (layers, heads, Q, K); "
-        "if its first axis is a batch, pass --batch"
+    said = found.settings
+    return Weights(
+        file,
+        array,
+        (layers, entries, heads, shape[-2], shape[-1]),
+        batch or 0,
+        Watch(file, (layers, heads, shape[-2]), tolerance),
+        (said and said.layers) or tuple(range(layers)),
+        (said and said.heads) or tuple(range(heads)),
+        found.captured is not None,
+        note,
     )
+
+
+def _leading(
+    found: Matrices, shape: tuple[int, ...], batch: int | None, *, is_said: bool
+) -> tuple[Sequence[int], str]:
+    """Return how many layers, entries of a batch and heads there are, and a note on them."""
+    file, stacked, note = found.file, found.stacked, found.note
+    is_known = bool(found.captured or (found.settings and found.settings.attention))
+    if batch is not None and is_known:
+        raise UsageError(f"--batch: {file} holds the layers of one text; choose with --layers")
+    lead = list(shape[:-2])
+    if stacked:
+        note = f"{file}: {stacked[0]} to {stacked[-1]} are layers 0 to {len(stacked) - 1}"
+        lead = lead if len(lead) > 1 else [*lead, 1]  # layers of one matrix
+    elif len(lead) == 2 and batch is not None:
+        lead = [1, *lead]
+    elif len(lead) == 2 and lead[0] > 1 and not (is_said or is_known):
+        note = (
+            f"{file}: {_shown(shape)} is read as (layers, heads, Q, K); "
+            "if its first axis is a batch, pass --batch"
+        )
+    if len(lead) == 3:
+        if batch is None and lead[1] > 1:
+            raise UsageError(
+                f"{file}: its shape is {_shown(shape)}, (layers, batch, heads, Q, K); "
+                f"choose an entry of the batch with --batch 0 to {lead[1] - 1}"
+            )
+        if batch is not None:
+            check(batch, lead[1], "batch entry", file)
+        return lead, note
+    if batch is not None:
+        raise UsageError(f"--batch: {file} has no batch; its shape is {_shown(shape)}")
+    layers, heads = [*[1] * (2 - len(lead)), *lead]
+    return (layers, 1, heads), note
 
 
 def check(number: int, length: int, what: str, file: str) -> None:
@@ -360,7 +353,6 @@ def rollout(weights: Weights, layers: Sequence[int], heads: Sequence[int]) -> We
         weights,
         array=array,
         shape=(1, 1, 1, queries, keys),
-        axes=2,
         entry=0,
         watch=watch,
         layers=(0,),

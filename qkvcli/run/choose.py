@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 import threading
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain
 from typing import TYPE_CHECKING
 
 from qkvcli.attention.fold import finish
-from qkvcli.blocks import Divisible
+from qkvcli.blocks import Partition
 from qkvcli.errors import UsageError
 from qkvcli.run.work import QUERIES_AT_ONCE, Local, fold
 
@@ -34,7 +34,7 @@ def choose(work: Work, blocks: Iterable[Block], workers: int) -> Executor:
     fork would lose. Everything else is work for threads.
     """
     scores_outside = work.is_text and not work.holds_lock
-    if isinstance(blocks, Divisible) and blocks.holds_lock and not scores_outside and workers > 1:
+    if isinstance(blocks, Partition) and blocks.holds_lock and not scores_outside and workers > 1:
         alone = all(thread.daemon for thread in threading.enumerate()[1:])
         partitions = blocks.partitions(workers) if hasattr(os, "fork") and alone else ()
         if len(partitions) > 1:
@@ -88,7 +88,9 @@ def answers(
     keys = SortedKeys.of(held, plans[0].label_cap) if held else None
     if keys is None:
         return fold(held, queries, plans, executor, progress)
-    found = [finish(keys.state(queries, plan), plan, queries) for plan in plans]
+    skipped = sum(block.skipped for block in held)
+    states = [replace(keys.state(queries, plan), skipped=skipped) for plan in plans]
+    found = [finish(state, plan, queries) for state, plan in zip(states, plans, strict=True)]
     if progress:
         progress(rows)
     return found

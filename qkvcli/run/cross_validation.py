@@ -395,7 +395,7 @@ class LeaveOneOut:
         for block in self._blocks:
             block.check()
         self._sorted = SortedKeys.of(self._blocks, LABEL_CAP) if line else None
-        keys, self._values, self._labels = rows_of(self._blocks)
+        keys, self._values, self._labels, _ = rows_of(self._blocks)
         # Distances stay, and lose nothing when divided by a width.
         self._queries = Queries(tuple(map(str, range(count))), keys)
         self.name, self.kernel, self.degree = source.name, kernel, degree

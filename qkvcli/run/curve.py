@@ -59,7 +59,7 @@ class Extent:
             )
         self.names = tuple(names) if len(names) == source.depth else ("x", "y")[: source.depth]
         self.columns = source.columns
-        self.keys, self.values, _ = rows_of(source.blocks(), checked=True)
+        self.keys, self.values, *_ = rows_of(source.blocks(), checked=True)
 
     def grid(self) -> NDArray[np.float64]:
         """Return the queries of a line (G, 1), or of a plane, row by row from the top, (G, 2)."""

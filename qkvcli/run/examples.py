@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -71,6 +71,8 @@ class Examples:
         Whether a key is right at all, be it a candidate or not, (Q,).
     weight
         How much each query counts, (Q,).
+    skipped
+        How many rows of the database were left out, as a number was missing in them.
     """
 
     features: NDArray[np.floating]
@@ -78,6 +80,7 @@ class Examples:
     right: NDArray[np.bool_]
     answerable: NDArray[np.bool_]
     weight: Floats
+    skipped: int = 0
 
     def __len__(self) -> int:
         """Return Q."""
@@ -105,7 +108,8 @@ class Examples:
     def joined(parts: Sequence[Examples]) -> Examples:
         """Return the examples of several databases as one."""
         names = ("features", "counts", "right", "answerable", "weight")
-        return Examples(*(np.concatenate([getattr(p, name) for p in parts]) for name in names))
+        arrays: Any = {name: np.concatenate([getattr(p, name) for p in parts]) for name in names}
+        return Examples(**arrays, skipped=sum(p.skipped for p in parts))
 
     def scored(self, weights: Floats) -> Floats:
         """Return the score of every pair, (N,)."""

@@ -46,7 +46,7 @@ def std_errors(
     InputError
         Fewer than three rows, or rows that no other row predicts.
     """
-    keys, values, _ = rows_of(source.blocks())
+    keys, values, *_ = rows_of(source.blocks())
     if len(keys) < FEWEST:
         rows = "one row has" if len(keys) == 1 else f"{len(keys)} rows have"
         raise InputError(f"{rows} no scatter for a standard error; it takes {FEWEST}", source.name)
@@ -116,7 +116,7 @@ def measures(source: Source, answer: Answer, columns: Columns) -> Answer:
     InputError
         Residuals whose squares overflow.
     """
-    _, values, texts = rows_of(source.blocks())
+    _, values, texts, _ = rows_of(source.blocks())
     found: dict[str, Measures] = {}
     some = answer.answered
     with np.errstate(over="ignore"):

@@ -117,7 +117,8 @@ def _joined(answer: Answer, asked: Asked, about: About, top: int) -> Join:
         blank = not asked.queries[0].labels[i].strip()
         share = None if no_match is None else no_match[i]
         rows.append(JoinedRow(cells, () if blank else tuple(found[:top]), share))
-    return Join(asked.names, tuple(rows), top, inner=False, about=about)
+    skipped = answer.skipped
+    return Join(asked.names, tuple(rows), top, inner=False, about=about, skipped=skipped)
 
 
 def listed(answer: Answer, null: float | None) -> list[list[tuple[int, float]]]:
@@ -293,9 +294,9 @@ def grouped(question: Question, progress: Progress | None = None) -> Groups:
     found_groups = [
         numbers.setdefault(of_keys[places[label]], len(numbers) + 1) for label in labels
     ]
-    records = tuple(
-        record
-        for block in head.source.blocks()
-        for record in block.load().records(range(len(block)))
-    )
-    return Groups(records, tuple(found_groups), question.about)
+    records: list[Record] = []
+    skipped = 0
+    for block in head.source.blocks():
+        records += block.load().records(range(len(block)))
+        skipped += block.skipped
+    return Groups(tuple(records), tuple(found_groups), question.about, skipped)

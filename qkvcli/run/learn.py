@@ -92,6 +92,8 @@ class Learned(NamedTuple):
     gain
         By how much the loss (of each held-out example, in the mean) fell, and between which numbers
         that lies 95 times in 100 if other examples are drawn.
+    skipped
+        How many rows were left out, as a number was missing in them.
     """
 
     model: Model
@@ -100,6 +102,7 @@ class Learned(NamedTuple):
     examples: int
     held_out: int
     gain: tuple[float, float, float]
+    skipped: int = 0
 
     @property
     def is_sure(self) -> bool:
@@ -169,7 +172,8 @@ def text_examples(
     check_count(len(kept))
     queries = head.queries.pick(kept)
     asking = replace(head, queries=queries)
-    found = best(asking, LISTED, question.executor, progress, records=False).best_rows
+    answer = best(asking, LISTED, question.executor, progress, records=False)
+    found = answer.best_rows
     at, places = np.nonzero(found >= 0)
     rows, to = np.unique(found[at, places], return_inverse=True)
     keys, called = _texts_of(head.source, rows, name)
@@ -195,7 +199,8 @@ def text_examples(
             "all keys are alike to every example, so nothing tells them apart", question.store.name
         )
     answerable = np.array([bool(some) for some in wanted])
-    return Examples(features, counts, fits & answerable[at], answerable, np.ones(len(kept)))
+    right_pairs, weight = fits & answerable[at], np.ones(len(kept))
+    return Examples(features, counts, right_pairs, answerable, weight, answer.skipped)
 
 
 def _texts_of(
@@ -259,7 +264,7 @@ def learn_text(examples: Examples, model: TextModel, training: Training) -> Lear
     )
     figures = before.measures(), after.measures()
     gain = interval(before.loss - after.loss, training.seed)
-    learned = Learned(found, *figures, len(examples), len(held), gain)
+    learned = Learned(found, *figures, len(examples), len(held), gain, examples.skipped)
     return learned._replace(model=replace(found, trained=trained(learned, training)))
 
 

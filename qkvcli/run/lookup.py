@@ -44,9 +44,8 @@ def look_up(question: Question, progress: Progress | None = None) -> Lookup:
         Told of rows as they are done.
     """
     found: list[Found] = []
-    rows = 0
     for head in question.heads:
-        some, rows = _one_head(head, question, progress)
+        some, answer = _one_head(head, question, progress)
         found += some
     weightings = [plan.weighting for plan in question.heads[0].plans]
     scores = question.request.scores
@@ -54,14 +53,18 @@ def look_up(question: Question, progress: Progress | None = None) -> Lookup:
         tuple(one.mode for one in weightings),
         tuple(temperature_of(one.mode, one.temperature) for one in weightings),
         tuple(found),
-        rows,
+        answer.rows,
         question.request.top,
         question.about,
         scores if len(scores) > 1 else (),
+        answer.skipped,
     )
 
 
-def _one_head(head: Head, question: Question, progress: Progress | None) -> tuple[list[Found], int]:
+def _one_head(
+    head: Head, question: Question, progress: Progress | None
+) -> tuple[list[Found], Answer]:
+    """Return what was found for the queries of one head, and its answer in the first mode."""
     request, source, executor = question.request, head.source, question.executor
     at_once = min(len(head.queries), QUERIES_AT_ONCE)
     cap = max(LABEL_CAP, min(_LABELS, _LABEL_SUMS // max(1, at_once)))
@@ -91,7 +94,7 @@ def _one_head(head: Head, question: Question, progress: Progress | None) -> tupl
         closest = dict(zip(missing, _best_of(again[0]), strict=True))
     for i in missing:
         found[i] = replace(found[i], closest=closest.get(i))
-    return found, main[0].rows
+    return found, main[0]
 
 
 def _nearest(plan: Plan) -> Plan:

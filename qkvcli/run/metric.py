@@ -8,7 +8,7 @@ what differs is its slope at every score, which goes back to the maps.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -229,16 +229,19 @@ class Table:
         By what key columns were divided.
     is_class
         Whether values are classes.
+    skipped
+        How many rows were left out, as a number was missing in them.
     """
 
     keys: Floats
     values: Floats
     scale: Floats
     is_class: bool
+    skipped: int = 0
 
     def pick(self, rows: NDArray[np.intp]) -> Table:
         """Return some of the rows."""
-        return Table(self.keys[rows], self.values[rows], self.scale, self.is_class)
+        return replace(self, keys=self.keys[rows], values=self.values[rows])
 
     @property
     def loss(self) -> Callable[[Floats, Floats, Floats], Slopes]:
@@ -294,7 +297,7 @@ def table_of(store: Store) -> Table:
     if store.batch_shape:
         raise UsageError("`learn` is of one table, and these are heads of arrays")
     source = store.heads[0]
-    keys, values, labels = rows_of(source.blocks(), checked=True)
+    keys, values, labels, skipped = rows_of(source.blocks(), checked=True)
     check_count(len(keys))
     columns = store.columns
     if columns.text and columns.numeric:
@@ -336,7 +339,7 @@ def table_of(store: Store) -> Table:
             "choose others with `key`",
             store.name,
         )
-    return Table((keys - keys.mean(axis=0)) / scale, values, scale, bool(columns.text))
+    return Table((keys - keys.mean(axis=0)) / scale, values, scale, bool(columns.text), skipped)
 
 
 def learn_metric(
@@ -381,7 +384,7 @@ def learn_metric(
     model = VectorModel("gaussian", columns, shown, shown, kind)
     figures = some.figures(held, start), some.figures(held, end)
     gain = interval(before - after, training.seed)
-    learned = Learned(model, *figures, len(rows), len(held.keys), gain)
+    learned = Learned(model, *figures, len(rows), len(held.keys), gain, table.skipped)
     return learned._replace(
         model=VectorModel(
             "gaussian", columns, shown, shown, kind, trained=trained(learned, training)

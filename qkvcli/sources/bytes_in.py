@@ -10,13 +10,12 @@ import select
 import stat
 import sys
 import zlib
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from qkvcli.errors import InputError, QkvError, UsageError, did_you_mean
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from _typeshed import WriteableBuffer
 
@@ -221,20 +220,6 @@ def chunks(path: str, encoding: str | None = None) -> Iterator[bytes]:
                 data = _read(stream, name)
             return
         yield from _transcoded(stream, data, codec, name)
-
-
-@contextmanager
-def closed_after_failure(blocks: Generator[object, None, None]) -> Iterator[None]:
-    """Close what reads a file if what is done with it fails.
-
-    A source and the generator that it reads from know each other, and would keep the file open
-    until they are collected.
-    """
-    try:
-        yield
-    except BaseException:
-        blocks.close()
-        raise
 
 
 class Place(NamedTuple):

@@ -16,7 +16,7 @@ COLUMNAR = ("parquet", "arrow")
 ARRAYS = ("npy", "npz", "safetensors")
 QUERIES, KEYS, VALUES = ("queries", "q"), ("keys", "k"), ("values", "v")
 """What arrays in a file may be called."""
-_ENDINGS = {
+ENDINGS = {
     ".csv": "csv",
     ".txt": "csv",
     ".tsv": "tsv",
@@ -61,7 +61,7 @@ def format_by_name(path: str) -> str:
         from qkvcli.sources.shards import are_folders
 
         is_folder = is_folder or are_folders(path)
-    return "parquet" if is_folder else _ENDINGS.get(ending_of(path), "")
+    return "parquet" if is_folder else ENDINGS.get(ending_of(path), "")
 
 
 def format_by_start(start: bytes, encoding: str | None = None) -> str:
@@ -122,5 +122,5 @@ def format_of(path: str, encoding: str | None = None) -> str:
     ending = ending_of(path)
     if not ending or not os.path.isfile(path):
         return "csv"
-    hint = did_you_mean(ending, list(_ENDINGS))
+    hint = did_you_mean(ending, list(ENDINGS))
     raise UsageError(f"{path}: the extension names no table format{hint}; or pass `data_format`")

@@ -3,33 +3,33 @@
 from __future__ import annotations
 
 import json
-from contextlib import closing
+from functools import partial
 from itertools import chain, islice
-from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
+from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn, TypeVar
 
 from qkvcli.errors import InputError
 from qkvcli.sources import bytes_in
 from qkvcli.sources.table import (
     FIELD_CAP,
     SKIP,
+    Cells,
     Layout,
-    ListCells,
     TableBlock,
     TableOptions,
     TableSource,
     key_note,
     layout,
+    skipping,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
-    from qkvcli.blocks import Columns
-    from qkvcli.sources.table import Cells
 
 ROWS = 8_192
 """How many rows of a JSON document or a JSON Lines file make a block."""
 
+T = TypeVar("T")
 _SPACE = " \t\r\n"
 
 
@@ -214,24 +214,32 @@ def _kind(value: Any) -> str:  # noqa: ANN401
     return "a number" if type(value) in (int, float) else json.dumps(value)
 
 
-def _document_rows(scanner: Scanner) -> Iterator[Row]:
+def document_rows(path: str, encoding: str | None, name: str) -> Iterator[Row]:
+    """Yield the rows of a JSON document, which is read whole, up to a cap."""
+    scanner = Scanner(bytes_in.decode(bytes_in.read_document(path, encoding), name), name)
     opened = scanner.peek()
     if not opened:
         scanner.fail("is empty; a database is an object or a list")
     if opened not in "[{":
         scanner.value()
         scanner.fail("a database is an object or a list, not a single value", 0)
-    scanner.at += 1
-    close = "]" if opened == "[" else "}"
-    if not scanner.take(close):
-        seen: set[str] = set()
-        while True:
-            yield _element(scanner) if opened == "[" else _member(scanner, seen)
-            if scanner.take(close):
-                break
-            if not scanner.take(","):
-                scanner.fail(f"not well-formed JSON (expecting ',' or '{close}')")
+    if opened == "[":
+        yield from _between(scanner, "]", partial(_element, scanner))
+    else:
+        yield from _between(scanner, "}", partial(_member, scanner, set()))
     scanner.end("the document; is this JSON Lines?")
+
+
+def _between(scanner: Scanner, close: str, read: Callable[[], T]) -> Iterator[T]:
+    """Yield what is read between commas, from the bracket that is next to the one that closes."""
+    scanner.at += 1
+    if scanner.take(close):
+        return
+    yield read()
+    while not scanner.take(close):
+        if not scanner.take(","):
+            scanner.fail(f"not well-formed JSON (expecting ',' or '{close}')")
+        yield read()
 
 
 def json_elements(scanner: Scanner) -> Iterator[tuple[Any, str]]:
@@ -239,16 +247,13 @@ def json_elements(scanner: Scanner) -> Iterator[tuple[Any, str]]:
     if scanner.peek() != "[":
         scanner.value()
         scanner.fail("queries are a JSON list", 0)
-    scanner.at += 1
-    if not scanner.take("]"):
-        while True:
-            scanner.peek()
-            where = "{}:{}:{}".format(scanner.name, *scanner.place())
-            yield scanner.value(), where
-            if scanner.take("]"):
-                break
-            if not scanner.take(","):
-                scanner.fail("not well-formed JSON (expecting ',' or ']')")
+
+    def placed() -> tuple[Any, str]:
+        scanner.peek()
+        where = "{}:{}:{}".format(scanner.name, *scanner.place())
+        return scanner.value(), where
+
+    yield from _between(scanner, "]", placed)
     scanner.end("the list")
 
 
@@ -288,7 +293,8 @@ def _scanned_lines(
             yield value, scanner, first + offset
 
 
-def _line_rows(path: str, encoding: str | None, name: str) -> Iterator[Row]:
+def line_rows(path: str, encoding: str | None, name: str) -> Iterator[Row]:
+    """Yield the rows of JSON Lines."""
     for value, scanner, line in _scanned_lines(path, encoding, name):
         yield _row(value, scanner, 0, (line, 1))
 
@@ -316,73 +322,70 @@ def runs_of_lines(path: str, encoding: str | None, name: str) -> Iterator[tuple[
 
 
 class JsonTable(TableSource):
-    """A JSON document (read whole, up to a cap) or a JSON Lines file (streamed)."""
+    """A table of rows with names: of JSON Lines, of a JSON document, or of another syntax.
 
-    def __init__(self, path: str, options: TableOptions, *, lines: bool) -> None:
-        self.name = bytes_in.display_name(path)
-        self.reopenable = bytes_in.reopenable(path)
-        self._path = path
+    Parameters
+    ----------
+    path, options
+        The file, and how it is to be read.
+    rows_of
+        Yields the rows of a file, given its path, its encoding and what errors call it.
+    """
+
+    def __init__(
+        self,
+        path: str,
+        options: TableOptions,
+        rows_of: Callable[[str, str | None, str], Iterator[Row]],
+    ) -> None:
+        name = bytes_in.display_name(path)
         self._options = options
-        self._lines = lines
-        self._names: tuple[str, ...] = ("key", "value")
-        self._stream = self._blocks_of_cells()
-        with bytes_in.closed_after_failure(self._stream):
-            first = next(self._stream, None)
-            if first is None:
-                raise InputError("holds no rows", self.name)
-            self._layout: Layout = layout(self._names, first, options, self.name)
-        self._first: ListCells | None = first
-        self.columns: Columns = self._layout.columns
-        self.note = key_note(self._names, self.columns, options, self.name)
+        self._rows = partial(rows_of, path, options.encoding, name)
+        rows = self._rows()
+        head = next(rows, None)
+        if head is None:
+            raise InputError("holds no rows", name)
+        if not head.cells:
+            place = f"{name}:{head.line}:{head.column}"
+            raise InputError("an empty record; a row needs a key", place)
+        self._head = head
+        cells = _cells_of(chain([head], rows), head, name)
+        first = next(cells)
+        names = head.names or ("key", "value")
+        self._layout: Layout = layout(names, first, options, name)
+        self._stream: Iterator[Cells] | None = chain([first], cells)
+        columns = self._layout.columns
+        note = key_note(names, columns, options, name)
+        super().__init__(name, columns, note, reopenable=bytes_in.reopenable(path))
 
     def blocks(self) -> Iterator[TableBlock]:
-        """Yield the blocks of rows."""
-        if self._first is None:  # read before
-            self._stream = self._blocks_of_cells()
-            self._first = next(self._stream)
-        first, self._first = self._first, None
+        """Return the blocks of rows."""
+        blocks = self._blocks()
+        return skipping(blocks, self.name) if self._options.missing == SKIP else blocks
+
+    def _blocks(self) -> Iterator[TableBlock]:
+        stream, self._stream = self._stream, None
         start = 0
-        with closing(self._stream) as stream:
-            parts: Iterable[Cells] = chain([first], stream)
-            if self._options.missing == SKIP:
-                parts = self.kept(parts, self._layout)
-            for cells in parts:
-                yield TableBlock(start, self._layout, cells)
-                start += len(cells)
+        for cells in stream or _cells_of(self._rows(), self._head, self.name):
+            yield TableBlock(start, self._layout, cells)
+            start += len(cells)
 
-    def _rows(self) -> Iterator[Row]:
-        encoding = self._options.encoding
-        if self._lines:
-            return _line_rows(self._path, encoding, self.name)
-        data = bytes_in.read_document(self._path, encoding)
-        return _document_rows(Scanner(bytes_in.decode(data, self.name), self.name))
 
-    def _blocks_of_cells(self) -> Generator[ListCells, None, None]:
-        rows = self._rows()
-        shape: tuple[tuple[str, ...] | None, int] | None = None
-        while batch := list(islice(rows, ROWS)):
-            flat: list[str] = []
-            for row in batch:
-                if shape is None:
-                    shape = (row.names, len(row.cells))
-                    self._names = row.names or self._names
-                    if not row.cells:
-                        raise InputError(
-                            "an empty record; a row needs a key",
-                            f"{self.name}:{row.line}:{row.column}",
-                        )
-                flat += self._ordered(row, shape[0])
-            yield ListCells(flat, shape[1], [row.line for row in batch])  # type: ignore[index]
-
-    def _ordered(self, row: Row, wanted: tuple[str, ...] | None) -> list[str]:
-        """Return the cells in the order of the first row's."""
-        if row.names == wanted:
-            return row.cells
-        if row.names is None or wanted is None or set(row.names) != set(wanted):
-            shape = f"an object with {', '.join(wanted)}" if wanted else "a [key, value] pair"
-            raise InputError(
-                f"this row has another shape than the first, which is {shape}",
-                f"{self.name}:{row.line}:{row.column}",
-            )
-        found = dict(zip(row.names, row.cells, strict=True))
-        return [found[name] for name in wanted]
+def _cells_of(rows: Iterator[Row], head: Row, name: str) -> Iterator[Cells]:
+    """Yield the cells of some thousand rows at a time, in the order of the first row's."""
+    while batch := list(islice(rows, ROWS)):
+        flat: list[str] = []
+        for row in batch:
+            if row.names == head.names:
+                flat += row.cells
+                continue
+            if row.names is None or head.names is None or set(row.names) != set(head.names):
+                wanted = f"an object with {', '.join(head.names)}" if head.names else None
+                raise InputError(
+                    "this row has another shape than the first, which is "
+                    f"{wanted or 'a [key, value] pair'}",
+                    f"{name}:{row.line}:{row.column}",
+                )
+            found = dict(zip(row.names, row.cells, strict=True))
+            flat += [found[column] for column in head.names]
+        yield Cells(flat, len(head.cells), [row.line for row in batch])

@@ -2,14 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from qkvcli.errors import InputError
 from qkvcli.sources import bytes_in
 from qkvcli.sources.json_tables import Scanner
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 
 def labels_of(path: str, count: int, axis: str, encoding: str | None = None) -> tuple[str, ...]:
@@ -45,13 +40,9 @@ def read_labels(path: str, encoding: str | None = None) -> tuple[str, ...]:
     if not lines:
         raise InputError("is empty; a label a line was expected", file)
     if "\0" in text:
-        at = next(_lines_with(lines, "\0"))
+        at = next(number for number, line in enumerate(lines, 1) if "\0" in line)
         raise InputError("a NUL byte; is this a text file?", f"{file}:{at}")
     return tuple(lines)
-
-
-def _lines_with(lines: list[str], sign: str) -> Iterator[int]:
-    return (number for number, line in enumerate(lines, 1) if sign in line)
 
 
 def _json_labels(text: str, file: str) -> tuple[str, ...]:

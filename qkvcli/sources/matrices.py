@@ -7,7 +7,7 @@ import math
 import re
 from dataclasses import dataclass, replace
 from itertools import chain
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -33,6 +33,7 @@ _TEXT_FORMATS = ("csv", "tsv", "json")
 _LAYER = re.compile(r"([0-9]+)")
 _CONSTANT = re.compile(r"-?(NaN|Infinity)(?= is not JSON)")
 _NOT_FINITE = "is not a finite number, as every weight is"
+_TEXT_ALONE = "holds text alone, and weights are numbers"
 _EMPTY = "is empty; a matrix of weights was expected"
 
 
@@ -85,20 +86,22 @@ class Layers(StoredArray):
         return part.rows(start - first, stop - first, columns=columns, buffer=buffer)
 
 
-@dataclass(frozen=True)
-class ReadOptions:
-    """How a file of weights is to be read: which of its arrays, and how its text is written."""
-
-    name: str | None = None
-    delimiter: str | None = None
-    encoding: str | None = None
-
-
-def open_matrices(path: str, options: ReadOptions) -> Matrices:
+def open_matrices(
+    path: str, name: str | None = None, delimiter: str | None = None, encoding: str | None = None
+) -> Matrices:
     """Open weights: .npy, .npz, .safetensors, CSV, TSV, JSON, or a pipe of any but safetensors.
 
     What lies in a regular array file is looked at and read later, in runs of rows; text is read
     whole, up to ``bytes_in.DOCUMENT_CAP``, and so is a pipe, up to ``npy.WHOLE_CAP``.
+
+    Parameters
+    ----------
+    path
+        The file; ``-`` is standard input.
+    name
+        Which of its arrays.
+    delimiter, encoding
+        How its text is written.
 
     Raises
     ------
@@ -114,25 +117,21 @@ def open_matrices(path: str, options: ReadOptions) -> Matrices:
     if form == "safetensors":
         from qkvcli.sources.safetensors import open_tensors  # few read these
 
-        return _picked(open_tensors(path), options, file)
+        return _picked(open_tensors(path), name, file)
     if bytes_in.reopenable(path) and not path.lower().endswith(".gz"):
         if form in formats.ARRAYS or formats.starts_as_array(path):
-            return _picked(npy.open_arrays(path), options, file)
+            return _picked(npy.open_arrays(path), name, file)
         ending = formats.ending_of(path)
         if ending and form not in _TEXT_FORMATS:
             hint = did_you_mean(ending, [".npy", ".npz", ".safetensors", ".csv", ".tsv", ".json"])
             raise InputError(f"not an array, and {ending} names no matrix format{hint}", file)
-    return _streamed(path, form, options, file)
-
-
-def _streamed(path: str, form: str, options: ReadOptions, file: str) -> Matrices:
-    """Tell what an input holds by its first bytes, and read it whole."""
-    parts = bytes_in.chunks(path, options.encoding)
+    # By its first bytes; and it is read whole.
+    parts = bytes_in.chunks(path, encoding)
     first = next(parts, b"")
     whole = chain([first], parts)
     held = formats.format_by_start(first) if first.strip() else ""
     if held in ("npy", "npz"):
-        return _picked(npy.arrays_in(whole, file), options, file)
+        return _picked(npy.arrays_in(whole, file), name, file)
     if held == "safetensors":
         raise InputError(
             "holds safetensors, which are read from a file whose name ends in .safetensors", file
@@ -142,7 +141,7 @@ def _streamed(path: str, form: str, options: ReadOptions, file: str) -> Matrices
     data = b"".join(bytes_in.up_to_cap(whole, path))
     if form == "json" or held in ("json", "jsonl"):
         return _from_json(bytes_in.decode(data, file), file)
-    return _from_text(data, form, options, file)
+    return _from_text(data, form, delimiter, file)
 
 
 def matrices_of(
@@ -169,7 +168,7 @@ def matrices_of(
         else:
             shape = np.shape(array)  # of no axes, which a contiguous array has not
             arrays[name] = replace(in_memory(found, f"{file}[{name}]"), shape=shape)
-    found_all = _picked(arrays, ReadOptions(), file)
+    found_all = _picked(arrays, None, file)
     if labels is None:
         return found_all
     fit = tuple(map(str, labels))
@@ -180,14 +179,22 @@ def matrices_of(
     )
 
 
-def _picked(found: Mapping[str, StoredArray], options: ReadOptions, file: str) -> Matrices:
-    named = options.name is not None and "" not in found
-    if named and options.name not in found:
-        hint = did_you_mean(str(options.name), list(found))
-        raise UsageError(f"--name: {file} has no array {options.name!r}{hint}")
-    label = str(options.name) if named else "weights"
-    if label not in found and not named and any(one in found for one in (*QUERIES, *KEYS)):
-        return _of_queries_and_keys(found, file)
+def _picked(found: Mapping[str, StoredArray], name: str | None, file: str) -> Matrices:
+    """Return the array of a name, the one there is, or all as layers, with their labels."""
+    if "" in found:  # a .npy file
+        if found[""].dtype.kind == "U":
+            raise InputError(_TEXT_ALONE, file)
+        return Matrices(file, found[""])
+    if name is not None and name not in found:
+        raise UsageError(f"--name: {file} has no array {name!r}{did_you_mean(name, list(found))}")
+    label = "weights" if name is None else name
+    if name is None and label not in found and any(one in found for one in (*QUERIES, *KEYS)):
+        from qkvcli.sources.captured import read_captured
+
+        captured = read_captured(found, file)
+        empty = StoredArray(file, captured.shape, working_dtype(captured.queries.dtype))
+        own = captured.settings.query_labels, captured.settings.key_labels
+        return Matrices(file, empty, *own, captured=captured, settings=captured.settings)
     stacked: tuple[str, ...] = ()
     if label in found:  # and no other is unpacked
         array = found[label]
@@ -204,15 +211,6 @@ def _picked(found: Mapping[str, StoredArray], options: ReadOptions, file: str) -
     # Beside another array, labels may be those of the weights.
     queries, keys = _fitting(queries, array.shape[-2]), _fitting(keys, array.shape[-1])
     return Matrices(file, array, queries, keys, stacked)
-
-
-def _of_queries_and_keys(found: Mapping[str, StoredArray], file: str) -> Matrices:
-    from qkvcli.sources.captured import read_captured
-
-    captured = read_captured(found, file)
-    empty = StoredArray(file, captured.shape, working_dtype(captured.queries.dtype))
-    labels = captured.settings.query_labels, captured.settings.key_labels
-    return Matrices(file, empty, *labels, captured=captured, settings=captured.settings)
 
 
 def _layers(arrays: Mapping[str, StoredArray]) -> tuple[str, ...]:
@@ -248,7 +246,7 @@ def _fitting(labels: tuple[str, ...] | None, length: int) -> tuple[str, ...] | N
 def _only(numeric: Mapping[str, StoredArray], file: str) -> StoredArray:
     """Return the only array that holds numbers."""
     if not numeric:
-        raise InputError("holds text alone, and weights are numbers", file)
+        raise InputError(_TEXT_ALONE, file)
     if len(numeric) != 1:
         listing = ", ".join(list(numeric)[:8]) + (", …" if len(numeric) > 8 else "")
         held = f"holds {len(numeric)} arrays ({listing})"
@@ -272,7 +270,7 @@ def in_memory(values: NDArray[np.floating], name: str) -> StoredArray:
 # --- CSV and TSV ---
 
 
-def _from_text(data: bytes, form: str, options: ReadOptions, file: str) -> Matrices:
+def _from_text(data: bytes, form: str, delimiter: str | None, file: str) -> Matrices:
     """Read a matrix from delimited text, with a header of key labels or a column of query labels.
 
     A first column that is no number names the queries, and so does any first column under an empty
@@ -283,9 +281,9 @@ def _from_text(data: bytes, form: str, options: ReadOptions, file: str) -> Matri
 
     if not data.strip():
         raise InputError(_EMPTY, file)
-    table = TableOptions(delimiter=options.delimiter, header=False)
+    table = TableOptions(delimiter=delimiter, header=False)
     run = Run(data, 1, data.count(b"\n"))
-    header = read_header(run, iter(()), table, "\t" if form == "tsv" else "", file)
+    header = read_header(iter((run,)), table, "\t" if form == "tsv" else "", file)
     cells = CsvCells(header.rest.data, header.rest.line, header.dialect)
     width = header.dialect.width
     plain = cells.matrix(range(width), numbers.NUMBER)
@@ -345,21 +343,11 @@ def _is_text(cell: str) -> bool:
 
 
 def _numbers(rows: list[list[str]], cells: CsvCells, first: int, file: str) -> NDArray[np.float64]:
-    for offset, row in enumerate(rows):
-        bad = None if numbers.all_match(row, numbers.NUMBER) else 0
-        bad = bad if bad is None else numbers.first_mismatch(row, numbers.NUMBER)
-        if bad is not None:
-            _refuse_cell(row[bad], f"{file}:{cells.line(first + offset)}")
-    found = np.array(rows, dtype=np.float64)
-    if not np.isfinite(found).all():  # 1e999 is spelled as a number
-        row_at, at = (int(i) for i in np.argwhere(~np.isfinite(found))[0])
-        _refuse_cell(rows[row_at][at], f"{file}:{cells.line(first + row_at)}")
-    return found
-
-
-def _refuse_cell(cell: str, where: str) -> NoReturn:
-    shown = repr(cell if len(cell) <= 40 else cell[:37] + "...")
-    raise InputError(f"{shown} {_NOT_FINITE}", where)
+    for number, row in enumerate(rows, first):
+        if (bad := numbers.first_mismatch(row, numbers.NUMBER)) is not None:
+            shown = repr(row[bad] if len(row[bad]) <= 40 else row[bad][:37] + "...")
+            raise InputError(f"{shown} {_NOT_FINITE}", f"{file}:{cells.line(number)}")
+    return np.array(rows, dtype=np.float64)
 
 
 # --- JSON ---

@@ -11,22 +11,20 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import numpy as np
 
 from qkvcli.blocks import Columns, Labels, Queries, Record, labels_of, number_text
-from qkvcli.coded import CATEGORICAL
 from qkvcli.errors import InputError, UsageError
 from qkvcli.sources import numbers
 from qkvcli.sources.npy import first_nonfinite
 from qkvcli.sources.queries import queries_from_array, queries_from_columns, queries_from_rows
-from qkvcli.sources.store import Asked, Store, check_shapes
+from qkvcli.sources.store import Asked, Store
 from qkvcli.sources.table import (
     SKIP,
     TableOptions,
     check_coded,
+    chosen,
     coded,
     codings_of,
-    find_column,
-    key_columns,
 )
-from qkvcli.sources.vectors import ROWS, Head, VectorSource, in_memory
+from qkvcli.sources.vectors import ROWS, Head, VectorSource, check_shapes, in_memory
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -63,6 +61,7 @@ class MemoryBlock:
     key_cells: tuple[Sequence[Any], ...]
     numeric: NDArray[np.floating]
     texts: tuple[list[str], ...]
+    skipped: int = 0
 
     def __len__(self) -> int:
         """Return the number of rows."""
@@ -133,12 +132,11 @@ class MemorySource:
 
     reopenable = True
     name = NAME
-    left_out = 0
     note = ""
     names: Sequence[str] | None = None
 
     def __init__(self, whole: MemoryBlock, kind: str) -> None:
-        self._whole = whole
+        self._whole, self.rows = whole, len(whole)
         self.kind, self.columns = kind, whole.columns
         keys = whole.keys
         self.depth = 0 if isinstance(keys, list) else keys.shape[1]
@@ -146,11 +144,6 @@ class MemorySource:
             np.dtype(np.float64) if isinstance(keys, list) else keys.dtype
         )
         self.dtype = np.result_type(self.key_dtype, whole.numeric.dtype)
-
-    @property
-    def rows(self) -> int:
-        """The number of rows, K."""
-        return len(self._whole)
 
     def blocks(self) -> Iterator[MemoryBlock]:
         """Yield the blocks of rows."""
@@ -164,6 +157,7 @@ class MemorySource:
                 tuple(column[rows] for column in whole.key_cells),
                 whole.numeric[rows],
                 tuple(column[rows] for column in whole.texts),
+                whole.skipped if not start else 0,
             )
 
 
@@ -383,52 +377,49 @@ def store_of_columns(columns: Mapping[str, Any], options: TableOptions) -> Store
         raise InputError("holds no rows", NAME)
     if len(lengths) > 1:
         raise InputError(f"columns of {sorted(lengths)} rows; they must be alike", NAME)
-    key = [names[at] for at in key_columns(options, names, NAME)]
-    value = [names[find_column(c, names, "`value`", NAME)] for c in options.value]
-    value = value or [name for name in names if name not in key] or key
-    left_out = 0
-    codings = codings_of(options, names, [names.index(name) for name in key], NAME)
-    coded_names = {name for name, coding in zip(key, codings, strict=False) if coding}
+    key_places, value_places = chosen(options, names, NAME)
+    key, value = (tuple(names[at] for at in some) for some in (key_places, value_places))
+    codings = codings_of(options, names, key_places, NAME) if options.codings else ()
+    coding_of = {name: coding for name, coding in zip(key, codings, strict=False) if coding}
+    skipped, (count,) = 0, lengths
     if options.missing == SKIP:
-        columns, left_out = _without_missing(columns, [*key, *value], coded_names)
-        lengths = {len(column) for column in columns.values()}
-    coding_of = dict(zip(key, codings, strict=False))
+        columns = _without_missing(columns, [*key, *value], coding_of)
+        kept = len(columns[key[0]])
+        skipped, count = count - kept, kept
+        if not count:
+            raise InputError("in every row a number is missing, and none is left", NAME)
     keys: list[Any] = []
     cells: list[Sequence[Any]] = []
     for name in key:
         coding = coding_of.get(name)
-        if coding is not None:
-            cells.append(_coded_cells(columns[name]))
-            coding.learn(cells[-1] if coding.kind == CATEGORICAL else ())
-            keys.append(np.array(coded(coding, cells[-1], _row_name), np.float64))
+        if coding is None:
+            keys.append(_column(columns[name], name, "key", options.key_type))
+            cells.append(keys[-1])
             continue
-        keys.append(_column(columns[name], name, "key", options.key_type))
-        cells.append(list(keys[-1]))
-        if codings and isinstance(keys[-1], list):
-            check_coded([name], [False], f"{NAME}: row 0")
+        cells.append(["" if _is_gone(x) else cell_of(x) for x in _plain(columns[name]).tolist()])
+        coding.learn(cells[-1])
+        keys.append(np.array(coded(coding, cells[-1], _row_name), np.float64))
+    kinds = [not isinstance(column, list) for column in keys]
+    if codings:
+        check_coded(key, kinds, _row_name(0))
+    if not all(kinds):
+        cells = [c if isinstance(c, list) else list(map(number_text, c)) for c in keys]
+    joined: Any = np.column_stack(keys) if all(kinds) else cells[0]
+    if not all(kinds) and len(key) > 1:
+        joined = [" ".join(row) for row in zip(*cells, strict=True)]
     values = [_column(columns[name], name, "value", options.value_type) for name in value]
-    (count,) = lengths
-    is_text = any(isinstance(column, list) for column in keys)
-    if is_text:
-        keys = [c if isinstance(c, list) else list(map(number_text, c)) for c in keys]
-        cells = keys
-    joined: Any = np.column_stack(keys) if not is_text else keys[0]
-    if is_text and len(keys) > 1:
-        joined = [" ".join(row) for row in zip(*keys, strict=True)]
-    numeric = [i for i, column in enumerate(values) if not isinstance(column, list)]
+    numeric = tuple(i for i, column in enumerate(values) if not isinstance(column, list))
     pooled = [values[i] for i in numeric]
-    matrix = np.column_stack(pooled) if pooled else np.empty((count, 0))
     whole = MemoryBlock(
         0,
-        Columns(tuple(key), tuple(value), not is_text, tuple(numeric), codings),
+        Columns(key, value, all(kinds), numeric, codings),
         joined,
         tuple(cells),
-        matrix,
+        np.column_stack(pooled) if pooled else np.empty((count, 0)),
         tuple(column for column in values if isinstance(column, list)),
+        skipped,
     )
-    source = MemorySource(whole, "text" if is_text else "table")
-    source.left_out = left_out
-    return Store(NAME, (source,))
+    return Store(NAME, (MemorySource(whole, "table" if all(kinds) else "text"),))
 
 
 def _plain(column: Any) -> NDArray[Any]:  # noqa: ANN401 - of any library
@@ -441,27 +432,25 @@ def _row_name(row: int) -> str:
     return f"{NAME}: row {row}"
 
 
-def _coded_cells(column: Any) -> list[str]:  # noqa: ANN401 - of any library
-    """Return a column of dates or categories as text, with nothing for what is missing."""
-    return ["" if _is_gone(cell) else cell_of(cell) for cell in _plain(column).tolist()]
-
-
 def cell_of(cell: Any) -> str:  # noqa: ANN401 - of any library
     """Return a date, a number or a text as a table has it."""
     return cell.isoformat() if hasattr(cell, "isoformat") else _cell_text(cell)
 
 
 def _without_missing(
-    columns: Mapping[str, Any], names: Sequence[str], coded_names: Collection[str] = ()
-) -> tuple[dict[str, list[Any]], int]:
-    """Return columns without the rows in which a number is missing, and how many there were."""
-    cells = {name: _plain(column).tolist() for name, column in columns.items()}
-    kept = list(range(len(next(iter(cells.values())))))
-    for name in names:
-        if name in coded_names or any(isinstance(cell, numbers_abc.Real) for cell in cells[name]):
-            kept = [row for row in kept if not _is_gone(cells[name][row])]
-    found = {name: [column[row] for row in kept] for name, column in cells.items()}
-    return found, len(next(iter(cells.values()))) - len(kept)
+    columns: Mapping[str, Any], names: Sequence[str], coded_names: Collection[str]
+) -> dict[str, list[Any]]:
+    """Return columns without the rows in which a number is missing."""
+    cells = {name: _plain(columns[name]).tolist() for name in names}
+    numeric = [
+        column
+        for name, column in cells.items()
+        if name in coded_names or any(isinstance(cell, numbers_abc.Real) for cell in column)
+    ]
+    kept = [
+        row for row in range(len(cells[names[0]])) if not any(_is_gone(c[row]) for c in numeric)
+    ]
+    return {name: [column[row] for row in kept] for name, column in cells.items()}
 
 
 def _is_gone(cell: Any) -> bool:  # noqa: ANN401 - of any library

@@ -10,7 +10,7 @@ from qkvcli.blocks import Queries, number_text
 from qkvcli.errors import InputError, UsageError, did_you_mean
 from qkvcli.sources import bytes_in, formats, numbers
 from qkvcli.sources.formats import QUERIES
-from qkvcli.sources.store import Asked, check_numeric, open_arrays_of, open_table
+from qkvcli.sources.store import Asked, open_table
 from qkvcli.sources.table import coded
 
 if TYPE_CHECKING:
@@ -116,10 +116,11 @@ _DATE = re.compile(
 
 
 class _Row(NamedTuple):
-    """One query of a file: its cells, and its place."""
+    """A row of a file: its cells, its place, and the names of its cells where it has them."""
 
     cells: list[str]
     where: str
+    names: tuple[str, ...] | None = None
 
 
 def queries_from_file(  # noqa: PLR0913 - how a file is read
@@ -160,6 +161,7 @@ def queries_from_file(  # noqa: PLR0913 - how a file is read
     form = form or (formats.format_of(path) if by_start else formats.format_by_name(path))
     if form in formats.ARRAYS:
         from qkvcli.sources.npy import pick
+        from qkvcli.sources.vectors import open_arrays_of
 
         arrays = open_arrays_of(path, form)
         alone = next(iter(arrays.values())) if len(arrays) == 1 else None
@@ -172,9 +174,8 @@ def queries_from_file(  # noqa: PLR0913 - how a file is read
             bytes_in.display_name(path),
         )
     if is_table:
-        columns = _KeyColumns(store, key, bytes_in.display_name(path), form)
         records = list(_records(store, path, encoding, form, header))
-        found = [columns.pick(record) for record in records]
+        found = _picked(store, records, key, bytes_in.display_name(path), form)
         names, cells = _table_of(records)
     else:
         found = list(_lines(store, path, encoding))
@@ -213,9 +214,8 @@ def queries_from_columns(
     names = tuple(columns)
     texts = [[_text(cell) for cell in column] for column in columns.values()]
     rows = [list(row) for row in zip(*texts, strict=True)]
-    places = _KeyColumns(store, key, "the table of queries", "json")
-    records = [_Record(names, row, f"queries: row {i}") for i, row in enumerate(rows)]
-    found = [places.pick(record) for record in records]
+    records = [_Row(row, f"queries: row {i}", names) for i, row in enumerate(rows)]
+    found = _picked(store, records, key, "the table of queries", "json")
     if not found:
         raise InputError("holds no queries; give one a row", "the table of queries")
     return _asked(store, found, names, tuple(map(tuple, rows)))
@@ -241,9 +241,9 @@ def _text(cell: Any) -> str:  # noqa: ANN401 - of any library
     return number_text(cell) if isinstance(cell, float) else str(cell)
 
 
-def _table_of(records: Sequence[_Record]) -> tuple[tuple[str, ...], tuple[tuple[str, ...], ...]]:
+def _table_of(records: Sequence[_Row]) -> tuple[tuple[str, ...], tuple[tuple[str, ...], ...]]:
     """Return the columns and the rows of records, in the order of the first record's columns."""
-    first = records[0] if records else _Record((), [], "")
+    first = records[0] if records else _Row([], "", ())
     names = first.names or tuple(str(i + 1) for i in range(len(first.cells)))
     rows = []
     for record in records:
@@ -274,61 +274,55 @@ def _lines(store: Store, path: str, encoding: str | None) -> Iterator[_Row]:
 _SEPARATOR = re.compile(r" *[,;\t] *| +")
 
 
-class _Record(NamedTuple):
-    """A row of a table: the names of its cells where it has them, its cells, and its place."""
-
-    names: tuple[str, ...] | None
-    cells: list[str]
-    where: str
-
-
-class _KeyColumns:
-    """Picks the cells of the key columns, by their names where a record has any.
+def _picked(
+    store: Store, records: Sequence[_Row], key: Sequence[str], file: str, form: str
+) -> list[_Row]:
+    """Return the cells of the key columns, by their names where a record has any.
 
     Parameters
     ----------
     store, key
         What is asked, and the columns that were chosen by name or number.
+    records
+        The rows of a table.
     file, form
         What errors call the file, and its format.
     """
+    known: dict[tuple[str, ...] | None, list[int]] = {}
+    found = []
+    for record in records:
+        if record.names is None or record.names not in known:
+            known[record.names] = _places(store, record, key, file, form)
+        cells = [record.cells[place] for place in known[record.names]]
+        found.append(record._replace(cells=cells))
+    return found
 
-    def __init__(self, store: Store, key: Sequence[str], file: str, form: str) -> None:
-        self._key, self._file = key, file
-        # Keys of an array have no columns: all columns are one vector's.
-        self._wanted = store.columns.key if store.kind != "array" else ()
-        self._is_text, self._may_lack_names = store.kind == "text", form in ("csv", "tsv")
-        self._known: dict[tuple[str, ...] | None, list[int]] = {}
 
-    def pick(self, record: _Record) -> _Row:
-        """Return one record's query."""
-        names = record.names
-        if names not in self._known or names is None:
-            self._known[names] = self._places(record)
-        return _Row([record.cells[place] for place in self._known[names]], record.where)
+def _places(store: Store, record: _Row, key: Sequence[str], file: str, form: str) -> list[int]:
+    """Return which cells of a record are its key."""
+    names = record.names or tuple(str(i + 1) for i in range(len(record.cells)))
+    if key:
+        from qkvcli.sources.table import find_column
 
-    def _places(self, record: _Record) -> list[int]:
-        names = record.names or tuple(str(i + 1) for i in range(len(record.cells)))
-        if self._key:
-            from qkvcli.sources.table import find_column
-
-            return [find_column(column, names, "`query_key`", record.where) for column in self._key]
-        if record.names is None or not self._wanted:
-            if self._is_text and len(record.cells) != len(self._wanted):
-                cells = "1 cell" if len(record.cells) == 1 else f"{len(record.cells)} cells"
-                raise InputError(
-                    f"{cells}, and a key has {len(self._wanted)}; pass `query_key`", record.where
-                )
-            return list(range(len(record.cells)))
-        folded = [name.strip().casefold() for name in names]
-        lacking = [name for name in self._wanted if name.casefold() not in folded]
-        if lacking:
-            message = f"has no column {lacking[0]!r}, as the keys have; its columns are "
-            message += f"{', '.join(names[:12])}: pass `query_key`"
-            if self._may_lack_names:
-                message += ", or `header=False` if its first line is a query"
-            raise InputError(message, self._file if self._may_lack_names else record.where)
-        return [folded.index(name.casefold()) for name in self._wanted]
+        return [find_column(column, names, "`query_key`", record.where) for column in key]
+    # Keys of an array have no columns: all columns are one vector's.
+    wanted = store.columns.key if store.kind != "array" else ()
+    if record.names is None or not wanted:
+        if store.kind == "text" and len(record.cells) != len(wanted):
+            cells = "1 cell" if len(record.cells) == 1 else f"{len(record.cells)} cells"
+            raise InputError(
+                f"{cells}, and a key has {len(wanted)}; pass `query_key`", record.where
+            )
+        return list(range(len(record.cells)))
+    folded = [name.strip().casefold() for name in names]
+    lacking = next((name for name in wanted if name.casefold() not in folded), None)
+    if lacking is not None:
+        message = f"has no column {lacking!r}, as the keys have; its columns are "
+        message += f"{', '.join(names[:12])}: pass `query_key`"
+        if form not in ("csv", "tsv"):
+            raise InputError(message, record.where)
+        raise InputError(f"{message}, or `header=False` if its first line is a query", file)
+    return [folded.index(name.casefold()) for name in wanted]
 
 
 def _records(
@@ -337,7 +331,7 @@ def _records(
     encoding: str | None,
     form: str,
     header: bool,  # noqa: FBT001
-) -> Iterator[_Record]:
+) -> Iterator[_Row]:
     """Yield the records of a table; a first record of numbers names no columns of numbers."""
     if form in ("json", "jsonl"):
         yield from _json_records(path, encoding, lines=form == "jsonl")
@@ -352,7 +346,7 @@ def _records(
         yield record._replace(names=record.names or names)
 
 
-def _table_records(path: str, encoding: str | None, form: str) -> Iterator[_Record]:
+def _table_records(path: str, encoding: str | None, form: str) -> Iterator[_Row]:
     """Yield the records of a table, of a CSV or TSV file all without names."""
     from qkvcli.sources.table import TableBlock, TableOptions
 
@@ -370,10 +364,10 @@ def _table_records(path: str, encoding: str | None, form: str) -> Iterator[_Reco
             if isinstance(block, TableBlock):
                 place = block.where(row)
             cells = list(record.key) if width else [*record.key, *record.value]
-            yield _Record(names, cells, place)
+            yield _Row(cells, place, names)
 
 
-def _json_records(path: str, encoding: str | None, *, lines: bool) -> Iterator[_Record]:
+def _json_records(path: str, encoding: str | None, *, lines: bool) -> Iterator[_Row]:
     """Yield what a JSON list, or each line of JSON Lines, holds: a cell, cells, or a record."""
     from qkvcli.sources.json_tables import Scanner, cell, json_elements, json_lines
 
@@ -385,10 +379,10 @@ def _json_records(path: str, encoding: str | None, *, lines: bool) -> Iterator[_
         values = json_elements(Scanner(text, name))
     for value, where in values:
         if isinstance(value, dict):
-            yield _Record(tuple(value), [cell(one) for one in value.values()], where)
+            yield _Row([cell(one) for one in value.values()], where, tuple(value))
         else:
             parts = value if isinstance(value, list) else [value]
-            yield _Record(None, [cell(part) for part in parts], where)
+            yield _Row([cell(part) for part in parts], where)
 
 
 def _coded_vector(store: Store, row: _Row) -> list[float]:
@@ -438,6 +432,8 @@ def queries_from_array(store: Store, stored: StoredArray) -> Asked:
     InputError
         A width that does not fit, with both shapes, or a number that is not finite.
     """
+    from qkvcli.sources.vectors import check_numeric
+
     if store.kind == "text":
         raise UsageError(f"queries in an array, and the keys of {store.name} are text")
     check_numeric(stored)

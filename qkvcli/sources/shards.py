@@ -148,17 +148,14 @@ def check_alike(first: StoredArray, other: StoredArray) -> None:
 class ShardedTable(TableSource):
     """A table in several files that have the same columns."""
 
-    reopenable = True
-
     def __init__(self, pattern: str, opener: Callable[[str], Source]) -> None:
-        self.name, self._files, self._open = pattern, matches(pattern), opener
+        self._files, self._open = matches(pattern), opener
         first = opener(self._files[0])
-        self.columns: Columns = first.columns
-        self.note = first.note
+        super().__init__(pattern, first.columns, first.note, reopenable=True)
 
     def blocks(self) -> Iterator[Block]:
         """Yield the blocks of all files; row numbers run on."""
-        rows = left_out = 0
+        rows = 0
         for file in self._files:
             source = self._open(file)
             self._check(source.columns, source.name)
@@ -166,8 +163,6 @@ class ShardedTable(TableSource):
             for block in source.blocks():
                 yield replace(block, start=before + block.start)  # type: ignore[type-var]
                 rows += len(block)
-            left_out += source.left_out
-        self.left_out = left_out
 
     def _check(self, columns: Columns, name: str) -> None:
         first = self._files[0]

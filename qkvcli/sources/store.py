@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import math
 import re
 from dataclasses import dataclass
 from functools import partial
-from itertools import accumulate
 from typing import TYPE_CHECKING, NamedTuple
 
 from qkvcli.errors import InputError, UsageError
 from qkvcli.sources import bytes_in, formats
-from qkvcli.sources.formats import KEYS, QUERIES, VALUES
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator
 
     import numpy as np
 
@@ -101,11 +98,6 @@ class Store:
         return self.heads[0].depth
 
     @property
-    def left_out(self) -> int:
-        """How many rows were left out, as a number was missing in them."""
-        return self.heads[0].left_out
-
-    @property
     def note(self) -> str:
         """What the user should know of how the file is read; "" for nothing."""
         return self.heads[0].note
@@ -160,18 +152,13 @@ class HeldSource:
         self.key_dtype: np.dtype[np.floating] = source.key_dtype
         self.dtype: np.dtype[np.floating] = source.dtype
         self.reopenable = whole
-        self._source, self._blocks = source, iter(source.blocks())
+        self._blocks = iter(source.blocks())
         self._held: list[Block] = list(self._blocks) if whole else []
 
     @property
     def rows(self) -> int | None:
         """K, where all is held."""
         return sum(map(len, self._held)) if self.reopenable else None
-
-    @property
-    def left_out(self) -> int:
-        """How many rows were left out, as a number was missing in them."""
-        return self._source.left_out
 
     def first(self, rows: int) -> list[Block]:
         """Return the first blocks, of so many rows at least; they come again."""
@@ -234,7 +221,9 @@ def open_store(  # noqa: PLR0913 - what a database is made of
         if options.codings:
             kind = options.codings[0].kind
             raise UsageError(f"`{kind}` is of a table's columns, and {keys or data} is an array")
-        return _open_arrays(data, form, keys, values, labels, options.encoding)
+        from qkvcli.sources.vectors import open_heads
+
+        return Store(*open_heads(data, form, keys, values, labels, options.encoding))
     if labels is not None or values is not None:
         raise UsageError(
             "`labels` and `values` go with arrays; a table names its own rows (`value`)"
@@ -244,20 +233,14 @@ def open_store(  # noqa: PLR0913 - what a database is made of
         # Levels are known after one reading, and it is the next that needs them.
         again = source.columns.numeric_key if twice is None else twice or bool(options.codings)
         source = HeldSource(source, whole=again)
-    learn_levels(source)
-    return Store(source.name, (source,))
-
-
-def learn_levels(source: Source) -> None:
-    """Have the categories of a source know all values that their columns have."""
-    from qkvcli.coded import CATEGORICAL
-
-    wanted = [(at, coding) for at, coding in enumerate(source.columns.codings) if coding]
-    wanted = [(at, coding) for at, coding in wanted if coding.kind == CATEGORICAL]
+    # Categories must know all values that their columns have.
+    wanted = [(at, one) for at, one in enumerate(source.columns.codings) if one]
+    wanted = [(at, coding) for at, coding in wanted if coding.is_categorical]
     for reference in source.blocks() if wanted else ():
         block = reference.load()
         for at, coding in wanted:
             coding.learn(block.key_texts(at))
+    return Store(source.name, (source,))
 
 
 def open_table(path: str, options: TableOptions | None = None, form: str | None = None) -> Source:
@@ -294,15 +277,21 @@ def open_table(path: str, options: TableOptions | None = None, form: str | None 
         from qkvcli.sources.shards import ShardedTable, is_pattern
 
         if is_pattern(path):
-            return ShardedTable(path, partial(_open_file, options=options, form=form))
-    return _open_file(path, options, form)
+            return ShardedTable(path, partial(open_table, options=options, form=form))
+    if form in ("csv", "tsv"):
+        from qkvcli.sources.csv_tables import CsvTable
+
+        return CsvTable(path, options, "\t" if form == "tsv" else "")
+    from qkvcli.sources.json_tables import JsonTable, document_rows, line_rows
+
+    return JsonTable(path, options, line_rows if form == "jsonl" else document_rows)
 
 
 def _open_columnar(path: str, options: TableOptions, form: str) -> Source:
     if path == bytes_in.STDIN:
         raise UsageError(f"`data=-` is a stream, and {form} is read at random; name a file")
     try:
-        from qkvcli.sources.arrow import ParquetTable
+        from qkvcli.sources.parquet import ParquetTable
     except ModuleNotFoundError as error:
         if (error.name or "").partition(".")[0] != "pyarrow":
             raise
@@ -310,114 +299,3 @@ def _open_columnar(path: str, options: TableOptions, form: str) -> Source:
             f"{path}: {form} is read by pyarrow: pip install 'qkvcli[arrow]'"
         ) from None
     return ParquetTable(path, options)
-
-
-def _open_file(path: str, options: TableOptions, form: str) -> Source:
-    if form in ("csv", "tsv"):
-        from qkvcli.sources.csv_tables import CsvTable
-
-        return CsvTable(path, options, "\t" if form == "tsv" else "")
-    from qkvcli.sources.json_tables import JsonTable
-
-    return JsonTable(path, options, lines=form == "jsonl")
-
-
-def open_arrays_of(path: str, form: str) -> Mapping[str, StoredArray]:
-    """Look at the arrays of a file of one of ``formats.ARRAYS``."""
-    if form == "safetensors":
-        from qkvcli.sources.safetensors import open_tensors
-
-        return open_tensors(path)
-    from qkvcli.sources.npy import open_arrays
-
-    return open_arrays(path)
-
-
-def _open_arrays(  # noqa: PLR0913, PLR0917 - what arrays are made of
-    data: str,
-    form: str,
-    keys: str | None,
-    values: str | None,
-    labels: str | None,
-    encoding: str | None,
-) -> Store:
-    from qkvcli.sources.labels import labels_of
-    from qkvcli.sources.shards import check_alike, pairs
-    from qkvcli.sources.vectors import Head, VectorSource
-
-    shards: list[_Arrays] = []
-    for one, other in pairs(data if keys is None else keys, values):
-        shards.append(_one_file(one, form, other) if keys is None else _two_files(one, other))
-        check_shapes(shards[-1].keys, shards[-1].values)
-        check_alike(shards[0].keys, shards[-1].keys)
-        check_alike(shards[0].values, shards[-1].values)
-    ends = list(accumulate(shard.keys.shape[-2] for shard in shards))
-    own = shards[0].settings.key_labels if shards[0].settings and len(shards) == 1 else None
-    names = labels_of(labels, ends[-1], "keys", encoding) if labels is not None else own
-    batch_shape = shards[0].keys.shape[:-2]
-    heads = tuple(
-        VectorSource(
-            *(
-                Head(keys, values, number, names, first)
-                for (keys, values, *_), first in zip(shards, [0, *ends], strict=False)
-            )
-        )
-        for number in range(math.prod(batch_shape))
-    )
-    k, _, queries, settings = shards[0]
-    name = k.name if len(shards) == 1 else keys or data
-    return Store(name, heads, batch_shape, queries, settings)
-
-
-class _Arrays(NamedTuple):
-    keys: StoredArray
-    values: StoredArray
-    queries: StoredArray | None = None
-    settings: Settings | None = None
-
-
-def _two_files(keys: str, values: str | None) -> _Arrays:
-    from qkvcli.sources.npy import open_array
-
-    k = open_array(keys)
-    return _Arrays(k, k if values is None else open_array(values))
-
-
-def _one_file(data: str, form: str, values: str | None) -> _Arrays:
-    from qkvcli.sources.captured import read_settings
-    from qkvcli.sources.npy import open_array, pick
-
-    arrays = open_arrays_of(data, form)
-    k = pick(arrays, KEYS, "`keys`", data)
-    v = open_array(values) if values else next((arrays[n] for n in VALUES if n in arrays), k)
-    queries = next((arrays[name] for name in QUERIES if name in arrays), None)
-    if queries is None:
-        return _Arrays(k, v)
-    return _Arrays(k, v, queries, read_settings(arrays, data, queries.shape))
-
-
-def check_shapes(keys: StoredArray, values: StoredArray) -> None:
-    """Refuse keys and values that are no vectors, or do not fit together."""
-    for array, role in ((keys, "keys"), (values, "values")):
-        check_numeric(array)
-        if array.ndim < 2:
-            raise InputError(
-                f"{role} of shape {array.shape}; they are (K, D), (H, K, D), (B, H, K, D), …",
-                array.name,
-            )
-        if 0 in array.shape:
-            raise InputError(
-                f"{role} of shape {array.shape}: there is nothing to attend to", array.name
-            )
-    if keys.shape[:-1] != values.shape[:-1]:
-        raise InputError(
-            f"keys of shape {keys.shape} and values of shape {values.shape} do not fit"
-            "; they must agree but for the last axis",
-            values.name,
-        )
-
-
-def check_numeric(array: StoredArray) -> None:
-    """Refuse an array of text where numbers are wanted."""
-    if array.dtype.kind == "U":
-        raise InputError(f"is of dtype {array.dtype}; numbers were expected", array.name)

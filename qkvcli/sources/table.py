@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, NoReturn, Protocol
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from qkvcli.blocks import Columns, Record, labels_of
 from qkvcli.errors import InputError, UsageError, did_you_mean
@@ -66,43 +66,22 @@ class TableOptions:
     name: str | None = None
     codings: tuple[Coding, ...] = ()
 
-    def named(self, name: str) -> TableOptions:
-        """Return the options for a table that errors call so."""
-        return replace(self, name=name)
-
     def bundled(self, name: str) -> TableOptions:
         """Return the options for a table of the package, of which it is known how it is written."""
-        return replace(self.named(name), header=True, delimiter=None, encoding=None, format=None)
+        return replace(self, name=name, header=True, delimiter=None, encoding=None, format=None)
 
 
-class Cells(Protocol):
-    """The cells of one block of a table, all of them text."""
+@dataclass(eq=False)
+class Cells:
+    """The cells of one block of a table, all of them text, as one list, row after row.
 
-    def __len__(self) -> int:
-        """Return the number of rows."""
-
-    def load(self) -> None:
-        """Have the cells at hand; they may have travelled without them."""
-
-    def column(self, position: int) -> list[str]:
-        """Return one column."""
-
-    def key_bytes(self, position: int) -> KeyBytes | None:
-        """Return a column as it lies among bytes, where no string need be made for that."""
-
-    def row(self, position: int) -> Sequence[str]:
-        """Return one row."""
-
-    def line(self, row: int) -> int:
-        """Return the line of the file on which a row starts."""
-
-    def matrix(self, positions: Sequence[int], grammar: str) -> NDArray[np.float64] | None:
-        """Return columns as numbers by a reader in C, or None where it cannot vouch for them."""
-
-
-@dataclass
-class ListCells:
-    """Cells as one list, row after row."""
+    Parameters
+    ----------
+    flat, width
+        The cells, and how many a row has.
+    lines
+        The line of the file on which each row starts.
+    """
 
     flat: list[str]
     width: int
@@ -113,14 +92,16 @@ class ListCells:
         return len(self.flat) // self.width
 
     def load(self) -> None:
-        """Do nothing: these cells are always at hand."""
+        """Have the cells at hand; those of a file may have travelled without them."""
 
     def column(self, position: int) -> list[str]:
         """Return one column."""
         return self.flat if self.width == 1 else self.flat[position :: self.width]
 
-    def key_bytes(self, position: int) -> None:
-        """Return nothing: the cells are strings already."""
+    def key_bytes(self, position: int) -> KeyBytes | None:
+        """Return a column as it lies among bytes, where no string need be made for that."""
+        del position
+        return None  # these are strings already
 
     def row(self, position: int) -> list[str]:
         """Return one row."""
@@ -130,8 +111,10 @@ class ListCells:
         """Return the line of the file on which a row starts."""
         return self.lines[row]
 
-    def matrix(self, positions: Sequence[int], grammar: str) -> None:
-        """Leave the reading of numbers to the general way."""
+    def matrix(self, positions: Sequence[int], grammar: str) -> NDArray[np.float64] | None:
+        """Return columns as numbers by a reader in C, or None where it cannot vouch for them."""
+        del positions, grammar
+        return None
 
 
 @dataclass(frozen=True)
@@ -156,53 +139,35 @@ class Layout:
 
 
 class TableSource:
-    """What all tables have in common, as sources."""
+    """What all tables have in common, as sources: their number of rows is not known.
 
-    columns: Columns
+    Parameters
+    ----------
+    name, columns, note, reopenable
+        As of a ``Source``.
+    """
+
     rows: int | None = None
     names: Sequence[str] | None = None
-    left_out = 0
-    note = ""
 
-    def kept(self, parts: Iterable[Cells], layout: Layout) -> Iterator[Cells]:
-        """Yield cells without the rows in which a number is missing, which are counted."""
-        self.left_out = 0
-        for cells in parts:
-            some = without_missing(cells, layout)
-            self.left_out += len(cells) - len(some)
-            if len(some):
-                yield some
+    def __init__(self, name: str, columns: Columns, note: str, *, reopenable: bool) -> None:
+        import numpy as np
 
-    @property
-    def kind(self) -> str:
-        """What keys are: text, or numeric columns."""
-        return "table" if self.columns.numeric_key else "text"
-
-    @property
-    def depth(self) -> int:
-        """D, the width of a key; 0 for text."""
-        return len(self.columns.key) if self.columns.numeric_key else 0
-
-    @property
-    def key_dtype(self) -> np.dtype[np.floating]:
-        """What keys are scored in."""
-        import numpy as np  # a text lookup never needs numbers
-
-        return np.dtype(np.float64)
-
-    @property
-    def dtype(self) -> np.dtype[np.floating]:
-        """The wider of what keys and what values are."""
-        return self.key_dtype
+        self.name, self.columns, self.note, self.reopenable = name, columns, note, reopenable
+        self.kind = "table" if columns.numeric_key else "text"
+        self.depth = len(columns.key) if columns.numeric_key else 0
+        self.key_dtype: np.dtype[np.floating] = np.dtype(np.float64)
+        self.dtype = self.key_dtype
 
 
-@dataclass
+@dataclass(eq=False)
 class TableBlock:
     """A run of a table's rows; keys, numbers and records are read from its cells when asked for."""
 
     start: int
     layout: Layout
     cells: Cells
+    skipped: int = 0
 
     def __len__(self) -> int:
         """Return the number of rows."""
@@ -210,7 +175,7 @@ class TableBlock:
 
     def __getstate__(self) -> dict[str, object]:
         """Leave behind what was worked out from the cells."""
-        return {"start": self.start, "layout": self.layout, "cells": self.cells}
+        return {field.name: getattr(self, field.name) for field in fields(self)}
 
     def load(self) -> TableBlock:
         """Return the block itself, with its cells at hand."""
@@ -222,7 +187,7 @@ class TableBlock:
         """Text keys as K strings (several key columns joined by a space), or vectors (K, D)."""
         layout = self.layout
         if layout.columns.numeric_key:
-            return self._vectors_and_numbers[0]
+            return self._numbers[0]
         parts = [self.cells.column(position) for position in layout.key]
         return parts[0] if len(parts) == 1 else [" ".join(row) for row in zip(*parts, strict=True)]
 
@@ -237,29 +202,26 @@ class TableBlock:
     def values(self, rows: Sequence[int] | None = None) -> NDArray[np.float64]:
         """Return the numeric value columns of some rows, reading no others, or of all, (K, Dv)."""
         if rows is None:
-            return self._values
+            return self._numbers[1]
         if not rows:
             import numpy as np
 
-            return np.empty((0, len(self._numeric_positions)))
+            return np.empty((0, len(self.layout.columns.numeric)))
         flat = [cell for row in rows for cell in self.cells.row(row)]
         lines = [self.cells.line(row) for row in rows]
-        return TableBlock(0, self.layout, ListCells(flat, len(flat) // len(rows), lines)).values()
+        return TableBlock(0, self.layout, Cells(flat, len(flat) // len(rows), lines)).values()
 
     @cached_property
-    def _values(self) -> NDArray[np.float64]:
-        if self.layout.columns.numeric_key:
-            return self._vectors_and_numbers[1]
-        return self._matrix(self._numeric_positions, self.layout.value_grammar, "value")
+    def _numbers(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Vector keys and numeric values, in one reading where the reader in C can do both.
 
-    @property
-    def _numeric_positions(self) -> tuple[int, ...]:
-        return tuple(self.layout.value[i] for i in self.layout.columns.numeric)
-
-    @cached_property
-    def _vectors_and_numbers(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Vector keys and numeric values, in one reading where the reader in C can do both."""
-        layout, values = self.layout, self._numeric_positions
+        Of text keys there are values alone.
+        """
+        layout = self.layout
+        values = tuple(layout.value[i] for i in layout.columns.numeric)
+        if not layout.columns.numeric_key:
+            found = self._matrix(values, layout.value_grammar, "value")
+            return found[:, :0], found
         if layout.columns.codings:
             return self._coded(), self._matrix(values, layout.value_grammar, "value")
         # What is a plain number is a value too; of other grammars both must be the same.
@@ -295,6 +257,29 @@ class TableBlock:
             column = self.cells.column(position)
             found.append(labels_of(column if rows is None else [column[row] for row in rows]))
         return found
+
+    def without_missing(self) -> TableBlock:
+        """Return the block without the rows in which a number is missing."""
+        layout, cells = self.layout, self.cells
+        numeric = [(layout.value[i], numbers.is_missing) for i in layout.columns.numeric]
+        if layout.columns.numeric_key:
+            codings = layout.columns.codings or (None,) * len(layout.key)
+            numeric += [
+                (position, coding.is_missing if coding else numbers.is_missing)
+                for position, coding in zip(layout.key, codings, strict=True)
+            ]
+        gone = {
+            row
+            for position, is_missing in numeric
+            for row, cell in enumerate(cells.column(position))
+            if is_missing(cell)
+        }
+        if not gone:
+            return self
+        rows = [row for row in range(len(cells)) if row not in gone]
+        flat = [cell for row in rows for cell in cells.row(row)]
+        lines = [cells.line(row) for row in rows]
+        return replace(self, cells=Cells(flat, len(cells.row(0)), lines))
 
     def check(self) -> None:
         """Do nothing: a table's numbers are finite, or are refused when they are read."""
@@ -337,26 +322,27 @@ class TableBlock:
         refuse_number(column[row], self.where(row), role, name)
 
 
-def without_missing(cells: Cells, layout: Layout) -> Cells:
-    """Return the rows in which no number of the key or of the values is missing."""
-    numeric = [(layout.value[i], numbers.is_missing) for i in layout.columns.numeric]
-    if layout.columns.numeric_key:
-        codings = layout.columns.codings or (None,) * len(layout.key)
-        numeric += [
-            (position, coding.is_missing if coding else numbers.is_missing)
-            for position, coding in zip(layout.key, codings, strict=True)
-        ]
-    gone = {
-        row
-        for position, is_missing in numeric
-        for row, cell in enumerate(cells.column(position))
-        if is_missing(cell)
-    }
-    rows = [row for row in range(len(cells)) if row not in gone]
-    if not gone:
-        return cells
-    flat = [cell for row in rows for cell in cells.row(row)]
-    return ListCells(flat, len(cells.row(0)), [cells.line(row) for row in rows])
+def skipping(blocks: Iterable[Any], name: str) -> Iterator[Any]:
+    """Yield blocks without the rows in which a number is missing, each with how many those were.
+
+    Raises
+    ------
+    InputError
+        No row is left.
+    """
+    rows = skipped = 0
+    held: Any = None  # until it is known whether all rows that follow are left out
+    for block in blocks:
+        kept = block.without_missing()
+        skipped += len(block) - len(kept)
+        if len(kept):
+            if held is not None:
+                yield held
+            held = replace(kept, start=rows, skipped=skipped)
+            rows, skipped = rows + len(kept), 0
+    if held is None:
+        raise InputError("in every row a number is missing, and none is left", name)
+    yield replace(held, skipped=held.skipped + skipped)
 
 
 def coded(coding: Coding, cells: Sequence[str], where: Callable[[int], str]) -> list[float]:
@@ -442,37 +428,40 @@ def layout(names: Sequence[str], first: Cells, options: TableOptions, name: str)
     InputError
         A cell that is no number in a column of numbers.
     """
-    key = key_columns(options, names, name)
-    value = tuple(find_column(column, names, "`value`", name) for column in options.value)
-    for option, found in (("`key`", key), ("`value`", value)):
-        twice = next((names[i] for i in found if found.count(i) > 1), None)
-        if twice is not None:
-            raise UsageError(f"{option} names the column {twice!r} of {name} twice")
-    if not value:
-        # A bare list of keys is its own values, as in self-attention.
-        value = tuple(i for i in range(len(names)) if i not in key) or key
-
-    def is_numeric(position: int, role: str, wanted: str | None) -> bool:
-        skip = options.missing == SKIP
-        return _is_numeric(first, position, role, wanted, (name, names[position]), skip=skip)
-
-    codings = codings_of(options, names, key, name)
-    kinds = [
-        any(codings[at : at + 1]) or is_numeric(i, "key", options.key_type)
-        for at, i in enumerate(key)
-    ]
+    key, value = chosen(options, names, name)
+    codings = codings_of(options, names, key, name) if options.codings else ()
+    coded_keys = {at for at, coding in zip(key, codings, strict=False) if coding}
+    # A code with a leading zero is a number only where numbers were asked for.
+    key_grammar = numbers.NUMBER if options.key_type == NUMBER else numbers.PLAIN
+    value_grammar = numbers.NUMBER if options.value_type == NUMBER else numbers.VALUE
+    kinds: dict[str, list[bool]] = {}
+    for role, places, wanted, grammar in (
+        ("key", key, options.key_type, key_grammar),
+        ("value", value, options.value_type, value_grammar),
+    ):
+        kinds[role] = []
+        for at in places:
+            wrong: list[int] | None = []
+            if role == "value" or at not in coded_keys:
+                wrong = None if wanted == TEXT else _wrong_numbers(first, at, grammar, wanted)
+            if options.missing == SKIP and wrong:
+                column = first.column(at)
+                wrong = [row for row in wrong if not numbers.is_missing(column[row])]
+            if wrong:
+                cell, where = first.row(wrong[0])[at], f"{name}:{first.line(wrong[0])}"
+                refuse_number(cell, where, role, names[at])
+            kinds[role].append(wrong is not None)
+    key_names = tuple(names[at] for at in key)
     if codings:
-        check_coded([names[i] for i in key], kinds, f"{name}:{first.line(0)}")
-    numeric = [i for i, at in enumerate(value) if is_numeric(at, "value", options.value_type)]
+        check_coded(key_names, kinds["key"], f"{name}:{first.line(0)}")
     columns = Columns(
-        tuple(names[i] for i in key),
-        tuple(names[i] for i in value),
-        all(kinds),
-        tuple(numeric),
+        key_names,
+        tuple(names[at] for at in value),
+        all(kinds["key"]),
+        tuple(i for i, is_number in enumerate(kinds["value"]) if is_number),
         codings,
     )
-    grammars = _grammar("key", options.key_type), _grammar("value", options.value_type)
-    return Layout(name, key, value, columns, *grammars)
+    return Layout(name, key, value, columns, key_grammar, value_grammar)
 
 
 def check_coded(names: Sequence[str], kinds: Sequence[bool], where: str) -> None:
@@ -486,30 +475,33 @@ def check_coded(names: Sequence[str], kinds: Sequence[bool], where: str) -> None
         )
 
 
-def key_columns(options: TableOptions, names: Sequence[str], name: str) -> tuple[int, ...]:
-    """Return which columns are the key: by default the first; ``*`` is all but the values.
+def chosen(
+    options: TableOptions, names: Sequence[str], name: str
+) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Return which columns are the key, and which are values.
+
+    By default the first is the key, and the others are values; a key ``*`` is all but the values,
+    and a bare list of keys is its own values, as in self-attention.
 
     Raises
     ------
     UsageError
-        A column that is not there, ``*`` without values, or none that is left.
+        A column that is not there, or is named twice; ``*`` without values, or none that is left.
     """
+    value = tuple(find_column(one, names, "`value`", name) for one in options.value)
     if options.key != ("*",) or "*" in names:
-        return tuple(find_column(one, names, "`key`", name) for one in options.key) or (0,)
-    if not options.value:
+        key = tuple(find_column(one, names, "`key`", name) for one in options.key) or (0,)
+    elif not value:
         raise UsageError("`key='*'` is all columns but the values; name those with `value`")
-    values = {find_column(one, names, "`value`", name) for one in options.value}
-    found = tuple(at for at in range(len(names)) if at not in values)
-    if not found:
-        raise UsageError(f"`key='*'`: {name} has no column but its values")
-    return found
-
-
-def _grammar(role: str, wanted: str | None) -> str:
-    """Return what is a number in a column: a code with a leading zero is one only if asked for."""
-    if wanted == NUMBER:
-        return numbers.NUMBER
-    return numbers.PLAIN if role == "key" else numbers.VALUE
+    else:
+        key = tuple(at for at in range(len(names)) if at not in value)
+        if not key:
+            raise UsageError(f"`key='*'`: {name} has no column but its values")
+    for option, found in (("`key`", key), ("`value`", value)):
+        twice = next((names[i] for i in found if found.count(i) > 1), None)
+        if twice is not None:
+            raise UsageError(f"{option} names the column {twice!r} of {name} twice")
+    return key, value or tuple(i for i in range(len(names)) if i not in key) or key
 
 
 def key_note(names: Sequence[str], columns: Columns, options: TableOptions, name: str) -> str:
@@ -540,37 +532,27 @@ def find_column(column: str, names: Sequence[str], option: str, name: str) -> in
     )
 
 
-def _is_numeric(  # noqa: PLR0913 - a column, and how it is to be read
-    first: Cells,
-    position: int,
-    role: str,
-    wanted: str | None,
-    names: tuple[str, str],
-    *,
-    skip: bool,
-) -> bool:
-    """Return whether a column is of numbers; ``names`` are the table's and the column's."""
-    if wanted == TEXT:
-        return False
-    grammar = _grammar(role, wanted)
-    cell = first.row(0)[position]
-    if wanted != NUMBER and numbers.mismatches([cell], grammar) and not _is_no_text(cell):
-        return False  # most text is told by its first cell, and no other is taken apart
+def _wrong_numbers(
+    first: Cells, position: int, grammar: str, wanted: str | None
+) -> list[int] | None:
+    """Return which rows have no number in a column of numbers; None of a column of text.
+
+    Numbers, and what was surely meant as numbers or stands for a missing one, are a column of
+    numbers with a mistake in it.
+    """
+    is_open, cell = wanted is None, first.row(0)[position]
+    if is_open and numbers.mismatches([cell], grammar) and not _is_no_text(cell):
+        return None  # most text is told by its first cell, and no other is taken apart
     cells = first.column(position)
     row = numbers.first_mismatch(cells, grammar)
     if row is None:
-        return True
-    if wanted != NUMBER and not _is_no_text(cells[row]):
-        return False
-    # Numbers, and what was surely meant as numbers or stands for a missing one, are a column of
-    # numbers with a mistake in it.
+        return []
+    if is_open and not _is_no_text(cells[row]):
+        return None
     odd = numbers.mismatches(cells, grammar)
-    if wanted != NUMBER and not (len(odd) < len(cells) and all(_is_no_text(cells[i]) for i in odd)):
-        return False
-    wrong = [row for row in odd if not (skip and numbers.is_missing(cells[row]))]
-    if wrong:
-        refuse_number(cells[wrong[0]], f"{names[0]}:{first.line(wrong[0])}", role, names[1])
-    return True
+    if is_open and not (len(odd) < len(cells) and all(_is_no_text(cells[i]) for i in odd)):
+        return None
+    return odd
 
 
 def _is_no_text(cell: str) -> bool:

@@ -5,19 +5,29 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 from functools import cached_property
-from itertools import islice
-from typing import TYPE_CHECKING
+from itertools import accumulate, islice
+from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
 import numpy as np
 
 from qkvcli.blocks import Columns, Labels, Record, number_text
 from qkvcli.errors import InputError
-from qkvcli.sources.npy import StoredArray, first_nonfinite, working_dtype
+from qkvcli.sources.formats import KEYS, QUERIES, VALUES
+from qkvcli.sources.npy import (
+    StoredArray,
+    first_nonfinite,
+    open_array,
+    open_arrays,
+    pick,
+    working_dtype,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from numpy.typing import NDArray
+
+    from qkvcli.sources.captured import Settings
 
 ROWS = 57_344
 """How many rows make a block: of 64 float32 keys and values, 28 MiB. Never a matter of the machine,
@@ -74,6 +84,7 @@ class VectorBlock:
     head: Head
     keys: NDArray[np.floating] = None  # type: ignore[assignment]
     stored_values: NDArray[np.floating] = None  # type: ignore[assignment]
+    skipped: ClassVar[int] = 0
 
     def __getstate__(self) -> dict[str, object]:
         """Leave the rows behind, and of what is in memory all but what belongs to them."""
@@ -213,39 +224,18 @@ class VectorSource:
 
     reopenable = True
     kind = "array"
-    left_out = 0
     note = ""
 
     def __init__(self, head: Head, *more: Head) -> None:
-        self.name = head.keys.name
-        self.head = head
-        self.columns = head.columns
+        self.name, self.head, self.columns = head.keys.name, head, head.columns
         self._shards = (head, *more)
-
-    @property
-    def rows(self) -> int:
-        """The number of keys in all files, K."""
-        return sum(shard.rows for shard in self._shards)
-
-    @property
-    def depth(self) -> int:
-        """D, the width of a key."""
-        return self.head.keys.shape[-1]
-
-    @property
-    def key_dtype(self) -> np.dtype[np.floating]:
-        """What keys are scored in."""
-        return working_dtype(self.head.keys.dtype)
-
-    @property
-    def dtype(self) -> np.dtype[np.floating]:
-        """The wider of what keys and what values are."""
-        return np.result_type(self.key_dtype, working_dtype(self.head.values.dtype))
-
-    @property
-    def names(self) -> tuple[str, ...] | None:
-        """What keys are called, where they have names."""
-        return self.head.names
+        self.rows = sum(shard.rows for shard in self._shards)
+        self.depth = head.keys.shape[-1]
+        self.key_dtype = working_dtype(head.keys.dtype)
+        self.dtype: np.dtype[np.floating] = np.result_type(
+            self.key_dtype, working_dtype(head.values.dtype)
+        )
+        self.names = head.names
 
     def key(self, row: int) -> NDArray[np.floating]:
         """Return one key as a vector, (D,)."""
@@ -267,3 +257,112 @@ def in_memory(array: NDArray[np.generic], name: str) -> StoredArray:
         raise InputError(f"is of dtype {whole.dtype}; use numbers of at most 64 bits", name)
     view = whole.reshape(-1).view(np.uint8).data
     return StoredArray(name, whole.shape, whole.dtype, data=view)
+
+
+def open_arrays_of(path: str, form: str) -> Mapping[str, StoredArray]:
+    """Look at the arrays of a file of one of ``formats.ARRAYS``."""
+    if form == "safetensors":
+        from qkvcli.sources.safetensors import open_tensors
+
+        return open_tensors(path)
+    return open_arrays(path)
+
+
+def open_heads(  # noqa: PLR0913, PLR0917 - what arrays are made of
+    data: str,
+    form: str,
+    keys: str | None,
+    values: str | None,
+    labels: str | None,
+    encoding: str | None,
+) -> tuple[str, tuple[VectorSource, ...], tuple[int, ...], StoredArray | None, Settings | None]:
+    """Return what a store of arrays in files is made of: its name, its heads, and what it brings.
+
+    Parameters
+    ----------
+    data, form
+        A file of several arrays and its format; not looked at where ``keys`` is given.
+    keys, values
+        Files (…, K, D) and (…, K, Dv), or patterns of such.
+    labels, encoding
+        A file with the name of each key, and its encoding.
+    """
+    from qkvcli.sources.shards import check_alike, pairs
+
+    shards: list[_Arrays] = []
+    for one, other in pairs(data if keys is None else keys, values):
+        shards.append(_one_file(one, form, other) if keys is None else _two_files(one, other))
+        check_shapes(shards[-1].keys, shards[-1].values)
+        check_alike(shards[0].keys, shards[-1].keys)
+        check_alike(shards[0].values, shards[-1].values)
+    ends = list(accumulate(shard.keys.shape[-2] for shard in shards))
+    own = shards[0].settings.key_labels if shards[0].settings and len(shards) == 1 else None
+    names = own
+    if labels is not None:
+        from qkvcli.sources.labels import labels_of
+
+        names = labels_of(labels, ends[-1], "keys", encoding)
+    batch_shape = shards[0].keys.shape[:-2]
+    heads = tuple(
+        VectorSource(
+            *(
+                Head(keys, values, number, names, first)
+                for (keys, values, *_), first in zip(shards, [0, *ends], strict=False)
+            )
+        )
+        for number in range(math.prod(batch_shape))
+    )
+    k, _, queries, settings = shards[0]
+    name = k.name if len(shards) == 1 else keys or data
+    return name, heads, batch_shape, queries, settings
+
+
+class _Arrays(NamedTuple):
+    keys: StoredArray
+    values: StoredArray
+    queries: StoredArray | None = None
+    settings: Settings | None = None
+
+
+def _two_files(keys: str, values: str | None) -> _Arrays:
+    k = open_array(keys)
+    return _Arrays(k, k if values is None else open_array(values))
+
+
+def _one_file(data: str, form: str, values: str | None) -> _Arrays:
+    from qkvcli.sources.captured import read_settings
+
+    arrays = open_arrays_of(data, form)
+    k = pick(arrays, KEYS, "`keys`", data)
+    v = open_array(values) if values else next((arrays[n] for n in VALUES if n in arrays), k)
+    queries = next((arrays[name] for name in QUERIES if name in arrays), None)
+    if queries is None:
+        return _Arrays(k, v)
+    return _Arrays(k, v, queries, read_settings(arrays, data, queries.shape))
+
+
+def check_shapes(keys: StoredArray, values: StoredArray) -> None:
+    """Refuse keys and values that are no vectors, or do not fit together."""
+    for array, role in ((keys, "keys"), (values, "values")):
+        check_numeric(array)
+        if array.ndim < 2:
+            raise InputError(
+                f"{role} of shape {array.shape}; they are (K, D), (H, K, D), (B, H, K, D), …",
+                array.name,
+            )
+        if 0 in array.shape:
+            raise InputError(
+                f"{role} of shape {array.shape}: there is nothing to attend to", array.name
+            )
+    if keys.shape[:-1] != values.shape[:-1]:
+        raise InputError(
+            f"keys of shape {keys.shape} and values of shape {values.shape} do not fit"
+            "; they must agree but for the last axis",
+            values.name,
+        )
+
+
+def check_numeric(array: StoredArray) -> None:
+    """Refuse an array of text where numbers are wanted."""
+    if array.dtype.kind == "U":
+        raise InputError(f"is of dtype {array.dtype}; numbers were expected", array.name)

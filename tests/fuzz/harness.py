@@ -21,7 +21,7 @@ from unittest import mock
 from qkvcli.cli import run as run_command
 from qkvcli.errors import QkvError
 from qkvcli.sources.labels import read_labels
-from qkvcli.sources.matrices import ReadOptions, open_matrices
+from qkvcli.sources.matrices import open_matrices
 from qkvcli.sources.npy import first_nonfinite, open_arrays
 from qkvcli.sources.safetensors import open_tensors
 from qkvcli.sources.store import open_table
@@ -91,7 +91,7 @@ def read(form: str, path: str) -> None:
     elif form == "labels.txt":
         read_labels(path)
     elif form.startswith("matrix."):
-        _read_rows(open_matrices(path, ReadOptions()).array)
+        _read_rows(open_matrices(path).array)
     elif form in ("npy", "npz"):
         for array in open_arrays(path).values():
             _read_array(array)

@@ -12,11 +12,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from qkvcli.heatmap.colours import palette
 from qkvcli.heatmap.picture import Grid, Panel, Picture
 from qkvcli.heatmap.pixels import read_pixels
-from qkvcli.heatmap.request import ScaleOptions
-from qkvcli.heatmap.scale import scales
+from qkvcli.heatmap.request import Request
+from qkvcli.heatmap.scale import palette, scale_of
 from qkvcli.heatmap.select import Axis, Selection, whole
 from qkvcli.heatmap.weights import open_weights
 from qkvcli.sources.matrices import Matrices, in_memory
@@ -163,6 +162,7 @@ def picture_of(
     """Return a picture whose panels all have the same weights, which are random if not given."""
     shape = (len(grid.queries), len(grid.keys))
     cells = np.random.default_rng(0).random(shape) if values is None else values
-    every = scales([cells] * len(grid.names), ScaleOptions(vmax=vmax), signed=False)
-    panels = tuple(Panel(cells, *scale.levels(cells)) for scale in every)
-    return Picture(grid, panels, (1, 1), tuple(every), False, palette("Reds"), title, False)
+    scale = scale_of([cells], Request("", vmax=vmax), signed=False)
+    panels = tuple(Panel(cells, *scale.levels(cells)) for _ in grid.names)
+    every = (scale,) * len(panels)
+    return Picture(grid, panels, (1, 1), every, False, palette("Reds"), title, False)

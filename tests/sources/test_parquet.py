@@ -22,7 +22,7 @@ import pyarrow.parquet as pq
 
 from qkvcli.database import Database
 from qkvcli.errors import QkvError
-from qkvcli.sources.arrow import pieces
+from qkvcli.sources import columnar
 from qkvcli.sources.store import open_store
 from qkvcli.sources.table import TableOptions
 from tests.sources.test_shards import close
@@ -346,7 +346,7 @@ def test_pieces_of_a_row_group_answer_as_whole(
     path = write("t.parquet", TABLE.set_column(2, "x", pa.array(VECTORS.tolist())))
     options = TableOptions(value=("kind", "y"))
     whole = tables.rows(path, value=("kind", "y"))
-    monkeypatch.setattr(pieces, "ROWS", 7)
+    monkeypatch.setattr(columnar, "ROWS", 7)
     blocks = list(open_store(path, options).heads[0].blocks())
     assert [len(block) for block in blocks] == [7, 7, 7, 7, 2] * 3 + [7, 3]
     assert tables.rows(path, value=("kind", "y")) == whole
@@ -354,7 +354,7 @@ def test_pieces_of_a_row_group_answer_as_whole(
         block = pickle.loads(pickle.dumps(blocks[at]))
         assert len(pickle.dumps(block)) < 2_500
         assert block.load().records([0])[0].key == (f"n{block.start}",)
-    monkeypatch.setattr(pieces, "_BYTES", 8 * 6)  # two vectors, or 48 bytes of text
+    monkeypatch.setattr(columnar, "_BYTES", 8 * 6)  # two vectors, or 48 bytes of text
     blocks = list(open_store(path, TableOptions(value=("x",))).heads[0].blocks())
     assert {len(block) for block in blocks} == {2}
 
@@ -363,7 +363,7 @@ def test_a_vector_column_over_the_cap_is_refused(
     write: Callable[[str, Any], str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = write("t.parquet", {"a": [[1.0], [1.0] * 400]})
-    monkeypatch.setattr(pieces, "WHOLE_CAP", 3_000)
+    monkeypatch.setattr(columnar, "WHOLE_CAP", 3_000)
     assert "row group 0 holds 401 numbers in the column 'a', over" in tables.refusal(path)
 
 

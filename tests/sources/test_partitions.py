@@ -27,6 +27,7 @@ from qkvcli.scores.text import TextScore
 from qkvcli.scores.vector import VectorScore
 from qkvcli.sources import bytes_in
 from qkvcli.sources.store import open_table
+from qkvcli.sources.table import TableOptions
 from tests.support import folds, tables
 from tests.support.command import UNMEASURED, environment, run_qkv
 
@@ -68,10 +69,10 @@ def answers(executor: Executor, path: str, queries: Queries, *asked: Plan, **opt
         return fold(open_table(path, **options).blocks(), queries, list(asked), executor)
 
 
-def divided(path: str, queries: Queries, *asked: Plan, count: int = 2) -> bool:
+def divided(path: str, queries: Queries, *asked: Plan, count: int = 2, **options: Any) -> bool:
     """Whether a file is folded in partitions, and not in order after all."""
     with tables.chunk(CHUNK):
-        blocks: Any = open_table(path).blocks()
+        blocks: Any = open_table(path, **options).blocks()
         partitions = blocks.partitions(count)
         work = Work((queries,), asked)
         return (
@@ -95,6 +96,18 @@ def test_partitions_come_to_the_same(table: str, asked: tuple[str, ...], count: 
         assert divided(table, queries, plan, count=count)
         folds.assert_same(here, answers(folds.Forked(count), table, queries, plan))
         folds.assert_same(here, answers(Workers(count), table, queries, plan))
+
+
+def test_rows_that_are_left_out_are_counted_in_partitions(put: Callable[[str, str], str]) -> None:
+    lines = [f"{i}.5,{'NA' if i % 7 == 3 or i > 1_990 else i}\n" for i in range(2_000)]
+    path = put("m.csv", "x,y\n" + "".join(lines))
+    queries = Queries(("a",), np.array([[900.0]]))
+    plan = Plan(VectorScore("gaussian"), Weighting("softmax"), top=3, records=True, width=1)
+    options: dict[str, Any] = {"options": TableOptions(missing="skip")}
+    here = answers(Local(), path, queries, plan, **options)
+    assert here[0].skipped == sum("NA" in line for line in lines)
+    assert divided(path, queries, plan, **options)
+    folds.assert_same(here, answers(folds.Forked(3), path, queries, plan, **options))
 
 
 def test_numbers_are_read_in_partitions_too(put: Callable[[str, str], str]) -> None:

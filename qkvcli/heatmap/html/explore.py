@@ -14,14 +14,14 @@ import numpy as np
 
 from qkvcli.attention.formulas import Tokens
 from qkvcli.errors import UsageError
-from qkvcli.heatmap.colours import palette
 from qkvcli.heatmap.computed import Computed, band
 from qkvcli.heatmap.html.codes import SIDE, Coding, Level, Pyramid, Room
 from qkvcli.heatmap.html.halves import LARGEST, Halves
 from qkvcli.heatmap.html.measures import CHANGES, NAMES, Measures
 from qkvcli.heatmap.html.page import EVERYTHING, page, read
 from qkvcli.heatmap.pixels import blocks
-from qkvcli.heatmap.request import PageOptions, Request
+from qkvcli.heatmap.request import Request
+from qkvcli.heatmap.scale import palette
 from qkvcli.heatmap.select import Selection, select, selection_of, whole
 from qkvcli.heatmap.weights import Watch
 from qkvcli.render.escape import visible
@@ -47,9 +47,9 @@ _A_HEAD = 400  # characters of what is said of a head
 _A_WEIGHT = 1.5  # about how many characters a weight of 8 bits takes
 
 
-@dataclass(frozen=True)
-class Explored:
-    """A page and what is to be said of it.
+@dataclass(frozen=True, eq=False, repr=False)
+class Explorer:
+    """A page that shows itself in a notebook, and can be saved.
 
     Parameters
     ----------
@@ -60,7 +60,7 @@ class Explored:
     texts
         Its packed tiles, queries and keys.
     notes
-        What the file left out and how exact it is, a line each.
+        What the page leaves out, and how exact it is, a line each.
     """
 
     title: str
@@ -71,6 +71,30 @@ class Explored:
     def parts(self) -> Iterator[bytes]:
         """Yield the page in UTF-8."""
         return page(self.title, self.data, self.texts)
+
+    @cached_property
+    def html(self) -> str:
+        """The page, one HTML document."""
+        return b"".join(self.parts()).decode()
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the page to a file, whole or not at all.
+
+        Raises
+        ------
+        OutputError
+            It cannot be written.
+        """
+        with open_target(target(os.fspath(path))) as stream:
+            stream.writelines(self.parts())
+
+    def _repr_html_(self) -> str:
+        # Read as another encoding than UTF-8, the script would not be the one of its hash.
+        page = html.escape(self.html).encode("ascii", "xmlcharrefreplace").decode()
+        return (
+            '<iframe sandbox="allow-scripts allow-downloads" title="Attention" width="100%" '
+            f'height="760" style="border:0" srcdoc="{page}"></iframe>'
+        )
 
 
 @dataclass
@@ -87,7 +111,7 @@ class _Head:
     levels: list[Level] = field(default_factory=list)
 
 
-def explorer(selection: Selection, request: Request) -> Explored:
+def explorer(selection: Selection, request: Request) -> Explorer:
     """Return the page of a selection.
 
     Each head is read twice: for its range and its measures, then for its codes.
@@ -97,28 +121,27 @@ def explorer(selection: Selection, request: Request) -> Explored:
     QkvError
         A file that has become shorter, or an unknown colour map.
     """
-    options = request.page
     maps = _palettes(request.cmap)
     halves = _halves(selection)
     signed = selection.signed
     queries, keys = _axis(selection.queries), _axis(selection.keys)
     known = [*map(read, EVERYTHING), *(json.dumps(axis) for axis in (queries, keys))]
     fixed = sum(len(text.encode()) for text in known) + _A_HEAD * len(selection.members)
-    budget = options.max_size * 1e6 - fixed - (halves.size if halves else 0)
+    budget = request.max_size * 1e6 - fixed - (halves.size if halves else 0)
     if budget <= 0:
         raise UsageError(
-            f"--max-size {options.max_size:g} leaves no room for weights; the file takes "
-            f"{options.max_size - budget / 1e6:.2f} MB without them"
+            f"--max-size {request.max_size:g} leaves no room for weights; the file takes "
+            f"{request.max_size - budget / 1e6:.2f} MB without them"
         )
     share = budget / len(selection.members)
     found: list[_Head] = []
     for at, members in enumerate(selection.members):
-        head = _surveyed(selection, at, members, options.bits)
+        head = _surveyed(selection, at, members, request.bits)
         _encode(head, selection, members, Room(share, _PICTURE if halves else math.inf))
         found.append(head)
     names = [n for n in (CHANGES if signed else NAMES) if any(n in h.measures for h in found)]
-    notes = _left_out(found, options.max_size, computed=halves is not None)
-    bits = options.bits
+    notes = _left_out(found, request.max_size, computed=halves is not None)
+    bits = request.bits
     exactness = (
         f"weights are kept as {bits} bits in square-root scale, off by at most "
         f"{max(head.coding.error for head in found):.2g}"
@@ -143,16 +166,16 @@ def explorer(selection: Selection, request: Request) -> Explored:
         "halves": halves.about() if halves else None,
         "palettes": maps,
         "maps": {"light": LIGHT, "dark": DARK, "chosen": request.cmap, "diverging": _DIVERGING},
-        "log": request.scale.log,
+        "log": request.log,
         "crowded": int(100 * crowd) if crowd > _CROWD and not signed else 0,
-        "panel": request.scale.panel,
+        "panel": request.panel_scales,
         "command": _command(request),
         "notes": [exactness, *notes],
     }
     texts = [text for h in found for level in h.levels for text in level.tiles or ()]
     if halves:
         texts.extend(halves.texts)
-    return Explored(f"{title}: attention", data, tuple(texts), (exactness, *notes))
+    return Explorer(f"{title}: attention", data, tuple(texts), (exactness, *notes))
 
 
 def _surveyed(selection: Selection, at: int, members: Members, bits: int) -> _Head:
@@ -302,74 +325,31 @@ def _command(request: Request) -> dict[str, Any]:
 
     A switch is true. What the page lets choose, such as heads, it adds itself.
     """
-    choice, read = request.choice, request.read
     options: dict[str, Any] = {
-        "--name": read.name if read else None,
-        "--delimiter": read.delimiter if read else None,
-        "--encoding": read.encoding if read else None,
+        "--name": request.name,
+        "--delimiter": request.delimiter,
+        "--encoding": request.encoding,
         "--labels": request.labels,
         "--query-labels": request.query_labels,
         "--key-labels": request.key_labels,
-        "--batch": None if choice.batch is None else str(choice.batch),
+        "--batch": None if request.batch is None else str(request.batch),
         "--diff": request.diff,
-        "--reduce": choice.reduce,
-        "--over": "all" if choice.over == "all" else None,
-        "--rollout": choice.rollout or None,
-        "--merge-subwords": choice.merge_subwords or None,
-        "--layers": choice.layers,
-        "--heads": choice.heads,
-        "--queries": choice.queries,
-        "--keys": choice.keys,
+        "--reduce": request.reduce,
+        "--over": "all" if request.over == "all" else None,
+        "--rollout": request.rollout or None,
+        "--merge-subwords": request.merge_subwords or None,
+        "--layers": request.layers,
+        "--heads": request.heads,
+        "--queries": request.queries,
+        "--keys": request.keys,
     }
     said = {name: value for name, value in options.items() if value is not None}
     # Whether layers and heads are the page's to choose, or what is computed is made of them.
-    single = choice.reduce is None and not choice.rollout
-    return {"file": request.weights, "options": said, "drop": choice.drop, "single": single}
+    single = request.reduce is None and not request.rollout
+    return {"file": request.weights, "options": said, "drop": request.drop, "single": single}
 
 
 # --- Notebooks ---
-
-
-class Explorer:
-    """A page that shows itself in a notebook, and can be saved.
-
-    Parameters
-    ----------
-    explored
-        The page.
-    """
-
-    def __init__(self, explored: Explored) -> None:
-        self._explored = explored
-
-    @cached_property
-    def html(self) -> str:
-        """The page, one HTML document."""
-        return b"".join(self._explored.parts()).decode()
-
-    @property
-    def notes(self) -> tuple[str, ...]:
-        """What the page leaves out, and how exact it is."""
-        return self._explored.notes
-
-    def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the page to a file, whole or not at all.
-
-        Raises
-        ------
-        OutputError
-            It cannot be written.
-        """
-        with open_target(target(os.fspath(path))) as stream:
-            stream.write(self.html.encode())
-
-    def _repr_html_(self) -> str:
-        # Read as another encoding than UTF-8, the script would not be the one of its hash.
-        page = html.escape(self.html).encode("ascii", "xmlcharrefreplace").decode()
-        return (
-            '<iframe sandbox="allow-scripts allow-downloads" title="Attention" width="100%" '
-            f'height="760" style="border:0" srcdoc="{page}"></iframe>'
-        )
 
 
 def explore(  # noqa: PLR0913 - each is an option of the command
@@ -381,7 +361,7 @@ def explore(  # noqa: PLR0913 - each is an option of the command
     title: str = "",
     cmap: str | None = None,
     bits: int = 8,
-    max_size: float = PageOptions.max_size,
+    max_size: float = Request.max_size,
 ) -> Explorer:
     """Return a page in which attention is looked at; a notebook shows it.
 
@@ -412,13 +392,13 @@ def explore(  # noqa: PLR0913 - each is an option of the command
     >>> page.html[:15]
     '<!doctype html>'
     """
-    options = PageOptions(bits, max_size)
+    options: dict[str, Any] = {"title": title, "cmap": cmap, "bits": bits, "max_size": max_size}
     if isinstance(weights, str | os.PathLike):
-        request = Request(os.fspath(weights), title=title, cmap=cmap, page=options)
+        request = Request(os.fspath(weights), **options)
         selection = select(request)
     else:
-        request = Request("weights.npy", title=title, cmap=cmap, page=options)
-        selection = _in_memory(weights)
+        request = Request("weights.npy", **options)
+        selection = selection_of(request, _in_memory(weights))
     queries, keys = (
         axis if given is None else whole(axis.name, len(axis), tuple(map(str, given)), "explore")
         for axis, given in (
@@ -426,10 +406,10 @@ def explore(  # noqa: PLR0913 - each is an option of the command
             (selection.keys, labels if key_labels is None else key_labels),
         )
     )
-    return Explorer(explorer(replace(selection, queries=queries, keys=keys), request))
+    return explorer(replace(selection, queries=queries, keys=keys), request)
 
 
-def _in_memory(weights: ArrayLike) -> Selection:
+def _in_memory(weights: ArrayLike) -> Matrices:
     parts = [np.asarray(part) for part in weights] if isinstance(weights, list | tuple) else weights
     try:
         array = np.asarray(parts)
@@ -439,4 +419,4 @@ def _in_memory(weights: ArrayLike) -> Selection:
         raise UsageError(f"weights: of dtype {array.dtype}; they are numbers")
     if array.dtype.kind != "f":
         array = array.astype(np.float64)
-    return selection_of(Matrices("weights", in_memory(array, "weights")))
+    return Matrices("weights", in_memory(array, "weights"))

@@ -61,6 +61,15 @@ def test_same_bytes_from_anywhere(
     assert odd.stderr == plain.stderr
 
 
+def test_a_folder_of_matplotlibs_settings_stays(qkv: Command, save: Save, tmp_path: Path) -> None:
+    """Only one that Matplotlib made for itself is removed."""
+    (tmp_path / "settings").mkdir()
+    (tmp_path / "settings" / "kept").touch()
+    done = qkv("heatmap", save(np.eye(2)), "-o", "w.png", env={"MPLCONFIGDIR": "settings"})
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "settings" / "kept").exists()
+
+
 @pytest.mark.parametrize(
     "name", ["identity.svg", "tokens.svg", "difference.svg", "image.svg", "tokens.txt"]
 )

@@ -19,7 +19,7 @@ from matplotlib import colormaps
 import qkvcli
 from qkvcli.heatmap.html.codes import SIDE, Coding, Pyramid, Room
 from qkvcli.heatmap.html.measures import NAMES
-from tests.explorer.support import NAUGHTY, File, read, softmax
+from tests.heatmap.html.support import NAUGHTY, File, read, softmax
 from tests.support.command import SAMPLES, run_inside, run_qkv
 
 if TYPE_CHECKING:

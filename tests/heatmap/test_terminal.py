@@ -11,7 +11,7 @@ from rich.cells import cell_len
 
 from qkvcli.heatmap import terminal
 from qkvcli.heatmap.picture import compose, grid_of
-from qkvcli.heatmap.request import Choice, Request
+from qkvcli.heatmap.request import Request
 from qkvcli.heatmap.select import select
 from tests.support.command import run_pty
 
@@ -108,11 +108,11 @@ def test_fitted_to_the_window(
     for request in (
         Request(file),
         Request(file, labels=tokens, title="A title of some length, and then some more of it"),
-        Request(file, labels=tokens, choice=Choice(reduce="mean", over="all", merge_subwords=True)),
-        Request(file, choice=Choice(reduce="mean"), diff=file),
+        Request(file, labels=tokens, reduce="mean", over="all", merge_subwords=True),
+        Request(file, reduce="mean", diff=file),
     ):
         assert max(map(cell_len, painted(width, 24, colours, request))) <= width
-    one = painted(width, 24, colours, Request(file, choice=Choice(layers="0", heads="0")))
+    one = painted(width, 24, colours, Request(file, layers="0", heads="0"))
     assert len(one) <= 24
     assert re.search(r" 0\b.* 10\b", "\n".join(one))  # numbers are thinned, never cut
 
@@ -139,7 +139,7 @@ def test_a_panel_is_never_scrolled_away(
 
 
 def test_labels_stand_once(attention_file: Path, tokens_file: Path) -> None:
-    request = Request(str(attention_file), labels=str(tokens_file), choice=Choice(layers="3"))
+    request = Request(str(attention_file), labels=str(tokens_file), layers="3")
     lines = painted(80, 24, "truecolor", request)
     assert sum("[CLS]" in line for line in lines) == 4  # left of each of four rows of panels
     assert all(line.count("[CLS]") <= 1 for line in lines)

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from qkvcli.errors import UsageError
 from qkvcli.heatmap.layout import Box, Layout, fitted, plan, text_width
 from qkvcli.heatmap.picture import arrangement
-from qkvcli.heatmap.request import Style
+from qkvcli.heatmap.request import Request
 from qkvcli.heatmap.scale import Scale, nice_step
 from tests.heatmap.support import Array, grid_of, picture_of
 
@@ -54,7 +54,7 @@ def laid_out(
 ) -> Layout:
     """Return the layout of panels of random weights."""
     one = picture_of(grid_of(rows, columns, shape, labels), title=title, vmax=vmax)
-    return plan(one, Style(size[0], size[1], **style))
+    return plan(one, Request("", width=size[0], height=size[1], **style))
 
 
 TOKENS = ["[CLS]", "the", "animal", "didn", "'", "t", "cross", "because", "注意力机制", "W" * 60]
@@ -181,7 +181,7 @@ def test_text_is_never_wider_than_its_room() -> None:
 def layout(values: Array, *, annotate: bool = False) -> Layout:
     """Return the layout of one panel."""
     one = picture_of(grid_of(1, 1, values.shape, None), values)
-    return plan(one, Style(annotate=annotate))
+    return plan(one, Request("", annotate=annotate))
 
 
 def test_vectors_up_to_64_cells_a_side() -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from tests.heatmap.test_heatmap_choice import reference_rollout
+from tests.heatmap.test_select import reference_rollout
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -15,7 +15,7 @@ import pytest
 
 import qkvcli
 from qkvcli.render.escape import visible
-from tests.explorer.support import NAUGHTY, softmax
+from tests.heatmap.html.support import NAUGHTY, softmax
 from tests.support.browser import Browser, browser, find_chromium
 from tests.support.command import QKV, SAMPLES, run_inside
 from tests.support.slow import mostly_slow

@@ -93,8 +93,8 @@ def test_data_frames(frame: Any) -> None:
     with pytest.raises(QkvError, match="'y'"):
         Database.open(frame, key="x", value="y").pool([2.0])
     database = Database.open(frame, key="x", value="y", missing="skip")
-    assert database.left_out == 1
-    assert database.pool([2.0]).output.tolist() == [[3.0]]
+    answer = database.pool([2.0])
+    assert (answer.output.tolist(), answer.skipped) == ([[3.0]], 1)
 
 
 @pytest.mark.parametrize("workers", ["1", "2"])
@@ -131,6 +131,7 @@ def test_nothing_but_missing_numbers(put: Callable[..., str]) -> None:
     path = put("t.csv", "x,y\n1,NA\n2,NA\n")
     run = run_inside("pool", "1", "--data", path, "--value-type", "number", "--missing", "skip")
     assert (run.status, run.out) == (2, b""), run
+    assert run.error == f"qkv: {path}: in every row a number is missing, and none is left\n"
 
 
 ZIPS = "k,zip,id\nLi,02139,9007199254740993\nHu,10001,12345678901234567890\n"

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from matplotlib.image import imread
 
-from qkvcli.heatmap.colours import palette
+from qkvcli.heatmap.scale import palette
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -142,7 +142,7 @@ def test_devices_are_written_not_replaced(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["/dev/stdout", "/dev/fd/1", "/proc/self/fd/1"])
 def test_dev_stdout(name: str) -> None:
-    code = f"from tests.test_writer import write; write({name!r})"
+    code = f"from tests.render.test_writer import write; write({name!r})"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True)
     assert done.stdout == NEW
 
@@ -150,14 +150,14 @@ def test_dev_stdout(name: str) -> None:
 @pytest.mark.parametrize("name", ["-", "/dev/stdout", "/dev/fd/1", "/dev/stderr", "/dev/fd/3"])
 def test_a_redirected_file_is_written_on(tmp_path: Path, name: str) -> None:
     path = tmp_path / "log"
-    code = f"from tests.test_writer import write, OLD; write({name!r}, OLD)"
+    code = f"from tests.render.test_writer import write, OLD; write({name!r}, OLD)"
     script = f'(echo before; "{sys.executable}" -c "{code}"; echo after) > "{path}" 2>&1 3>&1'
     subprocess.run(["bash", "-c", script], check=True)
     assert path.read_bytes() == b"before\n" + OLD + b"after\n"
 
 
 def test_process_substitution(tmp_path: Path) -> None:
-    code = "import sys; from tests.test_writer import write; write(sys.argv[1])"
+    code = "import sys; from tests.render.test_writer import write; write(sys.argv[1])"
     script = f'"{sys.executable}" -c "{code}" >(cat > "{tmp_path}/a"; echo done >&2)'
     done = subprocess.run(["bash", "-c", f"{script} | cat"], check=True, capture_output=True)
     assert done.stderr == b"done\n"
@@ -170,7 +170,7 @@ def test_a_descriptor_that_is_closed() -> None:
 
 
 def test_stdout(tmp_path: Path) -> None:
-    code = "print('before'); from tests.test_writer import write; write('-'); print('after')"
+    code = "print('before'); from tests.render.test_writer import write; write('-'); print('after')"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True)
     assert done.stdout == b"before\n" + NEW + b"after\n"
     assert not (tmp_path / "-").exists()
@@ -182,7 +182,7 @@ def test_stdout(tmp_path: Path) -> None:
 )
 @pytest.mark.parametrize("size", [10, 400_000])
 def test_stdout_that_cannot_be_written(redirect: str, line: str, size: int) -> None:
-    code = f"from tests.test_writer import *; write('-', NEW[:{size}])"
+    code = f"from tests.render.test_writer import *; write('-', NEW[:{size}])"
     script = f'"{sys.executable}" -c "{code}" {redirect}'
     done = subprocess.run(["bash", "-c", script], capture_output=True, check=False)
     errors = done.stderr.decode()
@@ -193,7 +193,7 @@ def test_stdout_that_cannot_be_written(redirect: str, line: str, size: int) -> N
 
 def test_stdout_whose_reader_goes() -> None:
     code = (
-        "from tests.test_writer import *\n"
+        "from tests.render.test_writer import *\n"
         "try: write('-', NEW * 10)\n"
         "except BrokenPipeError: print('broken', file=sys.stderr)"
     )

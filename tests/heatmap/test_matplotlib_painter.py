@@ -19,8 +19,8 @@ from qkvcli.heatmap.layout import Layout, Text, plan
 from qkvcli.heatmap.matplotlib_painter import painted
 from qkvcli.heatmap.picture import Panel
 from qkvcli.heatmap.pixels import shrunk
-from qkvcli.heatmap.request import ScaleOptions, Style
-from qkvcli.heatmap.scale import MIDDLE, scales
+from qkvcli.heatmap.request import Request
+from qkvcli.heatmap.scale import MIDDLE, scale_of
 from tests.heatmap.support import Array, Command, Save, grid_of, picture_of, softmax
 
 if TYPE_CHECKING:
@@ -29,10 +29,10 @@ if TYPE_CHECKING:
 LONG = [f"{sign * 3} many words that are far too long, {sign}" for sign in "aWi0éЖ注_gQ|Щ"]
 
 
-def laid_out(rows: int, columns: int, title: str, style: Style, labels: list[str]) -> Layout:
+def laid_out(rows: int, columns: int, title: str, request: Request, labels: list[str]) -> Layout:
     """Return the layout of panels of random weights."""
     shape = (len(labels), len(labels))
-    return plan(picture_of(grid_of(rows, columns, shape, labels), title=title), style)
+    return plan(picture_of(grid_of(rows, columns, shape, labels), title=title), request)
 
 
 def drawn(layout: Layout, dpi: int, texts: tuple[Text, ...]) -> Array:
@@ -43,9 +43,9 @@ def drawn(layout: Layout, dpi: int, texts: tuple[Text, ...]) -> Array:
 
 
 PAGES = {
-    "long labels": (1, 1, "A title, and a title that goes on, and on", Style(), LONG),
-    "narrow panels": (1, 12, "", Style(), [f"token{i}" for i in range(16)]),
-    "numbers": (1, 1, "", Style(annotate=True), [f"t{i}" for i in range(12)]),
+    "long labels": (1, 1, "A title, and a title that goes on, and on", Request(""), LONG),
+    "narrow panels": (1, 12, "", Request(""), [f"token{i}" for i in range(16)]),
+    "numbers": (1, 1, "", Request("", annotate=True), [f"t{i}" for i in range(12)]),
 }
 
 
@@ -104,7 +104,7 @@ def test_a_png_of_few_pixels_shows_the_colours_of_the_largest_weights(
     weights: list[float], each: tuple[int, int], signed: bool
 ) -> None:
     values = np.array(weights).reshape(3, 4) - 0.5 * signed
-    (scale,) = scales([values], ScaleOptions(), signed=signed)
+    scale = scale_of([values], Request(""), signed=signed)
     fewer = shrunk(values, each, "max", signed=signed)
     found = Panel(values, *scale.levels(values)).coarser(each, "max", signed=signed).levels
     wanted, missing = scale.levels(fewer)

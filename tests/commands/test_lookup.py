@@ -1,4 +1,4 @@
-"""``qkv lookup``: what issue 2 says of it, held through the command with files, pipes, a terminal."""
+"""``qkv lookup``: files, pipes and a terminal, through the command."""
 
 from __future__ import annotations
 

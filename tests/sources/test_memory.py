@@ -124,6 +124,11 @@ def test_what_is_no_table_is_told(data: Any, message: str) -> None:
     assert "--" not in str(caught.value)
 
 
+def test_a_column_that_is_named_twice_is_told() -> None:
+    with pytest.raises(QkvError, match="`key` names the column 'a' of memory twice"):
+        Database.open({"a": [1.0], "b": [2.0]}, key=["a", "1"])
+
+
 def test_codes_stay_text() -> None:
     for codes in ([9007199254740993, 2], np.array([9007199254740993, 2]), [10**30, 2]):
         frame = {"k": ["Li", "Hu"], "id": codes}

@@ -298,7 +298,7 @@ def test_measures_are_those_of_their_definitions() -> None:
     ]
     assert found.recall == pytest.approx(len(places) / 100)
     assert found.reciprocal_rank == pytest.approx(sum(1 / place for place in places) / 100)
-    sys.path.insert(0, str(Path(__file__).parents[2] / "shared" / "tools"))
+    sys.path.insert(0, str(Path(__file__).parents[3] / "shared" / "tools"))
     matching = pytest.importorskip("matching", reason="../shared/tools is not beside the checkout")
     wanted = matching.figures(
         [(one.score, one.record.key[0]) for one in best], [right or None for _, right in pairs]

@@ -143,13 +143,14 @@ def say_what_answered(database: Database, given: Mapping[str, Any], skipped: int
 
 
 def say_text_keys(database: Database, request: Request) -> None:
-    """Tell that dates, or numbers beside text, are compared as text, where nobody said so."""
+    """Tell that dates, codes, or numbers beside text, are compared as text, if nobody said so."""
     columns, source = database.columns, database.store
     if source.kind != "text" or request.scores or request.model or not columns.numeric:
         return
     found, _, (kind, name) = source.first_text()
-    if "a date" in found or len(columns.key) > 1:
-        note(f"{found}: keys are compared as text; --{kind} {name} makes it a regression")
+    if kind != "categorical" or len(columns.key) > 1:
+        option = kind.replace("_", "-")
+        note(f"{found}: keys are compared as text; --{option} {name} makes it a regression")
 
 
 def _is_number(word: str) -> bool:

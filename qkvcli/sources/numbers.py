@@ -13,14 +13,16 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-# A key column is numeric when every cell is a plain decimal number: no exponent, no leading zero
-# and no whole number of more than 15 digits, since 007, 1e3 and 9007199254740993 are as often codes
-# as numbers, and of the last a double would make its neighbour.
-PLAIN = r"-?(?:0|[1-9][0-9]{0,14}|(?:0|[1-9][0-9]*)\.[0-9]*|\.[0-9]+)"
+# No leading zero and no whole number of more than 15 digits, since 007 and 9007199254740993 are as
+# often codes as numbers, and of the last a double would make its neighbour.
+_DECIMAL = r"(?:0|[1-9][0-9]{0,14}|(?:0|[1-9][0-9]*)\.[0-9]*|\.[0-9]+)"
+# A key column is numeric when every cell is a plain decimal number, or one as programs print it:
+# 1.5e-07, 1e-05. Without a point and a sign, 1e3 is as often a code.
+PLAIN = rf"-?(?:{_DECIMAL}|[0-9]\.[0-9]+[eE][+-]?[0-9]+|[0-9][eE][+-][0-9]+)"
 LARGEST = 1e15
 """What a plain whole number is below."""
 # A value: the same with a sign and an exponent, which programs print for small and large numbers.
-VALUE = rf"[+-]?{PLAIN.removeprefix('-?')}(?:[eE][+-]?[0-9]+)?"
+VALUE = rf"[+-]?{_DECIMAL}(?:[eE][+-]?[0-9]+)?"
 # What --key-type number and --value-type number take: whatever spells a finite number.
 NUMBER = r"[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?"
 _SLICE = 1 << 17

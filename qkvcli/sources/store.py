@@ -113,9 +113,10 @@ class Store:
         return self.kind != "array" or self.heads[0].names is not None
 
     def first_text(self) -> tuple[str, str, tuple[str, str]]:
-        """Return what makes the keys text, for a sentence, its place, and what to call the column.
+        """Return what makes the keys text, for a sentence, its place, and what would not.
 
-        That is a date or categorical, and the column's name.
+        That is a parameter and its value: ``date`` or ``categorical`` and the column's name, or
+        ``key_type``.
         """
         from qkvcli.sources import numbers
         from qkvcli.sources.table import TableBlock
@@ -127,11 +128,14 @@ class Store:
                 row = numbers.first_mismatch(cells, numbers.PLAIN)
                 if row is not None:
                     shown = cells[row] if len(cells[row]) <= 40 else cells[row][:37] + "..."
-                    is_date = _DATE.fullmatch(cells[row]) is not None
-                    what = "a date, and so text" if is_date else "text"
-                    kind = "date" if is_date else "categorical"
                     name = block.layout.column_name(column)
-                    return f"the key {shown!r} is {what}", block.where(row), (kind, name)
+                    what, way_out = "text", ("categorical", name)
+                    if _DATE.fullmatch(cells[row]):
+                        what, way_out = "a date, and so text", ("date", name)
+                    elif not numbers.mismatches([cells[row]], numbers.NUMBER):
+                        what = "as often a code as a number, and so text"
+                        way_out = "key_type", "number"
+                    return f"the key {shown!r} is {what}", block.where(row), way_out
         return "the keys are text", self.name, ("categorical", self.columns.key[0])
 
 

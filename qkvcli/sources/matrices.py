@@ -343,11 +343,13 @@ def _is_text(cell: str) -> bool:
 
 
 def _numbers(rows: list[list[str]], cells: CsvCells, first: int, file: str) -> NDArray[np.float64]:
-    for number, row in enumerate(rows, first):
-        if (bad := numbers.first_mismatch(row, numbers.NUMBER)) is not None:
-            shown = repr(row[bad] if len(row[bad]) <= 40 else row[bad][:37] + "...")
-            raise InputError(f"{shown} {_NOT_FINITE}", f"{file}:{cells.line(number)}")
-    return np.array(rows, dtype=np.float64)
+    flat = [cell for row in rows for cell in row]
+    bad = numbers.first_mismatch(flat, numbers.NUMBER)
+    if bad is not None:
+        shown = repr(flat[bad] if len(flat[bad]) <= 40 else flat[bad][:37] + "...")
+        line = cells.line(first + bad // len(rows[0]))
+        raise InputError(f"{shown} {_NOT_FINITE}", f"{file}:{line}")
+    return np.array(flat, dtype=np.float64).reshape(len(rows), -1)
 
 
 # --- JSON ---

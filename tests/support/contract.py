@@ -23,7 +23,9 @@ OLD = b"the old file\n"
 # What a table or a message needs on a terminal: new lines, and the colours of Rich.
 _TERMINAL = re.compile(rb"\r\n|\x1b\[[0-9;]*m|\t")
 # The bar of what takes over a second, as on a busy machine: from hiding the cursor to wiping it.
-_BAR = re.compile(rb"\x1b\[\?25l(?:choosing widths|looking up|pooling).*?\x1b\[\?25h\r\x1b\[1A\x1b\[2K", re.DOTALL)
+_BAR = re.compile(
+    rb"\x1b\[\?25l(?:choosing widths|looking up|pooling).*?\x1b\[\?25h\r\x1b\[1A\x1b\[2K", re.DOTALL
+)
 _OUTPUTS = ("-o", "--output", "--weights", "--format", "-f")
 _CONTROL = re.compile(rb"[\x00-\x1f\x7f]|\xc2[\x80-\x9f]")
 

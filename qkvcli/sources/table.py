@@ -444,9 +444,13 @@ def layout(names: Sequence[str], first: Cells, options: TableOptions, name: str)
             wrong: list[int] | None = []
             if role == "value" or at not in coded_keys:
                 wrong = None if wanted == TEXT else _wrong_numbers(first, at, grammar, wanted)
-            if options.missing == SKIP and wrong:
+            is_key_text = wrong is None and role == "key" and wanted != TEXT
+            if options.missing == SKIP and (wrong or is_key_text):
                 column = first.column(at)
-                wrong = [row for row in wrong if not numbers.is_missing(column[row])]
+                odd = range(len(column)) if wrong is None else wrong
+                left = [row for row in odd if not numbers.is_missing(column[row])]
+                # A key of which all that is seen is missing is one of numbers, to be skipped.
+                wrong = left if wrong or not left else None
             if wrong:
                 cell, where = first.row(wrong[0])[at], f"{name}:{first.line(wrong[0])}"
                 refuse_number(cell, where, role, names[at])

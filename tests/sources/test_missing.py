@@ -42,6 +42,13 @@ def test_a_missing_key_is_refused_or_left_out(cell: str, row: int, put: Callable
     assert skipped.text == run_inside("pool", "10", "--data", whole).text
 
 
+def test_keys_of_which_all_the_first_are_missing_are_numbers(put: Callable[..., str]) -> None:
+    path = put("t.csv", "x,y\n" + ",1\n" * 300_000 + WHOLE.partition("\n")[2])
+    skipped = run_inside("pool", "10", "--data", path, "--missing", "skip")
+    assert skipped.error.startswith("qkv: 300000 rows left out, in which a number is missing\n")
+    assert skipped.text == run_inside("pool", "10", "--data", put("w.csv", WHOLE)).text
+
+
 @pytest.mark.parametrize("cell", MISSING)
 def test_a_missing_value_is_refused_or_left_out(cell: str, put: Callable[..., str]) -> None:
     path, whole = put("t.csv", f"x,y\n1,10\n2,{cell}\n3,30\n"), put("w.csv", "x,y\n1,10\n3,30\n")

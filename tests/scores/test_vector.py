@@ -54,13 +54,14 @@ def test_equally_far_keys_are_listed_in_the_order_of_rows() -> None:
     depth=st.integers(1, 8),
     width=st.floats(-6, 3).map(lambda power: 10**power),
     origin=st.sampled_from([0.0, 1.0, 1e6, 1.7e9, -1e15]),
+    count=st.sampled_from([7, 30, 70]),
     seed=st.integers(0, 99),
 )
 def test_a_gaussian_that_ranks_nothing_is_its_formula(
-    depth: int, width: float, origin: float, seed: int
+    depth: int, width: float, origin: float, count: int, seed: int
 ) -> None:
     rng = np.random.default_rng(seed)
-    queries, keys = (rng.normal(size=(n, depth)) + origin for n in (7, 40))
+    queries, keys = (rng.normal(size=(n, depth)) + origin for n in (count, 40))
     queries[0] = keys[3]
     widths = tuple(width * rng.uniform(1, 2, depth))
     found = np.exp(VectorScore("gaussian", widths, ranked=False).scores(queries, keys))

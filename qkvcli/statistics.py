@@ -192,7 +192,7 @@ class Model:
         captured = self.captured
         if captured is None or captured.values is None:
             return None
-        matrix = captured.key_matrix(member[0] * captured.lead[1] + member[1])
+        matrix = captured.key_matrix(member[0] * captured.batch_shape[1] + member[1])
         keys = self.tokens.keys
         found = captured.values.rows(matrix * keys, (matrix + 1) * keys)
         norms: NDArray[np.float64] = np.linalg.norm(found.astype(np.float64), axis=1)

@@ -103,7 +103,7 @@ def band(captured: Captured, matrix: int, queries: range) -> NDArray[np.floating
 
 def mask_of(captured: Captured, matrix: int) -> Mask:
     """Return what the queries of a head may attend to."""
-    causal, window = captured.settings.of_layer(matrix // captured.lead[1])
+    causal, window = captured.settings.of_layer(matrix // captured.batch_shape[1])
     allowed = captured.mask(matrix)
     wide: Any = None if allowed is None else np.broadcast_to(allowed, captured.shape[-2:])
     if wide is not None and wide.dtype.kind == "f":

@@ -54,7 +54,7 @@ def flow(answer: Lookup) -> Chart:
     _add_box(query, found.query, texts, lines)
     width = _BOX - 12
     end = Box(_ANSWER, middle - _TALL / 2, width, _TALL)
-    said = _told(found.answers[0])
+    said = _shown(found.answers[0])
     _add_box(end, said, texts, lines)
     # The drawing is of the first value column; the key's own text where there is no other.
     for at, match in enumerate(found.matches):
@@ -88,7 +88,7 @@ def _number(share: float) -> str:
     return f"{share:.3f}" if share >= 0.0005 or not share else f"{share:.0e}"
 
 
-def _told(values: tuple[Value | None, ...] | None) -> str:
+def _shown(values: tuple[Value | None, ...] | None) -> str:
     """Return the answer in short: the number, or the likeliest text."""
     value = values[0] if values else None
     if value is None or value == ():

@@ -49,7 +49,7 @@ def save(stream: BinaryIO, selection: Selection, form: str) -> None:
             _line([*([next(names)] if names else []), *map(str, row)]) for row in rows
         )
         return
-    shape = (*selection.lead, len(queries), len(keys))
+    shape = (*selection.batch_shape, len(queries), len(keys))
     weights = Runs(shape, selection.dtype, parts)
     if form == "npy":
         write_npy(stream, weights)

@@ -133,7 +133,7 @@ class Selection:
         return self.other is not None
 
     @property
-    def lead(self) -> tuple[int, ...]:
+    def batch_shape(self) -> tuple[int, ...]:
         """The panels as leading axes: (layers, heads), (layers,) of heads reduced, (heads,), ()."""
         rows = len({group[0][0] for group in self.members})
         columns = len(self.members) // rows

@@ -248,29 +248,29 @@ def _leading(
     is_known = bool(found.captured or (found.settings and found.settings.attention))
     if batch is not None and is_known:
         raise UsageError(f"--batch: {file} holds the layers of one text; choose with --layers")
-    lead = list(shape[:-2])
+    leading = list(shape[:-2])
     if stacked:
         note = f"{file}: {stacked[0]} to {stacked[-1]} are layers 0 to {len(stacked) - 1}"
-        lead = lead if len(lead) > 1 else [*lead, 1]  # layers of one matrix
-    elif len(lead) == 2 and batch is not None:
-        lead = [1, *lead]
-    elif len(lead) == 2 and lead[0] > 1 and not (is_said or is_known):
+        leading = leading if len(leading) > 1 else [*leading, 1]  # layers of one matrix
+    elif len(leading) == 2 and batch is not None:
+        leading = [1, *leading]
+    elif len(leading) == 2 and leading[0] > 1 and not (is_said or is_known):
         note = (
             f"{file}: {_shown(shape)} is read as (layers, heads, Q, K); "
             "if its first axis is a batch, pass --batch"
         )
-    if len(lead) == 3:
-        if batch is None and lead[1] > 1:
+    if len(leading) == 3:
+        if batch is None and leading[1] > 1:
             raise UsageError(
                 f"{file}: its shape is {_shown(shape)}, (layers, batch, heads, Q, K); "
-                f"choose an entry of the batch with --batch 0 to {lead[1] - 1}"
+                f"choose an entry of the batch with --batch 0 to {leading[1] - 1}"
             )
         if batch is not None:
-            check(batch, lead[1], "batch entry", file)
-        return lead, note
+            check(batch, leading[1], "batch entry", file)
+        return leading, note
     if batch is not None:
         raise UsageError(f"--batch: {file} has no batch; its shape is {_shown(shape)}")
-    layers, heads = [*[1] * (2 - len(lead)), *lead]
+    layers, heads = [*[1] * (2 - len(leading)), *leading]
     return (layers, 1, heads), note
 
 

@@ -116,7 +116,7 @@ class Captured:
         return (*self.queries.shape[:-1], self.keys.shape[-2])
 
     @property
-    def lead(self) -> tuple[int, int]:
+    def batch_shape(self) -> tuple[int, int]:
         """How many layers and heads of queries there are."""
         *layers, heads = (1, *self.shape[:-2])
         return math.prod(layers), heads
@@ -195,8 +195,8 @@ def check_pair(queries: StoredArray, keys: StoredArray) -> None:
         raise InputError(f"{shown} do not fit; both are (L, H, T, D), of one D", queries.name)
     if queries.ndim == 2:
         return
-    (*lead, ours), (*others, theirs) = queries.shape[:-2], keys.shape[:-2]
-    if lead != others:
+    (*leading, ours), (*others, theirs) = queries.shape[:-2], keys.shape[:-2]
+    if leading != others:
         raise InputError(f"{shown} are not of as many layers", queries.name)
     if ours % theirs:
         raise InputError(

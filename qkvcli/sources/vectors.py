@@ -167,8 +167,8 @@ class VectorBlock:
 
 def nonfinite_message(array: StoredArray, index: tuple[int, ...], head: int = 0) -> str:
     """Return what is said of an array's first NaN or infinity."""
-    lead = [int(i) for i in np.unravel_index(head, array.shape[:-2])] if array.shape[:-2] else []
-    place = ", ".join(str(i) for i in (*lead, *index))
+    leading = [int(i) for i in np.unravel_index(head, array.shape[:-2])] if array.shape[:-2] else []
+    place = ", ".join(str(i) for i in (*leading, *index))
     return f"NaN or infinity at index [{place}]; attention needs finite numbers"
 
 

@@ -286,7 +286,7 @@ def _halves(selection: Selection) -> Halves | None:
     (rows, width), columns = captured.queries.shape[-2:], captured.keys.shape[-2]
     halves = Halves(width, captured.scale)
     for ((layer, head),) in selection.members:
-        matrix = layer * captured.lead[1] + head
+        matrix = layer * captured.batch_shape[1] + head
         group = captured.key_matrix(matrix)
         causal, window = captured.settings.of_layer(layer)
         # What is read is good until the next is.
@@ -312,7 +312,9 @@ def _whole(selection: Selection) -> Captured | None:
     captured = array.captured
     rows, width = captured.queries.shape[-2:]
     columns = captured.keys.shape[-2]
-    groups = len({captured.key_matrix(a * captured.lead[1] + b) for ((a, b),) in selection.members})
+    groups = len(
+        {captured.key_matrix(a * captured.batch_shape[1] + b) for ((a, b),) in selection.members}
+    )
     numbers = width * (rows * len(selection.members) + columns * groups)
     weights = len(selection.members) * rows * columns
     if captured.settings.mask is not None or numbers * 2 * 4 / 3 > weights * _A_WEIGHT:

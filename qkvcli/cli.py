@@ -43,15 +43,8 @@ class _Command(typer.core.TyperCommand):
     def parse_args(self, ctx: Any, args: list[str]) -> Any:  # noqa: ANN401 - Click's own
         """Parse the words of a command line; a list in two options would lose its first part."""
         if not ctx.resilient_parsing:
-            _, _, given = self.make_parser(ctx).parse_args(args=list(args))
-            for option in given:
-                list_of = str(option.metavar or "")
-                if "," in list_of and not option.multiple and given.count(option) > 1:
-                    shape = (
-                        list_of.replace("[", "").replace("]", "") if "COL" in list_of else list_of
-                    )
-                    name = max(option.opts, key=len)
-                    raise UsageError(f"{name} is given twice; name several in one: {name} {shape}")
+            _, _, found = self.make_parser(ctx).parse_args(args=list(args))
+            _check_lists(found)
         return super().parse_args(ctx, args)
 
     def format_options(self, ctx: Any, formatter: Any) -> None:  # noqa: ANN401 - Click's own
@@ -96,6 +89,16 @@ class _OfQueries(_Command):
                     return super().parse_args(ctx, args)
                 options.append(rest.popleft())
         return super().parse_args(ctx, [*options, "--", *words] if words else options)
+
+
+def _check_lists(found: list[Any]) -> None:
+    """Refuse an option that takes a list and is given twice."""
+    for option in found:
+        list_of = str(option.metavar or "")
+        if "," in list_of and not option.multiple and found.count(option) > 1:
+            shape = list_of.replace("[", "").replace("]", "") if "COL" in list_of else list_of
+            name = max(option.opts, key=len)
+            raise UsageError(f"{name} is given twice; name several in one: {name} {shape}")
 
 
 def _check_words(words: Iterable[str], options: set[str]) -> None:

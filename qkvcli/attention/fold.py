@@ -11,7 +11,8 @@ matrix product adds, and equal values pool to themselves.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -107,20 +108,21 @@ class Plan:
     degree: int = 0
     along: tuple[int, ...] | None = None
 
-    is_sparse: bool = field(init=False)
-    """Whether only the best keys are attended to."""
-    listed: int = field(init=False)
-    """How many best keys a state lists."""
-    hides: bool = field(init=False)
-    """Whether a key may have no weight at all."""
+    @cached_property
+    def listed(self) -> int:
+        """How many best keys a state lists."""
+        return self.weighting.top_k or self.top
 
-    def __post_init__(self) -> None:
-        """Work out what follows from the weights."""
-        bounded = self.score is not None and self.score.bounded
-        hides = bounded or self.mask is not None or self.weighting.mode == EXACT
-        object.__setattr__(self, "is_sparse", self.weighting.top_k is not None)
-        object.__setattr__(self, "listed", self.weighting.top_k or self.top)
-        object.__setattr__(self, "hides", hides)
+    @cached_property
+    def is_sparse(self) -> bool:
+        """Whether only the best keys are attended to."""
+        return self.weighting.top_k is not None
+
+    @cached_property
+    def hides(self) -> bool:
+        """Whether a key may have no weight at all."""
+        exact = self.weighting.mode == EXACT
+        return exact or self.mask is not None or (self.score is not None and self.score.bounded)
 
     def sloping(self, vectors: NDArray[np.floating]) -> NDArray[np.floating]:
         """Return the columns of queries or keys (…, D) along which there are slopes."""
@@ -576,8 +578,7 @@ def finish(state: State, plan: Plan, queries: Queries) -> Answer:
     top = state.top or Top.empty(len(queries), 0)
     if weighting.mode == APPROXIMATE and weighting.null_score is not None:
         top = top.above(weighting.null_score)
-    if state.top:
-        top = top.trimmed
+    top = top.trimmed
     sums = state.sums or _sums_of_top(top, plan, queries)
     answered = sums.normalizer > 0
     perplexity = sums.perplexity
@@ -604,9 +605,7 @@ def finish(state: State, plan: Plan, queries: Queries) -> Answer:
         perplexity=perplexity,
         best_rows=top.rows,
         best_scores=top.scores.astype(np.float64),
-        best_weights=weights(top.scores, sums.shift, sums.normalizer, plan.weighting)
-        if top.scores.size
-        else np.zeros(top.scores.shape),
+        best_weights=weights(top.scores, sums.shift, sums.normalizer, plan.weighting),
         records=top.records,
         shift=sums.shift,
         normalizer=normalizer,

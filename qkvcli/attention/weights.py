@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -51,31 +52,32 @@ class Weighting:
     neighbors: int | None = None
     null_score: float | None = None
 
-    uniform: bool = field(init=False)
-    """Whether every key that is attended to has the same weight."""
-    effective_temperature: float = field(init=False)
-    """The T by which log-weights are divided: 1 where all of them are 0 or −∞."""
-    top_k: int | None = field(init=False)
-    """How many best keys are attended to, or None for all; of ``exact`` and ``average`` all."""
-    null_logit: float | None = field(init=False)
-    """The logit of the null key; None where it has no weight beside a key that has some.
+    @cached_property
+    def null_logit(self) -> float | None:
+        """The logit of the null key; None where it has no weight beside a key that has some.
 
-    As T → 0 a key that scores less than it has none, and ``exact`` compares no scores.
-    """
+        As T → 0 a key that scores less than it has none, and ``exact`` compares no scores.
+        """
+        if self.null_score is None or self.mode in (EXACT, APPROXIMATE):
+            return None
+        return 0.0 if self.uniform else self.null_score
 
-    def __post_init__(self) -> None:
-        """Work out what follows from the mode."""
-        uniform = self.mode != SOFTMAX
-        few = {APPROXIMATE: self.neighbors or 1, SOFTMAX: self.neighbors}
-        null = self.null_score if self.mode in (SOFTMAX, AVERAGE) else None
-        found = {
-            "uniform": uniform,
-            "effective_temperature": 1.0 if uniform else self.temperature,
-            "top_k": few.get(self.mode),
-            "null_logit": null if null is None or not uniform else 0.0,
-        }
-        for name, value in found.items():
-            object.__setattr__(self, name, value)
+    @cached_property
+    def top_k(self) -> int | None:
+        """How many best keys are attended to, or None for all; of ``exact`` and ``average`` all."""
+        if self.mode == APPROXIMATE:
+            return self.neighbors or 1
+        return self.neighbors if self.mode == SOFTMAX else None
+
+    @cached_property
+    def uniform(self) -> bool:
+        """Whether every key that is attended to has the same weight."""
+        return self.mode != SOFTMAX
+
+    @cached_property
+    def effective_temperature(self) -> float:
+        """The T by which log-weights are divided: 1 where all of them are 0 or −∞."""
+        return 1.0 if self.uniform else self.temperature
 
 
 @dataclass(frozen=True, eq=False)

@@ -46,8 +46,7 @@ def database(given: Mapping[str, Any], *, read_twice: bool | None = True) -> Dat
     if given["data"] is not None and given["keys"] is not None:
         raise UsageError("--data and --keys both name the keys; pass one of them")
     for name in ("data", "keys", "values", "labels"):
-        if given[name] == "":
-            raise UsageError(f"--{name} needs a file name")
+        _check_name(f"--{name}", given[name])
     coded: dict[str, Any] = {name: columns(given.get(name), f"--{name}") for name in _CODED}
     same = ("encoding", "key_type", "value_type", "data_format", "missing", "delimiter")
     return Database.open(
@@ -62,6 +61,11 @@ def database(given: Mapping[str, Any], *, read_twice: bool | None = True) -> Dat
         **{name: given[name] for name in same},
         **coded,
     )
+
+
+def _check_name(option: str, file: str | None) -> None:
+    if file == "":
+        raise UsageError(f"{option} needs a file name")
 
 
 def files(*names: str | None) -> list[str]:
@@ -93,8 +97,7 @@ def check_ways(
         raise UsageError(
             "- reads queries from stdin and stands alone; put a query that is - in a file"
         )
-    if file == "":
-        raise UsageError("--queries needs a file name")
+    _check_name("--queries", file)
     if data == bytes_in.STDIN and (words == [bytes_in.STDIN] or file == bytes_in.STDIN):
         raise UsageError("stdin cannot be both --data and the queries; put one of them in a file")
 
@@ -170,8 +173,7 @@ def lengths(text: str | None) -> NDArray[np.int64] | None:
     """
     if text is None:
         return None
-    if text == "":
-        raise UsageError("--valid-lens needs a file name")
+    _check_name("--valid-lens", text)
     import numpy as np
 
     if not os.path.exists(text):
@@ -214,8 +216,7 @@ def mask(path: str | None) -> NDArray[Any] | None:
     """
     if path is None:
         return None
-    if path == "":
-        raise UsageError("--mask needs a file name")
+    _check_name("--mask", path)
     import numpy as np
 
     from qkvcli.sources.npy import open_array

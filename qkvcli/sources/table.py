@@ -443,14 +443,13 @@ def layout(names: Sequence[str], first: Cells, options: TableOptions, name: str)
         for at in places:
             wrong: list[int] | None = []
             if role == "value" or at not in coded_keys:
-                wrong = None if wanted == TEXT else _wrong_numbers(first, at, grammar, wanted)
-            is_key_text = wrong is None and role == "key" and wanted != TEXT
-            if options.missing == SKIP and (wrong or is_key_text):
+                may_miss = options.missing == SKIP and role == "key"
+                wrong = None
+                if wanted != TEXT:
+                    wrong = _wrong_numbers(first, at, grammar, wanted, may_miss=may_miss)
+            if options.missing == SKIP and wrong:
                 column = first.column(at)
-                odd = range(len(column)) if wrong is None else wrong
-                left = [row for row in odd if not numbers.is_missing(column[row])]
-                # A key of which all that is seen is missing is one of numbers, to be skipped.
-                wrong = left if wrong or not left else None
+                wrong = [row for row in wrong if not numbers.is_missing(column[row])]
             if wrong:
                 cell, where = first.row(wrong[0])[at], f"{name}:{first.line(wrong[0])}"
                 refuse_number(cell, where, role, names[at])
@@ -537,12 +536,12 @@ def find_column(column: str, names: Sequence[str], option: str, name: str) -> in
 
 
 def _wrong_numbers(
-    first: Cells, position: int, grammar: str, wanted: str | None
+    first: Cells, position: int, grammar: str, wanted: str | None, *, may_miss: bool
 ) -> list[int] | None:
     """Return which rows have no number in a column of numbers; None of a column of text.
 
     Numbers, and what was surely meant as numbers or stands for a missing one, are a column of
-    numbers with a mistake in it.
+    numbers with a mistake in it; ``may_miss`` is whether missing ones alone are such a column, too.
     """
     is_open, cell = wanted is None, first.row(0)[position]
     if is_open and numbers.mismatches([cell], grammar) and not _is_no_text(cell):
@@ -554,7 +553,8 @@ def _wrong_numbers(
     if is_open and not _is_no_text(cells[row]):
         return None
     odd = numbers.mismatches(cells, grammar)
-    if is_open and not (len(odd) < len(cells) and all(_is_no_text(cells[i]) for i in odd)):
+    some = len(odd) < len(cells) or (may_miss and all(map(numbers.is_missing, cells)))
+    if is_open and not (some and all(_is_no_text(cells[i]) for i in odd)):
         return None
     return odd
 
